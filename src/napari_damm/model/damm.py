@@ -1,0 +1,180 @@
+"""The whole model: three first stages, the noise estimator, and the gate between its branches.
+
+1. `encode` an image of any of the three modalities into its latent.
+2. `predict_noise` with both branches, or `gated_noise` with the one that each window needs.
+3. `select_branch` is DAMMP: multi-modal where the mean confidence reaches gamma.
+4. `decode` a latent into an image.
+
+Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
+from napari_damm.model.vqgan import VQGAN, VQGANConfig
+
+ROLES = ("primary", "secondary", "target")
+GAMMA = 0.5
+
+
+@dataclass(frozen=True)
+class DAMMConfig:
+    """The architecture: one first stage per role (primary, secondary, target) and a U-Net."""
+
+    first_stages: tuple[VQGANConfig, VQGANConfig, VQGANConfig] = (VQGANConfig(),) * 3
+    unet: UNetConfig = field(default_factory=UNetConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the latents of the three first stages fit the U-Net and each other."""
+        if len(self.first_stages) != 3:
+            raise ValueError(f"first_stages must be 3 (one per role), got {len(self.first_stages)}")
+        if len({stage.factor for stage in self.first_stages}) != 1:
+            factors = [stage.factor for stage in self.first_stages]
+            raise ValueError(f"first stages must downsample alike, got factors {factors}")
+        latents = [stage.latent_channels for stage in self.first_stages]
+        if set(latents) != {self.unet.latent_channels}:
+            raise ValueError(
+                f"latent channels must be {self.unet.latent_channels} as in the U-Net, "
+                f"got {latents}"
+            )
+
+    @classmethod
+    def paper(cls) -> DAMMConfig:
+        """Return the paper's sizes: a noise estimator of 112.8 M parameters, 16x first stages."""
+        return cls()
+
+    @classmethod
+    def small(cls) -> DAMMConfig:
+        """Return the bundled size: one image channel, 8x first stages, under 30 MB in float16."""
+        stage = VQGANConfig((32, 32, 64, 64), image_channels=1, latent_channels=4, codebook=4096)
+        return cls((stage,) * 3, UNetConfig((32, 32, 64, 128), 128, latent_channels=4))
+
+    @property
+    def latent_factor(self) -> int:
+        """Image pixels per latent pixel."""
+        return self.first_stages[0].factor
+
+    @property
+    def token_px(self) -> int:
+        """Image pixels per confidence token; a window's side must be a multiple of it."""
+        return self.latent_factor * self.unet.factor
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DAMMConfig:
+        """Read back what `to_dict` wrote (lists become tuples)."""
+        stages = tuple(
+            VQGANConfig(**{**stage, "channels": tuple(stage["channels"])})
+            for stage in values["first_stages"]
+        )
+        unet = values["unet"]
+        return cls(
+            stages,  # type: ignore[arg-type]  # __post_init__ checks that there are three
+            UNetConfig(**{**unet, "channels": tuple(unet["channels"])}),
+        )
+
+
+class Gated(NamedTuple):
+    """`eps` (b, c, h, w) of the branch used, `multi` (b,) bool, `confidence` u (b, th, tw)."""
+
+    eps: Tensor
+    multi: Tensor
+    confidence: Tensor
+
+
+def uses_multi(confidence: Tensor, gamma: float) -> Tensor:
+    """DAMMP's decision per window: mean of u (b, h, w) >= gamma, as (b,) bool."""
+    return confidence.flatten(1).mean(dim=1) >= gamma
+
+
+def select_branch(outputs: BranchOutputs, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:
+    """DAMMP: the noise (b, c, h, w) to use and whether it is the multi-modal one (b,) bool."""
+    multi = uses_multi(outputs.confidence, gamma)
+    return torch.where(multi[:, None, None, None], outputs.eps_multi, outputs.eps_uni), multi
+
+
+class DAMM(nn.Module):
+    """The three first stages and the two-branch noise estimator, with the model's card.
+
+    `card["modalities"]` names primary, secondary and target, in that order.
+    """
+
+    def __init__(self, config: DAMMConfig, card: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.card: dict[str, Any] = {"modalities": ["vessels", "nuclei", "nanoparticles"]}
+        self.card.update(card or {})
+        self.first_stages = nn.ModuleDict(
+            {role: VQGAN(stage) for role, stage in zip(ROLES, config.first_stages, strict=True)}
+        )
+        self.unet = TwoBranchUNet(config.unet)
+
+    def first_stage(self, modality: str | None = None) -> VQGAN:
+        """Return the first stage of a modality, by role or by its name in the card."""
+        names: list[str] = list(self.card["modalities"])
+        role = "target" if modality is None else modality
+        if role not in ROLES:
+            if role not in names:
+                raise ValueError(f"modality must be one of {names}, got {modality!r}")
+            role = ROLES[names.index(role)]
+        stage = self.first_stages[role]
+        assert isinstance(stage, VQGAN)
+        return stage
+
+    def encode(self, image: Tensor, modality: str) -> Tensor:
+        """Image (b, c, h, w) in [-1, 1] -> latent (b, latent, h/f, w/f), not quantised."""
+        return self.first_stage(modality).encode(image)
+
+    def decode(self, z: Tensor, modality: str | None = None) -> Tensor:
+        """Latent (b, latent, h, w) -> image (b, c, h*f, w*f); the target by default."""
+        return self.first_stage(modality).decode(z)
+
+    def predict_noise(
+        self,
+        x_t: Tensor,
+        t: Tensor | int,
+        primary: Tensor,
+        secondary: Tensor,
+        use_uncertainty: bool = True,
+    ) -> BranchOutputs:
+        """Noise of both branches for x_t (b, c, h, w) at integer time(s) t, and confidence."""
+        outputs: BranchOutputs = self.unet(x_t, _times(t, x_t), primary, secondary, use_uncertainty)
+        return outputs
+
+    def gated_noise(
+        self, x_t: Tensor, t: Tensor | int, primary: Tensor, secondary: Tensor, gamma: float = GAMMA
+    ) -> Gated:
+        """Noise of the branch that each window needs; only that decoder runs for it."""
+        encoded = self.unet.encode(x_t, _times(t, x_t), primary, secondary)
+        multi = uses_multi(encoded.confidence, gamma)
+        eps = torch.empty_like(x_t)
+        for chosen, decode in ((multi, self.unet.decode_multi), (~multi, self.unet.decode_uni)):
+            if bool(chosen.any()):
+                eps[chosen] = decode(take(encoded, chosen)).to(eps.dtype)
+        return Gated(eps, multi, encoded.confidence)
+
+
+def take(encoded: Encoded, index: Tensor) -> Encoded:
+    """Pick the windows `index` (bool mask or positions) from what the encoders left."""
+    return Encoded(
+        encoded.time[index],
+        encoded.uni[index],
+        tuple(skip[index] for skip in encoded.uni_skips),
+        encoded.multi[index],
+        tuple(skip[index] for skip in encoded.multi_skips),
+        encoded.confidence[index],
+    )
+
+
+def _times(t: Tensor | int, x_t: Tensor) -> Tensor:
+    return torch.as_tensor(t, device=x_t.device).expand(x_t.shape[0])
