@@ -1,0 +1,93 @@
+"""The zarr group and arrays of a result, created or opened.
+
+```
+R.ome.zarr/      attributes: ome (OME-Zarr 0.5), napari_damm (the job record),
+                 napari_damm_store (format and layout)
+  np/0, np/1 ..  float16 pyramid, sharded
+  uncertainty    float16, one value per cell of 32 px
+  branch         uint8, one value per cell
+  status         uint8, one value per shard
+  journal.jsonl  what is safely stored (on disk only)
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore, MemoryStore
+
+from napari_damm.store.layout import ResultLayout
+
+RECORD = "napari_damm"
+STORE = "napari_damm_store"
+FORMAT = 1
+
+Array = zarr.Array[Any]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of one result; `levels` is the nanoparticle map, finest first."""
+
+    levels: tuple[Array, ...]
+    uncertainty: Array
+    branch: Array
+    status: Array
+
+
+def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]) -> zarr.Group:
+    """Create the group (in memory without a path) with its attributes and empty arrays."""
+    attributes = {
+        "ome": layout.ome_attributes(),
+        RECORD: record,
+        STORE: {"format": FORMAT, "layout": layout.to_json()},
+    }
+    store = MemoryStore() if path is None else LocalStore(path)
+    group = zarr.create_group(store, attributes=attributes, zarr_format=3)
+    group.create_group("np")
+    for level in layout.levels:
+        _create(group, level.path, level.shape, "float16", level.chunk, level.shard)
+    _create(group, "uncertainty", layout.cells_shape, "float16", layout.cells_chunk)
+    _create(group, "branch", layout.cells_shape, "uint8", layout.cells_chunk)
+    _create(group, "status", layout.grid, "uint8", layout.grid)
+    return group
+
+
+def open_arrays(group: zarr.Group, layout: ResultLayout) -> Arrays:
+    """Return the arrays that `create_group` made."""
+    levels = tuple(_array(group, level.path) for level in layout.levels)
+    return Arrays(levels, *(_array(group, name) for name in ("uncertainty", "branch", "status")))
+
+
+def _create(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, int],
+    dtype: str,
+    chunks: tuple[int, int],
+    shards: tuple[int, int] | None = None,
+) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        # The checksum lets any reader notice a flipped bit, not only ours.
+        compressors=[ZstdCodec(level=3, checksum=True)],
+        fill_value=0,
+        dimension_names=("y", "x"),
+        config={"write_empty_chunks": False},
+    )
+
+
+def _array(group: zarr.Group, name: str) -> Array:
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{name} is not an array")
+    return array

@@ -1,0 +1,227 @@
+"""Where everything in a result lies.
+
+1. The nanoparticle map has the shape of the computed region; pixel (0, 0) has its upper left corner
+   at `origin` (um).
+2. It is cut into shards; level k of the pyramid halves level k - 1 by 2 x 2 means, so a shard of
+   level k depends on its level-0 shard alone and is written with it.
+3. Uncertainty and branch have cells of 32 px that lie on the slide's own lattice. A region may
+   start inside a cell: `cells_origin` says how far.
+4. Each cell belongs to one shard, so that one writer owns each file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.tiling import CELL, Box, shard_boxes
+
+SHARD = 3072
+MAX_LEVELS = 5
+COARSE_ENOUGH = 512
+"""The pyramid ends with the first level whose sides are no longer than this."""
+
+_LARGEST_CHUNKS = 512, 512, 384, 384, 192
+_SHARD_UNIT = 64
+_HALF_MAX = float(np.finfo(np.float16).max)
+
+
+class ShardStatus(IntEnum):
+    """State of one shard, as stored in `status`."""
+
+    PENDING = 0
+    DONE = 1
+    BACKGROUND = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pyramid level: its path in the group, sizes in its own pixels, and how much coarser."""
+
+    path: str
+    shape: tuple[int, int]
+    shard: tuple[int, int]
+    chunk: tuple[int, int]
+    factor: int
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """Sizes and world position of one result.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of the nanoparticle map in model pixels.
+    pixel_size_um
+        Side of a model pixel.
+    origin
+        World position (y, x), in um, of the upper left corner of pixel (0, 0).
+    cells_origin
+        Offset (y, x), in pixels, of pixel (0, 0) inside its cell of the slide's lattice.
+    shard
+        Side of a shard in pixels, a multiple of 64.
+    """
+
+    shape: tuple[int, int]
+    pixel_size_um: float
+    origin: tuple[float, float] = (0.0, 0.0)
+    cells_origin: tuple[int, int] = (0, 0)
+    shard: int = SHARD
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if min(self.shape) < 1:
+            raise ValueError(f"result must have at least one pixel, got shape {self.shape}")
+        if not (math.isfinite(self.pixel_size_um) and self.pixel_size_um > 0):
+            raise ValueError(f"pixel size must be a positive number, got {self.pixel_size_um} um")
+        if not all(0 <= offset < CELL for offset in self.cells_origin):
+            raise ValueError(f"cells_origin must be in 0..{CELL - 1}, got {self.cells_origin}")
+        if self.shard < _SHARD_UNIT or self.shard % _SHARD_UNIT:
+            raise ValueError(f"shard must be a multiple of {_SHARD_UNIT} px, got {self.shard}")
+
+    @classmethod
+    def for_region(
+        cls,
+        region: Box,
+        pixel_size_um: float,
+        slide_origin: tuple[float, float],
+        shard: int = SHARD,
+    ) -> ResultLayout:
+        """Lay out the result of `region` (model pixels) of a slide with corner `slide_origin`."""
+        origin = (
+            slide_origin[0] + region.y0 * pixel_size_um,
+            slide_origin[1] + region.x0 * pixel_size_um,
+        )
+        offset = region.y0 % CELL, region.x0 % CELL
+        return cls(region.shape, pixel_size_um, origin, offset, shard)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of shards."""
+        return -(-self.shape[0] // self.shard), -(-self.shape[1] // self.shard)
+
+    @property
+    def cells_shape(self) -> tuple[int, int]:
+        """Shape of `uncertainty` and `branch`."""
+        (y, x), (dy, dx) = self.shape, self.cells_origin
+        return -(-(dy + y) // CELL), -(-(dx + x) // CELL)
+
+    @property
+    def cells_origin_um(self) -> tuple[float, float]:
+        """World position (y, x) of the upper left corner of cell (0, 0)."""
+        (y, x), (dy, dx) = self.origin, self.cells_origin
+        return y - dy * self.pixel_size_um, x - dx * self.pixel_size_um
+
+    @property
+    def cells_chunk(self) -> tuple[int, int]:
+        """Chunk of `uncertainty` and `branch`: the cells of one shard."""
+        height, width = self.levels[0].shard
+        return height // CELL, width // CELL
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Pyramid levels, finest first."""
+        shard = _clipped(self.shard, self.shape[0]), _clipped(self.shard, self.shape[1])
+        levels: list[Level] = []
+        for k, largest in enumerate(_LARGEST_CHUNKS):
+            height, width = -(-self.shape[0] // 2**k), -(-self.shape[1] // 2**k)
+            size = shard[0] >> k, shard[1] >> k
+            chunk = _divisor(size[0], largest), _divisor(size[1], largest)
+            levels.append(Level(f"np/{k}", (height, width), size, chunk, 2**k))
+            if max(height, width) <= COARSE_ENOUGH:
+                break
+        return tuple(levels)
+
+    def shards(self) -> Iterator[tuple[int, int, Box]]:
+        """Yield (row, col, box of pixels) of every shard."""
+        return shard_boxes(self.shape, self.shard)
+
+    def shard_box(self, row: int, col: int) -> Box:
+        """Return the pixels of a shard."""
+        self._check_shard(row, col)
+        square = Box(0, 0, self.shard, self.shard).shifted(row * self.shard, col * self.shard)
+        return square.intersect(Box(0, 0, *self.shape))
+
+    def shard_cells(self, row: int, col: int) -> Box:
+        """Return the cells of a shard, in the cell maps; each overlaps the shard's pixels."""
+        self._check_shard(row, col)
+        step = self.shard // CELL
+        (rows, cols), (height, width) = self.grid, self.cells_shape
+        # With a region that starts inside a cell there may be one cell more than the shards span:
+        # it goes to the last shard.
+        y1 = height if row == rows - 1 else (row + 1) * step
+        x1 = width if col == cols - 1 else (col + 1) * step
+        return Box(row * step, col * step, y1, x1)
+
+    def ome_attributes(self) -> dict[str, Any]:
+        """Return the OME-Zarr 0.5 metadata: pixel CENTRES in um, for every level."""
+        axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+        datasets = []
+        for level in self.levels:
+            size = self.pixel_size_um * level.factor
+            centre = [corner + size / 2 for corner in self.origin]
+            transforms = [
+                {"type": "scale", "scale": [size, size]},
+                {"type": "translation", "translation": centre},
+            ]
+            datasets.append({"path": level.path, "coordinateTransformations": transforms})
+        pyramid = {"name": "np", "type": "mean", "axes": axes, "datasets": datasets}
+        return {"version": "0.5", "multiscales": [pyramid]}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` restores."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ResultLayout:
+        """Restore what `to_json` gave, after a trip through JSON."""
+        return cls(
+            shape=(int(values["shape"][0]), int(values["shape"][1])),
+            pixel_size_um=float(values["pixel_size_um"]),
+            origin=(float(values["origin"][0]), float(values["origin"][1])),
+            cells_origin=(int(values["cells_origin"][0]), int(values["cells_origin"][1])),
+            shard=int(values["shard"]),
+        )
+
+    def _check_shard(self, row: int, col: int) -> None:
+        rows, cols = self.grid
+        if not (0 <= row < rows and 0 <= col < cols):
+            raise ValueError(f"shard must be in 0..{rows - 1}, 0..{cols - 1}, got ({row}, {col})")
+
+
+def halve(image: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return the next pyramid level, float32 of half size (rounded up): 2 x 2 means.
+
+    An odd last row or column is averaged over what is there.
+    """
+    odd = image.shape[0] % 2, image.shape[1] % 2
+    even = np.pad(image, ((0, odd[0]), (0, odd[1])), mode="edge") if any(odd) else image
+    even = even.astype(np.float32, copy=False)
+    rows = even[0::2] + even[1::2]
+    return np.asarray((rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25))
+
+
+def to_half(image: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Return float16, values beyond its range cut off rather than made infinite."""
+    half = np.clip(image, -_HALF_MAX, _HALF_MAX).astype(np.float16)
+    # -0.0 becomes 0.0: a chunk of zeros is not stored, and must read back as it was.
+    return np.asarray(half + np.float16(0))
+
+
+def _clipped(shard: int, length: int) -> int:
+    """Shorten a shard that is longer than the whole map, to a size that still halves evenly."""
+    unit = COARSE_ENOUGH if length > COARSE_ENOUGH else _SHARD_UNIT
+    return min(shard, -(-length // unit) * unit)
+
+
+def _divisor(size: int, largest: int) -> int:
+    """Return the largest divisor of `size` that is at most `largest`."""
+    return next(size // n for n in range(1, size + 1) if size % n == 0 and size // n <= largest)
