@@ -1,0 +1,91 @@
+"""Measures of agreement against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_damm import metrics
+
+A = np.array([[0.0, 0.5], [1.0, 0.5]])
+B = np.array([[0.1, 0.5], [0.9, 0.7]])
+
+
+def test_mse_is_the_mean_of_squared_differences() -> None:
+    assert metrics.mse(A, B) == pytest.approx((0.01 + 0 + 0.01 + 0.04) / 4)
+
+
+def test_psnr_is_ten_log_ten_of_peak_squared_over_mse() -> None:
+    assert metrics.psnr([0.0, 0.0], [0.1, 0.1]) == pytest.approx(20.0)
+    assert metrics.psnr([0.0, 0.0], [10.0, 10.0], data_range=100.0) == pytest.approx(20.0)
+    assert metrics.psnr(A, A) == float("inf")
+
+
+def test_r2_is_one_less_the_unexplained_share() -> None:
+    # Residuals 0, 0, 1 and total 1 + 0 + 1 about the mean 2.
+    assert metrics.r2([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]) == pytest.approx(0.5)
+    assert metrics.r2(A, np.full_like(A, A.mean())) == pytest.approx(0.0)
+
+
+def test_pearson_r_by_hand() -> None:
+    # Deviations (-1, 0, 1) and (-1/3, -4/3, 5/3): 2 / sqrt(2 * 14/3).
+    assert metrics.pearson_r([1.0, 2.0, 3.0], [2.0, 1.0, 4.0]) == pytest.approx(0.6546537)
+    assert metrics.pearson_r([1.0, 2.0], [5.0, 5.0]) == 0.0
+
+
+def test_pearson_r_ignores_scale_and_offset() -> None:
+    assert metrics.pearson_r(A, 3.0 * A + 7.0) == pytest.approx(1.0)
+    assert metrics.pearson_r(A, -A) == pytest.approx(-1.0)
+
+
+def test_ssim_of_two_flat_images_is_the_luminance_term() -> None:
+    flat = np.ones((16, 16))
+    c1 = 0.01**2
+    expected = (2 * 0.5 * 0.6 + c1) / (0.25 + 0.36 + c1)
+    assert metrics.ssim(0.5 * flat, 0.6 * flat) == pytest.approx(expected)
+    assert metrics.ssim(0.5 * flat, 0.5 * flat) == pytest.approx(1.0)
+
+
+def test_icc31_reproduces_shrout_and_fleiss_1979() -> None:
+    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    assert metrics.icc31(ratings) == pytest.approx(0.7148, abs=5e-5)
+
+
+def test_icc31_forgives_a_constant_offset() -> None:
+    assert metrics.icc31([[1, 6], [2, 7], [4, 9]]) == pytest.approx(1.0)
+
+
+def test_auroc_counts_ordered_pairs_and_half_the_ties() -> None:
+    assert metrics.auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) == pytest.approx(0.75)
+    assert metrics.auroc([0, 1], [0.5, 0.5]) == pytest.approx(0.5)
+
+
+def test_best_blur_finds_the_width_that_made_the_truth() -> None:
+    vessels = np.random.default_rng(0).random((64, 64))
+    from scipy.ndimage import gaussian_filter
+
+    sigma, r = metrics.best_blur(vessels, gaussian_filter(vessels, 4.0), sigmas=(0, 2, 4, 8))
+    assert sigma == 4.0
+    assert r == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.mse([1.0], [1.0, 2.0]), r"one shape, got \(1,\) and \(2,\)"),
+        (lambda: metrics.mse([np.nan], [1.0]), "finite"),
+        (lambda: metrics.psnr(A, B, data_range=0.0), "got 0.0"),
+        (lambda: metrics.r2([2.0, 2.0], [1.0, 2.0]), "constant"),
+        (lambda: metrics.ssim(A, B), "11 px"),
+        (lambda: metrics.icc31([[1, 2]]), r"got shape \(1, 2\)"),
+        (lambda: metrics.icc31([[1, np.nan], [1, 2]]), "finite"),
+        (lambda: metrics.icc31([[1, 1], [1, 1]]), "differ"),
+        (lambda: metrics.auroc([1, 1], [0.1, 0.2]), "both classes"),
+        (lambda: metrics.auroc([1, 0], [0.1]), "one shape"),
+        (lambda: metrics.auroc([1, 0], [0.1, np.inf]), "finite"),
+        (lambda: metrics.best_blur(A, B, sigmas=[]), "sigmas"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
