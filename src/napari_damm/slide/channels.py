@@ -1,0 +1,99 @@
+"""Which channel is meant: by name, by number, or by what such channels are usually called.
+
+1. A name given is looked for in any case; digits that are no name are a number, from 0.
+2. Nothing given: the only channel of a file, the one with a usual name, or the other one of two.
+3. What stays open is asked for, listing the channels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_damm.slide.raster import ImageFile
+from napari_damm.slide.tiff import RGB
+
+USUAL_NAMES = {
+    "vessels": (
+        "vessel", "cd31", "pecam", "endomucin", "emcn", "cd34", "ve-cadherin", "vwf",
+        "endothel", "vascul", "lectin",
+    ),
+    "nuclei": ("nuclei", "nucleus", "nuclear", "dapi", "hoechst", "draq5", "sytox"),
+}  # fmt: skip
+LISTED_CHANNELS = 12
+
+
+def find_channel(names: Sequence[str], wanted: str | int, where: str) -> int:
+    """Return the number of the channel `wanted`, a name in any case or a number from 0.
+
+    Raises
+    ------
+    ValueError
+        If there is none, listing those there are, or several of that name.
+    """
+    if isinstance(wanted, str):
+        key = wanted.strip().casefold()
+        matches = [index for index, name in enumerate(names) if name.casefold() == key]
+        if len(matches) > 1:
+            raise ValueError(
+                f"{where} has {len(matches)} channels called {wanted!r}: give its number, one of "
+                f"{', '.join(map(str, matches))}"
+            )
+        number = int(key) if key.isdecimal() else -1
+        index = matches[0] if matches else number
+    else:
+        index = int(wanted)
+    if not 0 <= index < len(names):
+        raise ValueError(f"no channel {wanted!r} in {where}: choose one of {_listed(names)}")
+    return index
+
+
+def guess_channel(names: Sequence[str], role: str) -> int | None:
+    """Return the channel with a usual name of a role ("vessels", "nuclei"), if just one has."""
+    for usual in USUAL_NAMES[role]:
+        matches = [index for index, name in enumerate(names) if usual in name.casefold()]
+        if matches:
+            return matches[0] if len(matches) == 1 else None
+    if role == "nuclei" and tuple(names[:3]) == RGB[:3]:
+        return 2  # Nuclear stains are blue, and shown so; vessels have no such custom.
+    return None
+
+
+def choose_channels(
+    main: ImageFile, other: ImageFile, vessels: str | int | None, nuclei: str | int | None
+) -> tuple[int, int]:
+    """Return the numbers of the vessels' and of the nuclei's channel, each in its file."""
+    one_file = other is main
+    if one_file and len(main.channels) == 1:
+        raise ValueError(f"{main.path} has one channel only: give --nuclei FILE with the nuclei")
+    found: dict[str, int | None] = {}
+    for role, file, wanted in (("vessels", main, vessels), ("nuclei", other, nuclei)):
+        if wanted is not None:
+            found[role] = find_channel(file.channels, wanted, str(file.path))
+        else:
+            found[role] = 0 if len(file.channels) == 1 else guess_channel(file.channels, role)
+    if one_file and len(main.channels) == 2:
+        for role, partner in (("vessels", "nuclei"), ("nuclei", "vessels")):
+            index = found[partner]
+            if found[role] is None and index is not None:
+                found[role] = 1 - index
+    for role, file in (("vessels", main), ("nuclei", other)):
+        if found[role] is None:
+            raise ValueError(
+                f"cannot tell which channel of {file.path} shows the {role}: give "
+                f"--{role}-channel, one of {_listed(file.channels)}"
+            )
+    v, n = found["vessels"], found["nuclei"]
+    assert v is not None
+    assert n is not None
+    if one_file and v == n:
+        raise ValueError(
+            f"vessels and nuclei are the same channel {main.channels[v]!r} of {main.path}: give "
+            f"two of {_listed(main.channels)}"
+        )
+    return v, n
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [f"{index}: {name}" if name != str(index) else name for index, name in enumerate(names)]
+    more = len(shown) - LISTED_CHANNELS
+    return ", ".join(shown[:LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")
