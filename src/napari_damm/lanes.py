@@ -1,0 +1,226 @@
+"""The network's share of a prediction: windows in, sampled windows out.
+
+1. `WindowSampler` holds the model and how to sample. One lane calls `run` on a pool of windows.
+2. Each window is encoded on its own; the pool starts from noise keyed by absolute position.
+3. At every denoising step the encoders run in batches of one fixed size, the gate is read, and
+   only the decoder that each window needs runs, over the whole pool, so that batches stay full.
+4. The clean latents are decoded one by one.
+
+Bits depend on the batch size and the number of threads, never on what else is in a batch: every
+network call has the same size (padded), and on a CPU a lane has one thread. So a window's result
+does not depend on its pool, lane or order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_damm.model.damm import DAMM, take, uses_multi
+from napari_damm.model.unet import Encoded
+from napari_damm.noise import window_noise
+from napari_damm.sampling import (
+    SamplerStep,
+    ddim_steps,
+    ddim_timesteps,
+    dpm_solver_steps,
+    log_snr_timesteps,
+)
+from napari_damm.schedule import NoiseSchedule
+from napari_damm.tiling import tokens_to_cells
+
+REFERENCE = "reference"
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1)."""
+
+    mode: str
+    steps: int
+    seed: int
+    gamma: float
+    batch_size: int
+
+    def timesteps(self) -> list[int]:
+        """Return the timesteps of the sampler, descending: one network call each."""
+        if self.mode == REFERENCE:
+            return ddim_timesteps(self.steps)
+        return log_snr_timesteps(NoiseSchedule(), self.steps)
+
+
+@dataclass(frozen=True)
+class WindowInput:
+    """One window: lattice position, corner (model px), both images (h, w) in [-1, 1]."""
+
+    window: tuple[int, int]
+    corner: tuple[int, int]
+    primary: Floats
+    secondary: Floats
+
+
+@dataclass(frozen=True)
+class WindowOutput:
+    """One sampled window: NP (h, w) relative intensity; uncertainty (cells, cells); the gate."""
+
+    window: tuple[int, int]
+    np: Floats
+    uncertainty: Floats
+    multi: bool
+
+
+class WindowSampler:
+    """Samples pools of windows; one instance serves several lanes (it keeps no state)."""
+
+    def __init__(self, model: DAMM, sampling: Sampling, device: str) -> None:
+        self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.sampling = sampling
+        self.device = device
+        self.schedule = NoiseSchedule()
+
+    def run(self, inputs: Sequence[WindowInput]) -> Iterator[SamplerStep | list[WindowOutput]]:
+        """Yield after every denoising step of the pool, and at last its outputs."""
+        if not inputs:
+            raise ValueError("a pool must hold at least one window, got none")
+        with torch.inference_mode():
+            primary = self._encode([each.primary for each in inputs], "primary")
+            secondary = self._encode([each.secondary for each in inputs], "secondary")
+            gate = _Gate(self, primary, secondary)
+        steps = self._steps(gate.denoise, inputs, primary.shape)
+        while True:
+            # inference mode belongs to the thread: never leave it on across a yield
+            with torch.inference_mode():
+                step = next(steps, None)
+            if step is None:
+                break
+            x = step.x
+            yield step
+        yield self._outputs(inputs, x, gate)
+
+    def _steps(
+        self,
+        denoise: Callable[[Tensor, Tensor], Tensor],
+        inputs: Sequence[WindowInput],
+        shape: torch.Size,
+    ) -> Iterator[SamplerStep]:
+        factor, seed = self.model.config.latent_factor, self.sampling.seed
+        chw = (shape[1], shape[2], shape[3])
+
+        def noise(draw: int) -> Tensor:
+            fields = [
+                window_noise(seed, each.corner[0] // factor, each.corner[1] // factor, chw, draw)
+                for each in inputs
+            ]
+            return torch.from_numpy(np.stack(fields)).to(self.device)
+
+        steps = self.sampling.steps
+        if self.sampling.mode == REFERENCE:
+            # draw 0 is where the trajectory starts; step i adds draw i + 1
+            return ddim_steps(
+                denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
+            )
+        return dpm_solver_steps(denoise, noise(0), self.schedule, steps)
+
+    def _encode(self, images: list[Floats], role: str) -> Tensor:
+        channels = self.model.first_stage(role).config.image_channels
+
+        def encode(image: Tensor) -> Tensor:
+            return self.model.encode(image.expand(-1, channels, -1, -1), role)
+
+        stacked = torch.from_numpy(np.stack(images))[:, None].to(self.device)
+        return self._one_by_one(encode, stacked)
+
+    @torch.inference_mode()
+    def _outputs(
+        self, inputs: Sequence[WindowInput], x_0: Tensor, gate: _Gate
+    ) -> list[WindowOutput]:
+        images = self._one_by_one(lambda z: self.model.decode(z).mean(dim=1), x_0)
+        relative = ((images + 1) / 2).float().cpu().numpy()
+        uncertainty = (1 - gate.confidence).float().cpu().numpy()
+        return [
+            WindowOutput(each.window, relative[k], tokens_to_cells(uncertainty[k]), bool(multi))
+            for k, (each, multi) in enumerate(zip(inputs, gate.multi.tolist(), strict=True))
+        ]
+
+    def _one_by_one(self, call: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        # On a CPU a first stage is faster on one window than on a batch; a GPU wants batches.
+        size = 1 if self.device == "cpu" else self.sampling.batch_size
+        return in_batches(lambda index: call(batch[index]), len(batch), size, batch.device)
+
+
+class _Gate:
+    """The denoiser of one pool; remembers confidence and branch of the last step."""
+
+    def __init__(self, sampler: WindowSampler, primary: Tensor, secondary: Tensor) -> None:
+        self.unet = sampler.model.unet
+        self.gamma = sampler.sampling.gamma
+        self.size = sampler.sampling.batch_size
+        self.primary, self.secondary = primary, secondary
+        self.confidence = primary.new_zeros(())
+        self.multi = primary.new_zeros((), dtype=torch.bool)
+
+    def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Noise (b, c, h, w) of the branch that each window needs."""
+        encoded = self._encode(x_t, t)
+        self.confidence = encoded.confidence
+        self.multi = uses_multi(encoded.confidence, self.gamma)
+        eps = torch.empty_like(x_t)
+        for chosen, decode in (
+            (self.multi, self.unet.decode_multi),
+            (~self.multi, self.unet.decode_uni),
+        ):
+            rows = chosen.nonzero().flatten()
+            if len(rows):
+                eps[rows] = self._decode(decode, encoded, rows)
+        return eps
+
+    def _encode(self, x_t: Tensor, t: Tensor) -> Encoded:
+        parts: list[Encoded] = []
+        for index, kept in fixed_batches(len(x_t), self.size, x_t.device):
+            given = (x_t[index], self.primary[index], self.secondary[index])
+            x, primary, secondary = (_channels_last(z) for z in given)
+            part = self.unet.encode(x, t[index], primary, secondary)
+            parts.append(take(part, torch.arange(kept, device=x_t.device)))
+        return Encoded(
+            torch.cat([p.time for p in parts]),
+            torch.cat([p.uni for p in parts]),
+            tuple(torch.cat(skips) for skips in zip(*(p.uni_skips for p in parts), strict=True)),
+            torch.cat([p.multi for p in parts]),
+            tuple(torch.cat(skips) for skips in zip(*(p.multi_skips for p in parts), strict=True)),
+            torch.cat([p.confidence for p in parts]),
+        )
+
+    def _decode(
+        self, decode: Callable[[Encoded], Tensor], encoded: Encoded, rows: Tensor
+    ) -> Tensor:
+        return in_batches(
+            lambda index: decode(take(encoded, rows[index])), len(rows), self.size, rows.device
+        )
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def fixed_batches(count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+    """Cut 0..count-1 into index batches of exactly `size`: yields (indices, how many count).
+
+    The last batch is filled up by repeating its last index.
+    """
+    for start in range(0, count, size):
+        kept = min(size, count - start)
+        index = torch.arange(start, start + size, device=device).clamp_max(start + kept - 1)
+        yield index, kept
+
+
+def in_batches(
+    call: Callable[[Tensor], Tensor], count: int, size: int, device: torch.device
+) -> Tensor:
+    """Call `call(indices)` on batches of exactly `size` and join what counts."""
+    return torch.cat([call(i)[:kept] for i, kept in fixed_batches(count, size, device)])
