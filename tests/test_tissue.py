@@ -114,6 +114,18 @@ def test_dim_tissue_beside_bright_tissue_is_not_empty():
     assert tissue_mask(slide, 0.5)[0].all()
 
 
+@pytest.mark.parametrize(("brightness", "grain"), [(150.0, 5.0), (0.0, 400.0)])
+def test_haze_and_grain_without_structure_are_not_glass(brightness, grain):
+    slide, _ = section(14, 1000, (slice(0, 400), slice(0, 1000)), offset=2000.0)
+    rng = np.random.default_rng(15)
+    for raster in (slide.vessels, slide.nuclei):
+        corner = raster.planes[0][600:, :400]
+        corner[:] = 2000 + brightness + grain * rng.standard_normal(corner.shape)
+    mask, cell_px = tissue_mask(slide, 0.5)
+    assert mask[-(-600 // cell_px) :, : 400 // cell_px].all()
+    assert not mask.all()
+
+
 def test_uneven_glass_is_kept_rather_than_guessed():
     slide, _ = section(8, 1000, (slice(0, 400), slice(0, 400)))
     for raster in (slide.vessels, slide.nuclei):

@@ -105,6 +105,8 @@ class LazyPlane:
         Where pixels come from. Planes that differ in `sample` share it, and its blocks.
     sample
         Which of the interleaved channels this plane is.
+    key
+        Under which its blocks are cached: that of another plane of the same source, or a new one.
     """
 
     ndim = 2
@@ -126,7 +128,7 @@ class LazyPlane:
         return self.source.dtype
 
     def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
-        """Return the pixels of a box of step 1."""
+        """Return the pixels of a box, given as slices of step 1."""
         y0, y1, _ = key[0].indices(self.shape[0])
         x0, x1, _ = key[1].indices(self.shape[1])
         y1, x1 = max(y0, y1), max(x0, x1)

@@ -66,6 +66,8 @@ class _CutOffError(Exception):
 
 def _follow(file: BinaryIO, kind: _Format, at: int, size: int) -> list[int]:
     """Check the directory at byte `at`; return where it points to."""
+    if at >= size:
+        raise _CutOffError
     file.seek(at)
     count = kind.read(file, kind.count)
     if count > MOST_TAGS:

@@ -7,7 +7,8 @@ time. So a place is empty only where nothing speaks against it:
    32 model pixels, block by block.
 2. Look at squares of 8 x 8 cells, the size of the model's window, at every cell. A square holds
    no structure where its cells differ no more than the noise inside them predicts (their variance
-   is that of means of noise, none of them stands out), or negligibly, compared with tissue.
+   is that of means of noise, none of them stands out or is grainier), or negligibly, compared
+   with tissue.
 3. It is empty where, in both channels, it holds no structure and is far darker and far smoother
    than the squares that do.
 4. Holes stay tissue: only empty squares that are connected with the slide's border count. What is
@@ -46,6 +47,8 @@ READ_PIXELS = 4096
 
 # Of an F statistic with 63 and thousands of degrees of freedom: six standard deviations.
 NOISE_RATIO = 2.0
+# Likewise of the variance of 64 pixels.
+GRAIN_RATIO = 2.0
 STANDS_OUT = 6.0
 NEGLIGIBLE = 1 / 20
 DARK = 1 / 10
@@ -199,6 +202,7 @@ def _squares(mean: Floats, variance: Floats) -> _Squares:
     structured = (between > NOISE_RATIO * noise_of_mean + tiny) | (
         outlier**2 > STANDS_OUT**2 * noise_of_mean + tiny
     )
+    structured |= _over_squares(ndimage.maximum_filter, variance) > GRAIN_RATIO * within + tiny
     return _Squares(level + mean.mean(), np.sqrt(between + within), outlier, structured)
 
 
