@@ -21,3 +21,14 @@ def tiny_model():
     from models import random_model
 
     return random_model()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tmp_path_factory):
+    """The tiny model as a file, tiny.safetensors, with `models.CARD`; do not change it."""
+    from models import CARD, random_model
+
+    from napari_damm.model_file import save_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    return save_model(random_model(), path, CARD)

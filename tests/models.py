@@ -1,12 +1,23 @@
-"""Small models with random weights, for tests: every weight counts, zero-initialised ones too."""
+"""Small models with random weights, and model files with other headers, for tests."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import torch
 
 from napari_damm.model import DAMM, DAMMConfig, UNetConfig, VQGANConfig
+
+CARD = {
+    "name": "tiny",
+    "modalities": ["vessels", "nuclei", "nanoparticles"],
+    "pixel_size_um": 1.0,
+    "training_data": {"kind": "simulated", "description": "simulated tissue"},
+    "metrics": {"ssim": 0.5},
+    "licence": "BSD-3-Clause",
+}
 
 
 def tiny_config(
@@ -23,7 +34,7 @@ def tiny_config(
 
 @torch.no_grad()
 def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Fill a module with weights of a sensible size; put it into eval mode."""
+    """Fill a module, zero-initialised layers too, with sensible weights; put it into eval mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in module.state_dict().items():
         if not value.is_floating_point():
@@ -42,3 +53,24 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 def random_model(config: DAMMConfig | None = None, seed: int = 0) -> DAMM:
     return randomise(DAMM(config or tiny_config()), seed)
+
+
+def header_of(path: Path) -> tuple[dict, bytes]:
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), data[end:]
+
+
+def with_header(path: Path, header: object, numbers: bytes) -> Path:
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + numbers)
+    return path
+
+
+def with_card(path: Path, whole: Path, **changes: object) -> Path:
+    """A copy of a model file with other entries on its card (None: without)."""
+    header, numbers = header_of(whole)
+    card = {**json.loads(header["__metadata__"]["napari_damm"]), **changes}
+    card = {key: value for key, value in card.items() if value is not None}
+    header["__metadata__"]["napari_damm"] = json.dumps(card)
+    return with_header(path, header, numbers)

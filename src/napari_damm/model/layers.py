@@ -24,9 +24,8 @@ MOST_LEVELS = 8
 def check_channels(what: str, channels: tuple[int, ...]) -> None:
     """Check the channel counts of a network's levels, shallow to deep."""
     if not 2 <= len(channels) <= MOST_LEVELS or any(c <= 0 or c % NORM_GROUPS for c in channels):
-        raise ValueError(
-            f"{what} channels must be 2 to {MOST_LEVELS} multiples of {NORM_GROUPS}, got {channels}"
-        )
+        rule = f"2 to {MOST_LEVELS} multiples of {NORM_GROUPS}"
+        raise ValueError(f"{what} channels must be {rule}, got {channels!r:.80}")
 
 
 def zero_init(conv: nn.Conv2d) -> nn.Conv2d:

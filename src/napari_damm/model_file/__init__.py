@@ -1,0 +1,44 @@
+"""Models as files: one `.safetensors` whose header carries a JSON card.
+
+1. `header`: the card and the shapes of the tensors, without torch.
+2. `weights`: save a model, read it back.
+3. `library`: the bundled models and the user's own, by name.
+
+Nothing is ever unpickled. Every complaint is one sentence that names the file.
+"""
+
+from napari_damm.model_file.files import sha256
+from napari_damm.model_file.header import first_few, read_card, summary
+from napari_damm.model_file.library import (
+    ModelInfo,
+    bundled_folder,
+    check_new_name,
+    export_model,
+    find_model,
+    import_model,
+    list_models,
+    load_model,
+    remove_model,
+    resolve_device,
+    user_folder,
+)
+from napari_damm.model_file.weights import save_model
+
+__all__ = [
+    "ModelInfo",
+    "bundled_folder",
+    "check_new_name",
+    "export_model",
+    "find_model",
+    "first_few",
+    "import_model",
+    "list_models",
+    "load_model",
+    "read_card",
+    "remove_model",
+    "resolve_device",
+    "save_model",
+    "sha256",
+    "summary",
+    "user_folder",
+]
