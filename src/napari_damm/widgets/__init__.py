@@ -1,0 +1,22 @@
+"""The napari side: the only code of the package that imports napari, Qt or magicgui.
+
+Importing this package loads none of them; `PredictWidget` is looked up when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_damm.widgets.predict_widget import PredictWidget
+
+__all__ = ["PredictWidget"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the widget that is asked for, and nothing before that."""
+    if name == "PredictWidget":
+        from napari_damm.widgets.predict_widget import PredictWidget
+
+        return PredictWidget
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,166 @@
+"""The three layers that show a result, running or finished.
+
+1. `layer_tuples` says what they look like: NP distribution (image), Uncertainty (image) and Branch
+   (labels), each placed in the world of the vessels. The reader uses the same.
+2. `ResultLayers` adds them over a live canvas when a job is planned, refreshes the shown ones while
+   it runs, and gives them the final arrays and record when it ends.
+
+Only the NP map is visible at first: it is the answer, and its blending leaves the vessels and
+nuclei recognisable below. The other two are one click away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.widgets.layer_slides import World
+from napari_damm.widgets.roles import RESULT_KEY
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.types import LayerDataTuple
+
+    from napari_damm.events import Planned
+    from napari_damm.store import Result
+
+NAMES = ("NP distribution", "Uncertainty", "Branch")
+CELL_PX = 32
+# Okabe and Ito's orange and blue: told apart by colour-blind readers, absent from the maps.
+BRANCH_COLOURS: dict[int | None, str] = {1: "#e69f00", 2: "#56b4e9"}
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What there is to show: arrays, the size of an NP pixel, and the corners in um (y, x)."""
+
+    np_levels: Sequence[Any]
+    uncertainty: Any
+    branch: Any
+    pixel_size_um: float
+    corner_um: tuple[float, float]
+    cells_corner_um: tuple[float, float]
+    record: Mapping[str, Any]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The model's names for primary, secondary and target."""
+        model = self.record.get("model") or {}
+        return tuple(model.get("modalities", ("vessels", "nuclei", "nanoparticles")))
+
+    @classmethod
+    def of_plan(cls, planned: Planned) -> Maps:
+        """Take the live maps of a job that has just been planned."""
+        canvas = planned.canvas
+        return cls(
+            np_levels=list(canvas.np_levels),
+            uncertainty=canvas.uncertainty,
+            branch=canvas.branch,
+            pixel_size_um=planned.pixel_size_um,
+            corner_um=planned.origin,
+            cells_corner_um=planned.origin,  # a whole slide starts with a whole cell
+            record=planned.record,
+        )
+
+    @classmethod
+    def of_result(cls, result: Result) -> Maps:
+        """Take the maps of a finished or reopened result."""
+        return cls(
+            np_levels=list(result.levels),
+            uncertainty=result.uncertainty,
+            branch=result.branch,
+            pixel_size_um=result.pixel_size_um,
+            corner_um=result.origin,
+            cells_corner_um=result.cells_origin_um,
+            record=result.record,
+        )
+
+
+def branch_meanings(modalities: Sequence[str]) -> dict[int, str]:
+    """Say in words what the labels of the Branch layer mean."""
+    primary, secondary = modalities[:2]
+    return {1: f"uni-modal: {primary} alone", 2: f"multi-modal: {primary} and {secondary}"}
+
+
+def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
+    """Return the three layers as (data, arguments, type), bottom one first."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    metadata = {RESULT_KEY: dict(maps.record)}
+    fine = world.place(maps.pixel_size_um, maps.corner_um)
+    coarse = world.place(maps.pixel_size_um * CELL_PX, maps.cells_corner_um)
+    levels = list(maps.np_levels)
+    np_map = {
+        "name": NAMES[0],
+        "colormap": "inferno",
+        "contrast_limits": (0.0, 1.0),
+        "blending": "additive",
+        "multiscale": len(levels) > 1,
+        **fine,
+    }
+    uncertainty = {
+        "name": NAMES[1],
+        "colormap": "viridis",
+        "contrast_limits": (0.0, 1.0),
+        "blending": "translucent_no_depth",
+        "opacity": 0.7,
+        "interpolation2d": "nearest",
+        "visible": False,
+        **coarse,
+    }
+    meanings = branch_meanings(maps.modalities)
+    colours = {None: "transparent", 0: "transparent"} | BRANCH_COLOURS
+    branch = {
+        "name": NAMES[2],
+        "colormap": DirectLabelColormap(color_dict=colours),
+        "features": {"index": list(meanings), "predicted from": list(meanings.values())},
+        "opacity": 0.4,
+        "visible": False,
+        **coarse,
+    }
+    return [
+        (levels if len(levels) > 1 else levels[0], {**np_map, "metadata": metadata}, "image"),
+        (maps.uncertainty, {**uncertainty, "metadata": metadata}, "image"),
+        (maps.branch, {**branch, "metadata": metadata}, "labels"),
+    ]
+
+
+class ResultLayers:
+    """The layers of one job in a viewer; whoever removes one simply sees less."""
+
+    def __init__(self, viewer: Any, maps: Maps, world: World) -> None:
+        from napari.layers import Layer
+
+        self._viewer = viewer
+        self._layers: list[Layer] = []
+        for layer_tuple in layer_tuples(maps, world):
+            self._layers.append(viewer.add_layer(Layer.create(*layer_tuple)))
+        self._layers[-1].editable = False  # no painting into a result
+        viewer.layers.selection.active = self._layers[0]
+
+    @property
+    def present(self) -> list[Layer]:
+        """The layers that are still in the viewer."""
+        return [layer for layer in self._layers if layer in self._viewer.layers]
+
+    def refresh(self) -> None:
+        """Show what the canvas has by now, as cheaply as napari can."""
+        for layer in self.present:
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def finish(self, maps: Maps) -> None:
+        """Replace the live arrays by the final ones, and the record by the final one."""
+        levels = list(maps.np_levels)
+        data = (levels if len(levels) > 1 else levels[0], maps.uncertainty, maps.branch)
+        for layer, final in zip(self._layers, data, strict=True):
+            if layer in self._viewer.layers:
+                layer.data = final
+        self._layers[-1].editable = False  # new data makes it editable again
+        self.stamp(maps.record)
+
+    def stamp(self, record: Mapping[str, Any]) -> None:
+        """Put a record into the layers' metadata and bring their thumbnails up to date."""
+        for layer in self.present:
+            layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
+            layer.refresh(highlight=False, extent=False)

@@ -1,0 +1,114 @@
+"""Two combo boxes, one per role, that follow the viewer's layers.
+
+1. Whatever happens to a layer that could matter (added, removed, renamed, rescaled, recoloured)
+   fills both boxes anew.
+2. A choice made by hand stays as long as its channel exists; any other role is guessed again, so
+   the boxes follow what is opened until the analyst decides.
+3. The swap button exchanges the two, and counts as a choice by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
+    QObject,
+    QSignalBlocker,
+    Signal,
+)
+from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
+
+from napari_damm.widgets.roles import Channel, channels_of, guess, roles_of
+
+LISTED = ("inserted", "removed", "reordered", "renamed")
+PLACED = ("data", "units", "scale", "translate", "rotate", "shear", "affine", "axis_labels")
+WATCHED = frozenset((*LISTED, *PLACED, "colormap"))
+
+
+class RolePickers(QObject):
+    """The pickers for the primary and secondary channel and the button that swaps them."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._roles = roles_of(("vessels", "nuclei"))
+        self._channels: list[Channel] = []
+        self._by_hand: list[Channel | None] = [None, None]
+        self.boxes = (_box("vessels"), _box("nuclei"))
+        self.swap = QPushButton("⇅")
+        self.swap.setObjectName("swap")
+        self.swap.setFixedWidth(28)
+        self.swap.setToolTip("Swap the two channels")
+
+        self.refill()
+
+        for role, box in enumerate(self.boxes):
+            # refill() blocks this signal: whatever else moves a box is a person (or a script).
+            box.currentIndexChanged.connect(partial(self._choose, role))
+        self.swap.clicked.connect(self._swap)
+        viewer.layers.events.connect(self._on_layers)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the viewer has no image at all."""
+        return not self._channels
+
+    @property
+    def picked(self) -> tuple[Channel | None, Channel | None]:
+        """The channels picked for the primary and the secondary role."""
+        primary, secondary = (box.currentIndex() for box in self.boxes)
+        return self._at(primary), self._at(secondary)
+
+    def set_modalities(self, modalities: Sequence[str]) -> None:
+        """Guess by the names on the card of another model from now on."""
+        self._roles = roles_of(modalities)
+        self.refill()
+
+    def refill(self) -> None:
+        """List the channels that there are now, and keep or guess both choices."""
+        self._channels = channels_of(self._viewer.layers)
+        labels = [channel.label for channel in self._channels]
+        for role, box in enumerate(self.boxes):
+            channel = self._by_hand[role]
+            if channel not in self._channels:
+                channel = guess(self._roles[role], self._roles[1 - role], self._channels)
+                self._by_hand[role] = None
+            with QSignalBlocker(box):
+                box.clear()
+                box.addItems(labels)
+                box.setCurrentIndex(-1 if channel is None else self._channels.index(channel))
+                box.setToolTip(box.currentText())
+        self.changed.emit()
+
+    def _at(self, index: int) -> Channel | None:
+        return self._channels[index] if 0 <= index < len(self._channels) else None
+
+    def _on_layers(self, event: Any) -> None:
+        # The viewer may outlive the boxes by a moment while its window is torn down.
+        if event.type in WATCHED and isalive(self):  # type: ignore[no-untyped-call]
+            self.refill()
+
+    def _choose(self, role: int, index: int) -> None:
+        self._by_hand[role] = self._at(index)
+        self.boxes[role].setToolTip(self.boxes[role].currentText())
+        self.changed.emit()
+
+    def _swap(self) -> None:
+        primary, secondary = self.picked
+        self._by_hand = [secondary, primary]
+        self.refill()
+
+
+def _box(name: str) -> QComboBox:
+    box = QComboBox()
+    box.setObjectName(name)
+    box.setPlaceholderText("pick a layer")
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(12)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return box

@@ -1,0 +1,195 @@
+"""A widget in a real viewer, and stand-ins for what is slow or must fail on purpose."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QWidget
+
+import napari_damm
+from napari_damm.canvas import LiveCanvas
+from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
+from napari_damm.model_file import ModelInfo
+from napari_damm.store import ResultLayout, ResultStore
+from napari_damm.tiling import Lattice
+
+CARD = {
+    "name": "tiny",
+    "modalities": ["vessels", "nuclei", "nanoparticles"],
+    "pixel_size_um": 2.0,
+    "training_data": "simulated tissue",
+}
+MANIFEST = Path(napari_damm.__file__).parent / "napari.yaml"
+TIMEOUT_MS = 120_000
+
+
+class FakePredict:
+    """`api.predict` without a network: four windows of 2 um pixels in a real store and canvas.
+
+    With `pause_after`, it keeps making denoising steps after so many windows until `resume` is
+    set; with `error`, it raises after them.
+    """
+
+    origin = (0.0, 0.0)
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.pause_after: int | None = None
+        self.error: BaseException | None = None
+        self.error_at_call: BaseException | None = None
+        self.resume = threading.Event()
+        self.closed = threading.Event()
+
+    def __call__(self, *arguments: object) -> Iterator[Event]:
+        self.calls.append(arguments)
+        if self.error_at_call is not None:
+            raise self.error_at_call
+        return self._events()
+
+    def _events(self) -> Iterator[Event]:
+        try:
+            yield from self._predict()
+        finally:
+            self.closed.set()
+
+    def _predict(self) -> Iterator[Event]:
+        lattice = Lattice((448, 448))
+        windows = [(i, j) for i in range(lattice.rows) for j in range(lattice.cols)]
+        layout = ResultLayout(lattice.shape, 2.0, self.origin)
+        record = {"model": {"name": "tiny", "modalities": CARD["modalities"]}, "finished": None}
+        store = ResultStore.create(None, layout, record)
+        canvas = LiveCanvas(store)
+        yield Planned(lattice.shape, 2.0, self.origin, len(windows), 0, 1, 10, record, canvas)
+        image = np.zeros(layout.shape, np.float32)
+        uncertainty = np.zeros(layout.cells_shape, np.float32)
+        branch = np.zeros(layout.cells_shape, np.uint8)
+        for done, window in enumerate(windows):
+            while self.pause_after == done and not self.resume.wait(0.005):
+                yield Step(10 * done + 1, 10 * len(windows))
+            if self.pause_after == done and self.error is not None:
+                raise self.error
+            box, cells = lattice.window_box(*window), lattice.owned_cells(*window)
+            image[box.slices] = 0.25 * (done + 1)
+            uncertainty[cells.slices] = 0.5
+            branch[cells.slices] = 1 + done % 2
+            yield Step(10 * (done + 1), 10 * len(windows))
+            yield Tile(
+                box.y0,
+                box.x0,
+                image[box.slices].copy(),
+                cells.y0,
+                cells.x0,
+                uncertainty[cells.slices].copy(),
+                branch[cells.slices].copy(),
+                done + 1,
+                len(windows),
+            )
+        store.write_shard(0, 0, image, uncertainty, branch)
+        yield ShardDone(0, 0, 1, 1)
+        store.finish({"finished": "now"})
+        yield Finished(store.result(), 1.5)
+
+
+@pytest.fixture
+def fake_predict(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePredict]:
+    """Replace `napari_damm.api.predict`, as the widget looks it up when it is clicked."""
+    fake = FakePredict()
+    monkeypatch.setattr("napari_damm.api.predict", fake)
+    yield fake
+    fake.resume.set()
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Offer one model, whatever is bundled or installed."""
+    info = ModelInfo("tiny", tmp_path / "tiny.safetensors", CARD, bundled=True)
+    monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [info])
+
+
+class Driver:
+    """Handles a widget as a person does: by its named controls."""
+
+    def __init__(self, viewer, qtbot, widget) -> None:
+        self.viewer = viewer
+        self.qtbot = qtbot
+        self.widget = widget
+
+    def __getattr__(self, name: str) -> QWidget:
+        found = self.widget.findChild(QWidget, name)
+        assert found is not None, f"no control is named {name}"
+        return found
+
+    def click(self, name: str) -> None:
+        control = getattr(self, name)
+        assert control.isEnabled(), self.reason.text()
+        self.qtbot.mouseClick(control, Qt.MouseButton.LeftButton)
+
+    def wait_for(self, condition) -> None:
+        self.qtbot.waitUntil(condition, timeout=TIMEOUT_MS)
+
+    def run(self) -> str:
+        """Click Predict and wait for the end; return the status line."""
+        with self.qtbot.waitSignal(self.widget.ended, timeout=TIMEOUT_MS):
+            self.click("predict")
+        return self.status.text()
+
+    def cancel_run(self) -> str:
+        with self.qtbot.waitSignal(self.widget.ended, timeout=TIMEOUT_MS):
+            self.click("cancel")
+        return self.status.text()
+
+    def add_stains(self, **arguments) -> None:
+        """Add a vessels and a nuclei layer of 896 um."""
+        rng = np.random.default_rng(0)
+        for name in ("vessels", "nuclei"):
+            image = rng.random((896, 896), np.float32)
+            place = {"scale": (1, 1), "units": "um", **arguments}
+            self.viewer.add_image(image, name=name, **place)
+
+
+@pytest.fixture
+def open_widget(qtbot):
+    """Open the widget on a viewer without a window (fast), with two stains unless `empty`."""
+
+    def open_(*, empty: bool = False) -> Driver:
+        from napari.components import ViewerModel
+
+        from napari_damm.widgets import PredictWidget
+
+        viewer = ViewerModel()
+        widget = PredictWidget(viewer)
+        qtbot.addWidget(widget)
+        widget.show()
+        driver = Driver(viewer, qtbot, widget)
+        if not empty:
+            driver.add_stains()
+        return driver
+
+    return open_
+
+
+@pytest.fixture
+def plugin() -> None:
+    """Make sure that napari knows the plugin, installed or not."""
+    manager = PluginManager.instance()
+    manager.discover()
+    if "napari-damm" not in manager:
+        manager.register(PluginManifest.from_file(MANIFEST))
+
+
+@pytest.fixture
+def dock_widget(plugin, make_napari_viewer, qtbot):
+    """Open the widget as napari does from its menu, in a real viewer."""
+
+    def dock() -> Driver:
+        viewer = make_napari_viewer()
+        _, widget = viewer.window.add_plugin_dock_widget("napari-damm", "Predict nanoparticles")
+        return Driver(viewer, qtbot, widget)
+
+    return dock

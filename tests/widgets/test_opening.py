@@ -1,0 +1,40 @@
+"""Opening the widget must be quick: no torch, and no engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+BARE = """
+import sys
+import napari_damm.widgets
+loaded = {"napari", "qtpy", "torch"} & set(sys.modules)
+assert not loaded, loaded
+"""
+OPEN = """
+import sys
+from qtpy.QtWidgets import QApplication
+from napari.components import ViewerModel
+application = QApplication([])
+from napari_damm.widgets import PredictWidget
+widget = PredictWidget(ViewerModel())
+loaded = {"torch", "napari_damm.engine", "napari_damm.slide", "zarr"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def run(script: str) -> None:
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_loads_neither_napari_nor_qt():
+    run(BARE)
+
+
+def test_opening_the_widget_loads_neither_torch_nor_the_engine():
+    run(OPEN)

@@ -1,0 +1,48 @@
+"""Progress and time left, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_damm.widgets.pace import Pace, duration
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_left_follows_the_pace_since_the_first_step():
+    clock = Clock()
+    pace = Pace(windows=25, clock=clock)
+    clock.now = 100.0  # a slow start must not count
+    pace.step(0, 250)
+    assert pace.text() == "0 of 25 windows"
+    clock.now = 110.0
+    pace.step(50, 250)
+    pace.window(5)
+    assert pace.text() == "5 of 25 windows · 0:40 left"
+    assert pace.fraction == pytest.approx(0.2)
+
+
+def test_progress_never_goes_back():
+    pace = Pace(windows=2, clock=Clock())
+    pace.step(19, 20)
+    pace.window(1)
+    assert pace.fraction == pytest.approx(0.95)
+
+
+def test_nothing_is_left_at_the_end():
+    clock = Clock()
+    pace = Pace(windows=2, clock=clock)
+    pace.window(1)
+    clock.now = 5.0
+    pace.window(2)
+    assert pace.text() == "2 of 2 windows"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (3725, "1:02:05")])
+def test_durations_read_like_a_clock(seconds, text):
+    assert duration(seconds) == text

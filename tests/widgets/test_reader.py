@@ -1,0 +1,93 @@
+"""Opening a result store in napari."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from napari.layers import Layer
+
+from napari_damm.store import ResultLayout, ResultStore
+from napari_damm.widgets.layer_slides import grid_of, stated_pixel_size
+from napari_damm.widgets.reader import get_reader
+from napari_damm.widgets.roles import Channel
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    path = tmp_path / "result.ome.zarr"
+    layout = ResultLayout((700, 100), 2.0, (10.0, 20.0), (4, 0))
+    record = {"seed": 3, "model": {"modalities": ["T1", "T2", "FLAIR"]}}
+    store = ResultStore.create(path, layout, record)
+    image = np.full(layout.shape, 0.5, np.float32)
+    cells = np.ones(layout.cells_shape, np.float32)
+    store.write_shard(0, 0, image, cells / 4, cells.astype(np.uint8))
+    return path
+
+
+def test_the_three_layers_come_back_with_place_and_record(result):
+    read = get_reader(str(result))
+    assert read is not None
+    layers = [Layer.create(*layer) for layer in read(str(result))]
+    assert [layer.name for layer in layers] == ["NP distribution", "Uncertainty", "Branch"]
+    np_map, uncertainty, branch = layers
+    assert np_map.multiscale
+    np.testing.assert_allclose(np_map.scale, (2, 2))
+    np.testing.assert_allclose(np_map.translate, (11, 21))
+    # The cell map starts 4 px before the NP map, with a cell of 64 um.
+    np.testing.assert_allclose(uncertainty.translate, (10 - 8 + 32, 20 + 32))
+    assert all(layer.metadata["napari_damm"]["seed"] == 3 for layer in layers)
+    assert np.asarray(branch.data).max() == 1
+    assert list(branch.features["predicted from"]) == [
+        "uni-modal: T1 alone",
+        "multi-modal: T1 and T2",
+    ]
+
+
+def test_other_zarrs_are_left_to_napari(tmp_path):
+    zarr.create_array(tmp_path / "plain.zarr", shape=(4, 4), dtype="u1")
+    assert get_reader(str(tmp_path / "plain.zarr")) is None
+
+
+def test_what_is_not_there_or_damaged_is_left_to_napari(tmp_path):
+    (tmp_path / "damaged.zarr").mkdir()
+    (tmp_path / "damaged.zarr" / "zarr.json").write_text("{")
+    assert get_reader(str(tmp_path / "damaged.zarr")) is None
+    assert get_reader(str(tmp_path / "missing.zarr")) is None
+    assert get_reader(["a.zarr", "b.zarr"]) is None
+
+
+def test_a_section_opens_with_names_and_pixel_size(tmp_path):
+    path = tmp_path / "section.ome.tif"
+    tifffile.imwrite(
+        path,
+        np.arange(2 * 64 * 80, dtype=np.uint16).reshape(2, 64, 80),
+        photometric="minisblack",
+        metadata={
+            "axes": "CYX",
+            "Channel": {"Name": ["CD31", "DAPI"]},
+            "PhysicalSizeX": 0.5,
+            "PhysicalSizeY": 0.5,
+        },
+    )
+    read = get_reader(str(path))
+    assert read is not None
+    layers = [Layer.create(*layer) for layer in read(str(path))]
+    assert [(layer.name, layer.colormap.name) for layer in layers] == [
+        ("CD31", "green"),
+        ("DAPI", "blue"),
+    ]
+    assert stated_pixel_size(grid_of(Channel(layers[0]))) == 0.5
+    assert grid_of(Channel(layers[0])).corner == (0, 0)
+    assert layers[1].data[:1, :1].compute() == 64 * 80
+
+
+def test_a_stack_or_a_broken_file_is_left_to_napari(tmp_path):
+    stack, broken = tmp_path / "stack.ome.tif", tmp_path / "broken.ome.tif"
+    tifffile.imwrite(stack, np.zeros((5, 64, 80), np.uint8), metadata={"axes": "ZYX"})
+    broken.write_bytes(b"II*\0")
+    assert get_reader(str(stack)) is None
+    assert get_reader(str(broken)) is None

@@ -1,0 +1,113 @@
+"""Which channels are offered for which role."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+
+from napari_damm.widgets.roles import channels_of, guess, roles_of, stack_problem
+
+PRIMARY, SECONDARY = roles_of(("vessels", "nuclei", "nanoparticles"))
+
+
+def image(name: str, shape: tuple[int, ...] = (32, 40), **arguments) -> Image:
+    return Image(np.zeros(shape, np.uint8), name=name, **arguments)
+
+
+def guesses(*layers) -> list[str | None]:
+    channels = channels_of(layers)
+    found = guess(PRIMARY, SECONDARY, channels), guess(SECONDARY, PRIMARY, channels)
+    return [channel and channel.label for channel in found]
+
+
+def labels(*layers) -> list[str]:
+    return [channel.label for channel in channels_of(layers)]
+
+
+def test_a_plain_image_is_one_channel_under_its_own_name():
+    assert labels(image("CD31")) == ["CD31"]
+
+
+def test_a_multichannel_image_offers_each_channel():
+    assert labels(image("section", (3, 32, 40))) == [f"channel {c} · section" for c in range(3)]
+
+
+def test_axes_of_length_one_are_looked_through():
+    channels = channels_of([image("section", (1, 2, 1, 32, 40))])
+    assert [channel.index for channel in channels] == [(0, 0, 0), (0, 1, 0)]
+
+
+def test_an_rgb_picture_offers_its_colours():
+    assert labels(image("photo", (32, 40, 3), rgb=True)) == [
+        "red · photo",
+        "green · photo",
+        "blue · photo",
+    ]
+
+
+def test_multiscale_images_count_by_their_finest_level():
+    pyramid = Image([np.zeros((2, 64, 64)), np.zeros((2, 32, 32))], name="slide", multiscale=True)
+    assert labels(pyramid) == ["channel 0 · slide", "channel 1 · slide"]
+
+
+def test_labels_and_results_are_no_inputs():
+    result = image("NP distribution", metadata={"napari_damm": {}})
+    assert labels(Labels(np.zeros((8, 8), int)), result) == []
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        image("long", (11, 32, 40)),
+        image("deep", (4, 32, 40), axis_labels=("z", "y", "x")),
+        image("both", (3, 4, 32, 40)),
+        image("movie", (5, 32, 40, 3), rgb=True),
+    ],
+)
+def test_a_stack_is_listed_with_what_is_wrong(stack):
+    problem = stack_problem(channels_of([stack])[0])
+    assert problem is not None
+    assert stack.name in problem
+
+
+def test_single_planes_are_no_stacks():
+    for layer in (image("a"), image("b", (3, 32, 40)), image("c", (32, 40, 3), rgb=True)):
+        assert all(stack_problem(channel) is None for channel in channels_of([layer]))
+
+
+@pytest.mark.parametrize("name", ["vessels", "CD31 (AF488)", "PECAM-1"])
+def test_vessels_are_guessed_by_name(name):
+    assert guesses(image("other"), image(name)) == [name, None]
+
+
+@pytest.mark.parametrize("name", ["nuclei", "DAPI", "Hoechst 33342"])
+def test_nuclei_are_guessed_by_name(name):
+    assert guesses(image(name), image("other")) == [None, name]
+
+
+def test_colours_tell_where_names_do_not():
+    layers = image("c1", colormap="green"), image("c2", colormap="bop blue")
+    assert guesses(*layers) == ["c1", "c2"]
+
+
+def test_a_name_outweighs_a_colour():
+    assert guesses(image("dapi", colormap="green"), image("x", colormap="blue")) == [None, "dapi"]
+
+
+def test_a_picture_named_after_both_stains_is_split_by_colour():
+    assert guesses(image("cd31_ng2_dapi", (32, 40, 3), rgb=True)) == [
+        "green · cd31_ng2_dapi",
+        "blue · cd31_ng2_dapi",
+    ]
+
+
+def test_what_was_opened_last_wins():
+    assert guesses(image("vessels a"), image("vessels b")) == ["vessels b", None]
+
+
+def test_the_card_of_another_model_gives_the_words():
+    first, second = roles_of(("T1", "T2", "FLAIR"))
+    channels = channels_of([image("scan T1"), image("scan T2")])
+    assert guess(first, second, channels).label == "scan T1"
+    assert guess(second, first, channels).label == "scan T2"
