@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import numpy
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Planned:
     """The job is resolved and its store exists; nothing has been computed yet.
 
     `shape` is that of the NP map in model pixels, `origin` the world position (y, x) in um of its
-    upper left *corner*. `canvas` is a `napari_damm.store.LiveCanvas`: it shows what is stored
+    upper left *corner*. `canvas` is a `napari_damm.canvas.LiveCanvas`: it shows what is stored
     plus the tiles fed to it. `record` is the job record that is saved with the result.
     """
 
@@ -62,11 +62,11 @@ class Tile:
 
     y: int
     x: int
-    np: np.ndarray
+    np: numpy.ndarray
     cell_y: int
     cell_x: int
-    uncertainty: np.ndarray
-    branch: np.ndarray
+    uncertainty: numpy.ndarray
+    branch: numpy.ndarray
     windows_done: int
     windows: int
 

@@ -79,7 +79,9 @@ class WindowSampler:
     """Samples pools of windows; one instance serves several lanes (it keeps no state)."""
 
     def __init__(self, model: DAMM, sampling: Sampling, device: str) -> None:
-        self.model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        # channels_last: a fifth faster on a CPU
+        self.model = model.eval()
+        self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sampling = sampling
         self.device = device
         self.schedule = NoiseSchedule()

@@ -36,10 +36,10 @@ def branch_errors(outputs: BranchOutputs, eps: Tensor) -> tuple[Tensor, Tensor]:
     return uni, multi
 
 
-def joint_loss(outputs: BranchOutputs, eps: Tensor) -> Tensor:
-    """(L_uni + L_multi) / 2, averaged over the batch."""
+def joint_loss(outputs: BranchOutputs, eps: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(L_uni + L_multi) / 2, averaged over the batch; `weight` (b,) multiplies each sample."""
     uni, multi = branch_errors(outputs, eps)
-    return ((uni + multi) / 2).mean()
+    return _weighted((uni + multi) / 2, weight)
 
 
 def gated_loss(
@@ -47,15 +47,21 @@ def gated_loss(
     eps: Tensor,
     gamma: float = GAMMA,
     confidence_weight: float = CONFIDENCE_WEIGHT,
+    weight: Tensor | None = None,
 ) -> GatedLoss:
     """Loss of the gated phase.
 
     With c = mean confidence per sample and label = 1 where L_multi <= L_uni:
     confidence_term = 0.5 BCE(c, label) + mean((c - gamma)^2), with gradient through c.
+    `weight` (b,) multiplies the noise error of each sample.
     """
     uni, multi = branch_errors(outputs, eps)
     c = outputs.confidence.flatten(1).mean(dim=1)
     label = (multi <= uni).to(c.dtype).detach()
-    noise = torch.where(c >= gamma, (uni + multi) / 2, uni).mean()
+    noise = _weighted(torch.where(c >= gamma, (uni + multi) / 2, uni), weight)
     term = 0.5 * F.binary_cross_entropy(c, label) + (c - gamma).square().mean()
     return GatedLoss(noise + confidence_weight * term, term, label)
+
+
+def _weighted(errors: Tensor, weight: Tensor | None) -> Tensor:
+    return errors.mean() if weight is None else (errors * weight).mean()

@@ -29,6 +29,10 @@ class TrainConfig:
 
     `crop` is the side of the latent crop that a sample uses (0: the whole window), `gated_from`
     the step at which the gated phase starts (the paper: 40 % of the way).
+
+    `weight_limit`: the paper weighs all timesteps alike (0), and a short training then learns the
+    fine noise first and the coarse picture last. A positive limit weighs each sample by the error
+    of x_0 that its error of eps means, sqrt((1 - abar) / abar), at most the limit.
     """
 
     steps: int = 4000
@@ -39,6 +43,7 @@ class TrainConfig:
     average: float = 0.999
     gamma: float = GAMMA
     confidence_weight: float = CONFIDENCE_WEIGHT
+    weight_limit: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +98,15 @@ def draw_batch(latents: Latents, config: TrainConfig, step: int) -> Latents:
     return Latents(*(z[pick, :, y : y + crop, x : x + crop] for z in latents))
 
 
+def timestep_weights(schedule: NoiseSchedule, limit: float) -> Tensor:
+    """Weight of every timestep (1000,), mean 1: sqrt((1 - abar) / abar) up to `limit`; 0 = none."""
+    if limit <= 0:
+        return torch.ones(TIMESTEPS)
+    abar = schedule.alphas_cumprod
+    weight = ((1 - abar) / abar).sqrt().clamp_max(limit)
+    return (weight / weight.mean()).float()
+
+
 def train_noise_estimator(
     model: DAMM, latents: Latents, config: TrainConfig, state: TrainState
 ) -> Iterator[TrainStep]:
@@ -100,6 +114,7 @@ def train_noise_estimator(
     schedule = NoiseSchedule()
     model.unet.train()
     device = next(model.unet.parameters()).device
+    weights = timestep_weights(schedule, config.weight_limit).to(device)
     while state.step < config.steps:
         step = state.step
         batch = Latents(*(z.to(device) for z in draw_batch(latents, config, step)))
@@ -110,9 +125,9 @@ def train_noise_estimator(
         gated = step >= config.gated_from
         outputs = model.predict_noise(x_t, t, batch.primary, batch.secondary, gated)
         loss = (
-            gated_loss(outputs, eps, config.gamma, config.confidence_weight).total
+            gated_loss(outputs, eps, config.gamma, config.confidence_weight, weights[t]).total
             if gated
-            else joint_loss(outputs, eps)
+            else joint_loss(outputs, eps, weights[t])
         )
         state.descend(loss, state.cosine_rate(config.learning_rate, config.steps))
         with torch.no_grad():

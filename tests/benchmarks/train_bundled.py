@@ -45,13 +45,16 @@ SHARED = FirstStageConfig(steps=400, warmup_steps=180, learning_rate=1e-3, codeb
 EACH = FirstStageConfig(steps=180, warmup_steps=0, learning_rate=5e-4, codebook_weight=0.25)
 NOISE = (
     # small crops first: most of what there is to learn, at a quarter of the cost
-    TrainConfig(steps=6000, gated_from=6000, crop=16, learning_rate=8e-4),
     TrainConfig(
-        steps=1500,
-        gated_from=300,
+        steps=4200, gated_from=4200, crop=16, learning_rate=8e-4, weight_limit=20.0
+    ),
+    TrainConfig(
+        steps=900,
+        gated_from=200,
         batch_size=8,
         learning_rate=3e-4,
         confidence_weight=0.05,
+        weight_limit=20.0,
         seed=1,
     ),
 )
@@ -65,11 +68,11 @@ def main() -> int:
     """Run the stages until done or out of time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--sections", type=int, default=24)
-    parser.add_argument("--windows", type=int, default=2800)
+    parser.add_argument("--sections", type=int, default=26)
+    parser.add_argument("--windows", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=["simulate"])
+    parser.add_argument("--only", choices=["simulate", "latents"])
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
@@ -79,10 +82,13 @@ def main() -> int:
             simulate(args.work, index, clock)
         if args.only == "simulate":
             return 0
-        sections = [np.load(section_path(args.work, k), mmap_mode="r") for k in range(args.sections)]
+        paths = [section_path(args.work, k) for k in range(args.sections)]
+        sections = [np.load(path, mmap_mode="r") for path in paths]
         model = DAMM(DAMMConfig.small(), card(args.sections))
         train_first_stages(args.work, model, sections, clock)
         latents = cache_latents(args.work, model, sections, args.windows, clock)
+        if args.only == "latents":
+            return 0
         train_unet(args.work, model, latents, clock)
     except OutOfTime:
         return 3
@@ -143,9 +149,7 @@ def crops(sections: list[np.ndarray], roles: list[int], step: int) -> Tensor:
     return torch.from_numpy(out)
 
 
-def train_first_stages(
-    work: Path, model: DAMM, sections: list[np.ndarray], clock: Clock
-) -> None:
+def train_first_stages(work: Path, model: DAMM, sections: list[np.ndarray], clock: Clock) -> None:
     """Train the shared start, then each role's own first stage; fill `model`."""
     shared = VQGAN(model.config.first_stages[0])
     torch.manual_seed(0)
@@ -200,10 +204,9 @@ def cache_latents(
     work: Path, model: DAMM, sections: list[np.ndarray], count: int, clock: Clock
 ) -> Latents:
     """Encode `count` random windows, turned and flipped at random."""
-    parts = sorted(work.glob("latents_part_*.safetensors"))
     for part in range(count // 100):
         name = work / f"latents_part_{part:03d}.safetensors"
-        if name in parts:
+        if name.exists():
             continue
         clock.check()
         rng = np.random.default_rng(10**7 + part)
@@ -215,7 +218,8 @@ def cache_latents(
             window = np.rot90(window, rng.integers(4), (1, 2))
             windows[k] = window[:, ::-1] if rng.integers(2) else window
         latents = encode_windows(model, torch.from_numpy(windows))
-        save_file({k: v.half() for k, v in latents._asdict().items()}, name)
+        save_file({k: v.half() for k, v in latents._asdict().items()}, name.with_suffix(".part"))
+        name.with_suffix(".part").rename(name)
         print(f"latents {part} ({clock.spent:.0f} s)", flush=True)
     loaded = [
         load_file(work / f"latents_part_{part:03d}.safetensors") for part in range(count // 100)
