@@ -37,10 +37,10 @@ lint: $(STAMP) system
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@echo "Checking the manifest of the built wheel"
 	@rm -rf build/wheel build/light
-	@$(BIN)/python -m hatchling -q build -t wheel -d build/wheel
+	@$(BIN)/python -m hatchling build -t wheel -d build/wheel
 	@$(BIN)/python tests/light_venv.py build/light build/wheel/*.whl
 	@$(LIGHT_BIN)/python -W ignore -m npe2 validate napari-damm --imports
 
@@ -50,16 +50,16 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	sys.exit("Python %d.%d is too old: set PYTHON to 3.11 or newer, as in make PYTHON=python3.12" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	$(call apt-install,python3-venv) && rm -rf .venv && $(PYTHON) -m venv .venv; }
-	@echo "Installing napari-damm into .venv (about 2 GB, some minutes the first time)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check \
+	@echo "Installing napari-damm into .venv (about 2.5 GB, some minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 	-c .ci/constraints.txt -e ".[all,test,lint]"
 	@touch $@
 
 # A display for the GUI tests. Only Linux needs one.
 system:
 ifeq ($(shell uname -s),Linux)
-	@{ command -v Xvfb && /sbin/ldconfig -p | grep -q libxcb-cursor.so.0 \
-	&& /sbin/ldconfig -p | grep -q libEGL.so.1; } > /dev/null \
+	@{ command -v Xvfb && /sbin/ldconfig -p | grep libxcb-cursor.so.0 \
+	&& /sbin/ldconfig -p | grep libEGL.so.1; } > /dev/null \
 	|| { $(call apt-install,$(SYSTEM_PACKAGES)); }
 endif
 

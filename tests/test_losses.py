@@ -69,3 +69,12 @@ def test_predictions_with_no_error_cost_only_the_confidence_term():
     perfect = BranchOutputs(EPS, EPS, torch.full((2, 2, 2), 0.5))
     loss = gated_loss(perfect, EPS, gamma=0.5)
     assert float(loss.total) == pytest.approx(1e-4 * 0.5 * log(2), rel=1e-5)
+
+
+def test_weights_multiply_the_noise_error_of_each_window_alone():
+    given = outputs([1.0, 3.0], [0.5, 5.0], [0.7, 0.3])
+    weight = torch.tensor([2.0, 0.5])
+    joint = joint_loss(given, EPS, weight)
+    assert float(joint.detach()) == pytest.approx((2 * 0.75 + 0.5 * 4.0) / 2)
+    gated = gated_loss(given, EPS, 0.5, 0.0, weight)
+    assert float(gated.total.detach()) == pytest.approx((2 * 0.75 + 0.5 * 3.0) / 2)

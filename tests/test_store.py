@@ -477,7 +477,7 @@ def test_every_full_disk_is_one_error_in_one_sentence(tmp_path, layout, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("napari_damm.store.durable.os.fsync", full)
-        with pytest.raises(DiskFull, match=r"disk is full: shard \(1, 0\).*--resume") as error:
+        with pytest.raises(DiskFull, match=r"disk is full: shard \(1, 0\).*start again") as error:
             write_all(store, maps(layout), only=[(1, 0)])
     assert one_line(error)
     assert error.value.errno == code

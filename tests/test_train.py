@@ -7,11 +7,13 @@ import torch
 from models import random_model, tiny_config
 
 from napari_damm.model import DAMM
+from napari_damm.schedule import NoiseSchedule
 from napari_damm.train import (
     Latents,
     TrainConfig,
     draw_batch,
     encode_windows,
+    timestep_weights,
     train_noise_estimator,
 )
 from napari_damm.train_state import TrainState
@@ -83,6 +85,21 @@ def test_it_learns():
     first = sum(step.loss_uni for step in steps[:10]) / 10
     last = sum(step.loss_uni for step in steps[-10:]) / 10
     assert last < 0.97 * first
+
+
+def test_without_a_limit_all_timesteps_weigh_alike():
+    assert torch.equal(timestep_weights(NoiseSchedule(), 0.0), torch.ones(1000))
+
+
+def test_timesteps_weigh_by_the_error_of_the_picture_up_to_the_limit():
+    schedule = NoiseSchedule()
+    weights = timestep_weights(schedule, 20.0)
+    assert float(weights.mean()) == pytest.approx(1.0, rel=1e-5)
+    # the error of x_0 per error of eps is sqrt((1 - abar) / abar)
+    for t in (0, 100, 500):
+        abar = float(schedule.alphas_cumprod[t])
+        ratio = ((1 - abar) / abar) ** 0.5 / 20.0
+        assert float(weights[t] / weights[999]) == pytest.approx(ratio, rel=1e-4)
 
 
 def test_a_batch_is_a_function_of_seed_and_step():

@@ -46,12 +46,12 @@ EACH = FirstStageConfig(steps=180, warmup_steps=0, learning_rate=5e-4, codebook_
 NOISE = (
     # small crops first: most of what there is to learn, at a quarter of the cost
     TrainConfig(
-        steps=4200, gated_from=4200, crop=16, learning_rate=8e-4, weight_limit=20.0
+        steps=6200, gated_from=6200, batch_size=8, crop=16, learning_rate=8e-4, weight_limit=20.0
     ),
     TrainConfig(
-        steps=900,
-        gated_from=200,
-        batch_size=8,
+        steps=1400,
+        gated_from=300,
+        batch_size=4,
         learning_rate=3e-4,
         confidence_weight=0.05,
         weight_limit=20.0,

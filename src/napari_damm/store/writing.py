@@ -30,7 +30,7 @@ from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
 from napari_damm.store.result import Result, read_result
 from napari_damm.tiling import Box
 
-_RESUME = "free some space and continue with --resume"
+_FREE = "free some space and start again"
 _SETTLED = (ShardStatus.DONE, ShardStatus.BACKGROUND)
 
 
@@ -123,7 +123,7 @@ class ResultStore:
         _check(f"image of shard ({row}, {col})", image, box)
         _check(f"uncertainty of shard ({row}, {col})", uncertainty, cells)
         _check(f"branch of shard ({row}, {col})", branch, cells)
-        with disk_full_named(f"shard ({row}, {col})", self.path, _RESUME):
+        with disk_full_named(f"shard ({row}, {col})", self.path, _FREE):
             level_image = image
             for level, array in zip(self.layout.levels, self.arrays.levels, strict=True):
                 if level.factor > 1:
@@ -138,7 +138,7 @@ class ResultStore:
     def mark(self, row: int, col: int, status: ShardStatus) -> None:
         """Commit a shard without pixels: background, or failed altogether."""
         self.layout.shard_box(row, col)
-        with disk_full_named(f"status of shard ({row}, {col})", self.path, _RESUME):
+        with disk_full_named(f"status of shard ({row}, {col})", self.path, _FREE):
             self._commit(row, col, status, {})
 
     def finish(self, extra: Mapping[str, Any] | None = None) -> None:
@@ -146,7 +146,7 @@ class ResultStore:
         extra = json.loads(json.dumps(dict(extra or {}), allow_nan=False))
         attributes: dict[str, Any] = dict(self._group.attrs.asdict())
         record = attributes[RECORD] | extra
-        with disk_full_named("the job record", self.path, _RESUME):
+        with disk_full_named("the job record", self.path, _FREE):
             self._group = self._group.update_attributes({RECORD: record})
             if self.path is not None:
                 names = ["zarr.json", "status/c/0/0"]
@@ -202,7 +202,7 @@ def _claim(path: Path) -> None:
         path.mkdir()
     except FileExistsError:
         raise FileExistsError(
-            f"{path} exists already: choose another --out or use --resume"
+            f"{path} exists already: choose another --out"
         ) from None
 
 

@@ -1,0 +1,141 @@
+"""One figure of a predicted section: inputs, truth, prediction, uncertainty and branch.
+
+1. Six panels on one physical scale, upper left corners aligned.
+2. Truth and prediction share a colour scale; the coarse maps are stretched over their cells.
+3. A scale bar in every image panel, a colour bar where the numbers mean something.
+
+Drawn with matplotlib's Figure and Agg alone: `pyplot` would start a GUI toolkit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+    Extent = tuple[float, float, float, float]
+
+BRANCH_NAMES = ("not predicted", "vessels only", "vessels and nuclei")
+_BRANCH_COLOURS = ("#404040", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+_LONGEST_SIDE_PX = 1600
+_SCALE_BAR_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class SectionPanels:
+    """What is drawn. Images are 2-D and scaled to 0..1, on any pixel grid over `extent_um`.
+
+    `uncertainty` (0..1) and `branch` (0, 1, 2) are maps of square cells `cell_um` wide whose
+    first cell starts at the section's corner; the last cells may stick out.
+    """
+
+    vessels: np.ndarray
+    nuclei: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    uncertainty: np.ndarray
+    branch: np.ndarray
+    extent_um: tuple[float, float]
+    cell_um: float
+
+
+def save_figure(panels: SectionPanels, path: Path, title: str, caption: str) -> None:
+    """Draw the panels into a PNG file."""
+    draw(panels, title, caption).savefig(path, format="png")
+
+
+def draw(panels: SectionPanels, title: str, caption: str) -> Figure:
+    """Draw the panels: `title` stands above them, `caption` below."""
+    figure = Figure(figsize=(13.5, 8.4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=14)
+    figure.supxlabel(caption, fontsize=10)
+    axes = figure.subplots(2, 3).ravel()
+    height, width = panels.extent_um
+    whole = (0.0, width, height, 0.0)
+
+    _image(axes[0], panels.vessels, "Vessels (input)", whole, "gray")
+    _image(axes[1], panels.nuclei, "Nuclei (input)", whole, "gray")
+    truth = _image(axes[2], panels.truth, "Nanoparticles, truth (as imaged)", whole, "inferno")
+    _image(axes[3], panels.prediction, "Nanoparticles, predicted", whole, "inferno")
+    figure.colorbar(truth, ax=[axes[2]], label="relative intensity", shrink=0.8)
+    figure.colorbar(truth, ax=[axes[3]], label="relative intensity", shrink=0.8)
+
+    cells = _cell_extent(panels)
+    uncertainty = _image(axes[4], panels.uncertainty, "Uncertainty", cells, "viridis")
+    figure.colorbar(uncertainty, ax=[axes[4]], label="0 sure, 1 unsure", shrink=0.8)
+    branch = axes[5].imshow(
+        panels.branch,
+        cmap=ListedColormap(_BRANCH_COLOURS),
+        norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5], 3),
+        extent=cells,
+        interpolation="nearest",
+    )
+    axes[5].set_title("Branch used")
+    key = figure.colorbar(branch, ax=[axes[5]], ticks=[0, 1, 2], shrink=0.8)
+    key.ax.set_yticklabels(BRANCH_NAMES)
+    for ax in axes:
+        _finish(ax, whole)
+    return figure
+
+
+def scale_bar_um(width_um: float) -> float:
+    """Choose a round length (1, 2 or 5 times a power of ten) of at most a quarter of the width."""
+    room = width_um * _SCALE_BAR_SHARE
+    power = 10.0 ** np.floor(np.log10(room))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= room))
+
+
+def _image(ax: Axes, image: np.ndarray, title: str, extent: Extent, cmap: str) -> AxesImage:
+    step = max(1, -(-max(image.shape) // _LONGEST_SIDE_PX))
+    coarse = image.shape[0] * 4 < _LONGEST_SIDE_PX // 4
+    ax.set_title(title)
+    return ax.imshow(
+        image[::step, ::step],
+        cmap=cmap,
+        vmin=0.0,
+        vmax=1.0,
+        extent=extent,
+        interpolation="nearest" if coarse else "antialiased",
+    )
+
+
+def _cell_extent(panels: SectionPanels) -> Extent:
+    rows, cols = panels.branch.shape
+    return (0.0, cols * panels.cell_um, rows * panels.cell_um, 0.0)
+
+
+def _finish(ax: Axes, extent: Extent) -> None:
+    """Crop to the section, drop the ticks, draw the scale bar."""
+    _, width, height, _ = extent
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    length = scale_bar_um(width)
+    right, bottom = 0.96 * width, 0.96 * height
+    thickness = 0.012 * height
+    ax.add_patch(
+        Rectangle((right - length, bottom - thickness), length, thickness, facecolor="white")
+    )
+    ax.text(
+        right - length / 2,
+        bottom - 1.6 * thickness,
+        f"{length:g} µm",
+        color="white",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        path_effects=[withStroke(linewidth=2, foreground="black")],
+    )

@@ -1,0 +1,198 @@
+"""The public surface: names, signatures and options that others build on.
+
+A failing test here means that somebody else's code breaks: change the surface, and these tests,
+only on purpose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+import napari_damm
+from napari_damm import api, cli, events
+
+MANIFEST = Path(napari_damm.__file__).with_name("napari.yaml")
+
+
+def parameters(function):
+    return list(inspect.signature(function).parameters)
+
+
+def fields(cls):
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+# ---------------------------------------------------------------- Python
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "import_authors_checkpoint",
+        "load_model",
+        "open_result",
+        "open_slide",
+        "predict",
+        "simulate_slide",
+        "PredictConfig",
+    ],
+)
+def test_public_names_are_in_the_api_and_at_the_top(name):
+    assert getattr(napari_damm, name) is getattr(api, name)
+
+
+def test_signatures_of_the_api():
+    assert parameters(api.load_model) == ["name_or_path", "device"]
+    assert parameters(api.predict)[:4] == ["slide", "model", "config", "store"]
+    assert parameters(api.open_result) == ["path"]
+    assert parameters(api.open_slide)[0] == "path"
+    assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
+    assert parameters(api.import_authors_checkpoint)[0] == "path"
+
+
+def test_defaults_of_the_api():
+    assert inspect.signature(api.load_model).parameters["name_or_path"].default is None
+    assert inspect.signature(api.load_model).parameters["device"].default == "auto"
+    assert inspect.signature(api.simulate_slide).parameters["preset"].default == "internal"
+    optional = inspect.signature(api.predict).parameters
+    assert [optional[name].default for name in ("model", "config", "store")] == [None] * 3
+
+
+def test_the_prediction_config_is_frozen_and_has_the_design_s_settings():
+    config = api.PredictConfig()
+    assert (config.mode, config.steps, config.seed, config.device) == ("fast", None, 0, "auto")
+    assert {"roi", "lanes", "batch_size", "shard", "gamma"} <= set(fields(api.PredictConfig))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1
+
+
+def test_events_and_their_fields():
+    assert fields(events.Notice) == ["message", "level"]
+    assert fields(events.Planned)[:8] == [
+        "shape",
+        "pixel_size_um",
+        "origin",
+        "windows",
+        "background_windows",
+        "shards",
+        "steps",
+        "record",
+    ]
+    assert fields(events.Step) == ["done", "total"]
+    assert fields(events.ShardDone) == ["row", "col", "shards_done", "shards"]
+    assert fields(events.FailedItem) == ["item", "message"]
+    assert fields(events.Finished)[:2] == ["result", "seconds"]
+    for event in (events.Notice, events.Planned, events.Tile, events.Finished):
+        assert event.__dataclass_params__.frozen
+
+
+def test_a_result_has_its_public_attributes():
+    from napari_damm.store import Result
+
+    names = {"np", "uncertainty", "branch", "pixel_size_um", "origin", "record", "status"}
+    assert names <= set(dir(Result)) | set(Result.__annotations__)
+
+
+# ---------------------------------------------------------------- the model
+
+
+def test_signatures_of_the_model():
+    from napari_damm.model import DAMM, select_branch
+
+    assert parameters(DAMM.encode) == ["self", "image", "modality"]
+    assert parameters(DAMM.predict_noise) == [
+        "self",
+        "x_t",
+        "t",
+        "primary",
+        "secondary",
+        "use_uncertainty",
+    ]
+    assert inspect.signature(DAMM.predict_noise).parameters["use_uncertainty"].default is True
+    assert parameters(DAMM.decode) == ["self", "z", "modality"]
+    assert inspect.signature(DAMM.decode).parameters["modality"].default is None
+    assert parameters(select_branch) == ["outputs", "gamma"]
+
+
+def test_outputs_of_the_model_are_named():
+    from napari_damm.model import BranchOutputs
+
+    assert BranchOutputs._fields == ("eps_uni", "eps_multi", "confidence")
+
+
+def test_signatures_of_schedule_and_sampler():
+    from napari_damm.sampling import sample_ddim
+    from napari_damm.schedule import NoiseSchedule
+
+    assert len(NoiseSchedule().alphas_cumprod) == 1000
+    assert parameters(NoiseSchedule.add_noise) == ["self", "x_0", "eps", "t"]
+    assert parameters(sample_ddim) == ["denoise", "x_T", "schedule", "steps", "eta", "noise"]
+    defaults = inspect.signature(sample_ddim).parameters
+    assert (defaults["eta"].default, defaults["noise"].default) == (0.0, None)
+
+
+def test_a_model_s_card_names_three_modalities_and_a_pixel_size():
+    card = api.load_model(device="cpu").card
+    assert card["modalities"] == ["vessels", "nuclei", "nanoparticles"]
+    assert card["pixel_size_um"] > 0
+
+
+# ---------------------------------------------------------------- the command line
+
+
+COMMANDS = {
+    "demo": ["--out", "--gui"],
+    "simulate": ["OUT.ome.tif", "--size", "--seed", "--preset"],
+    "predict": [
+        "INPUT",
+        "--nuclei",
+        "--vessels-channel",
+        "--nuclei-channel",
+        "--out",
+        "--model",
+        "--mode",
+        "--steps",
+        "--seed",
+        "--device",
+        "--pixel-size",
+        "--roi",
+    ],
+    "models": ["list", "show", "import", "export", "remove"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_and_their_options(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    words = capsys.readouterr().out.split()
+    assert [option for option in COMMANDS[command] if option not in words] == []
+
+
+def test_the_presets_of_the_simulator():
+    from napari_damm.simulate import CHANNELS, PRESETS
+
+    assert set(PRESETS) == {"internal", "external"}
+    assert CHANNELS == ("vessels", "nuclei", "nanoparticles", "divergence", "nanoparticles_true")
+
+
+# ---------------------------------------------------------------- napari
+
+
+def test_the_manifest_offers_the_widget_the_reader_and_the_sample():
+    manifest = yaml.safe_load(MANIFEST.read_text())
+    contributions = manifest["contributions"]
+    assert manifest["name"] == "napari-damm"
+    assert "Predict nanoparticles" in [w["display_name"] for w in contributions["widgets"]]
+    assert "Simulated tumour section" in [s["display_name"] for s in contributions["sample_data"]]
+    assert contributions["readers"]
+
+
+def test_the_widget_takes_the_viewer():
+    from napari_damm.widgets import PredictWidget
+
+    assert parameters(PredictWidget)[0] in {"viewer", "napari_viewer"}
