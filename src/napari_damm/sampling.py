@@ -79,7 +79,7 @@ def ddim_steps(
     for i, t in enumerate(times):
         eps = denoise(x, _batch_of(t, x))
         abar_t = float(schedule.alphas_cumprod[t])
-        x_0 = (x - (1 - abar_t) ** 0.5 * eps) / abar_t**0.5
+        x_0 = _clean(x, eps, abar_t)
         if i + 1 == len(times):
             x = x_0
         else:
@@ -102,7 +102,7 @@ def dpm_solver_steps(
     for i, t in enumerate(times):
         eps = denoise(x, _batch_of(t, x))
         abar_t = float(schedule.alphas_cumprod[t])
-        x_0 = (x - (1 - abar_t) ** 0.5 * eps) / abar_t**0.5
+        x_0 = _clean(x, eps, abar_t)
         if i + 1 == len(times):
             # final sigma zero: exp(-h) = 0, and a first-order step is x_0
             x = x_0
@@ -136,6 +136,11 @@ def sample_ddim(
 def sample_dpm_solver(denoise: Denoise, x_T: Tensor, schedule: NoiseSchedule, steps: int) -> Tensor:
     """Drain `dpm_solver_steps`: the sample x_0 (b, c, h, w)."""
     return _last(dpm_solver_steps(denoise, x_T, schedule, steps))
+
+
+def _clean(x_t: Tensor, eps: Tensor, abar: float) -> Tensor:
+    """Solve x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps for x_0."""
+    return (x_t - (1 - abar) ** 0.5 * eps) / abar**0.5
 
 
 def _last(steps: Iterator[SamplerStep]) -> Tensor:

@@ -1,0 +1,32 @@
+"""Result stores with random content, for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_damm.store import ResultStore
+
+RECORD = {"model": {"name": "tiny", "sha256": "0" * 64}, "seed": 3, "roi": None, "lanes": [1, 2]}
+
+
+def maps(layout, seed=0):
+    """Random content of a whole result: np, uncertainty, branch."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=layout.shape).astype(np.float32)
+    uncertainty = rng.random(layout.cells_shape, np.float32)
+    branch = rng.integers(0, 3, layout.cells_shape, np.uint8)
+    return image, uncertainty, branch
+
+
+def write_all(store, content, order=1, only=None):
+    image, uncertainty, branch = content
+    for row, col, box in list(store.layout.shards())[::order]:
+        if only is None or (row, col) in only:
+            cells = store.layout.shard_cells(row, col).slices
+            store.write_shard(row, col, image[box.slices], uncertainty[cells], branch[cells])
+
+
+def stored(path, layout, seed=0, **how):
+    store = ResultStore.create(path, layout, RECORD)
+    write_all(store, maps(layout, seed), **how)
+    return store
