@@ -49,8 +49,8 @@ NOISE = (
         steps=6200, gated_from=6200, batch_size=8, crop=16, learning_rate=8e-4, weight_limit=20.0
     ),
     TrainConfig(
-        steps=1400,
-        gated_from=300,
+        steps=1100,
+        gated_from=250,
         batch_size=4,
         learning_rate=3e-4,
         confidence_weight=0.05,

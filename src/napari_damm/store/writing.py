@@ -201,9 +201,7 @@ def _claim(path: Path) -> None:
     try:
         path.mkdir()
     except FileExistsError:
-        raise FileExistsError(
-            f"{path} exists already: choose another --out"
-        ) from None
+        raise FileExistsError(f"{path} exists already: choose another --out") from None
 
 
 def _check(name: str, values: NDArray[Any], box: Box) -> None:
