@@ -140,7 +140,8 @@ def sample_dpm_solver(denoise: Denoise, x_T: Tensor, schedule: NoiseSchedule, st
 
 def _clean(x_t: Tensor, eps: Tensor, abar: float) -> Tensor:
     """Solve x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps for x_0."""
-    return (x_t - (1 - abar) ** 0.5 * eps) / abar**0.5
+    x_0: Tensor = (x_t - (1 - abar) ** 0.5 * eps) / abar**0.5
+    return x_0
 
 
 def _last(steps: Iterator[SamplerStep]) -> Tensor:
