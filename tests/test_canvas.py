@@ -318,3 +318,9 @@ def test_a_canvas_over_a_half_stored_result_starts_with_what_is_there():
     np.testing.assert_array_equal(canvas.uncertainty, store.result().uncertainty.compute())
     np.testing.assert_array_equal(canvas.branch, store.result().branch.compute())
     assert (canvas.branch != 0).any()
+
+
+def test_cells_of_a_region_start_where_their_first_cell_does():
+    # the region starts 3 and 7 px of 0.5 um inside a cell
+    canvas = LiveCanvas(make(offset=(3, 7)))
+    assert canvas.cells_origin_um == (10.0 - 1.5, 20.0 - 3.5)

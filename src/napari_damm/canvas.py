@@ -135,6 +135,11 @@ class LiveCanvas:
             self.branch[:] = np.asarray(self._stored.branch[:])
 
     @property
+    def cells_origin_um(self) -> tuple[float, float]:
+        """World position (y, x), in um, of the upper left corner of the two cell maps."""
+        return self._layout.cells_origin_um
+
+    @property
     def buffered_bytes(self) -> int:
         """Bytes held for shards in work."""
         return sum(array.buffered_bytes for array in self._finer)

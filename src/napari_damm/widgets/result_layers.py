@@ -59,7 +59,7 @@ class Maps:
             branch=canvas.branch,
             pixel_size_um=planned.pixel_size_um,
             corner_um=planned.origin,
-            cells_corner_um=planned.origin,  # a whole slide starts with a whole cell
+            cells_corner_um=canvas.cells_origin_um,
             record=planned.record,
         )
 
