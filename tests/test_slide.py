@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_damm.simulate import simulate_slide, write_section
 from napari_damm.slide import (
     Slide,
     find_channel,
@@ -301,3 +302,22 @@ def test_an_opened_slide_can_be_sent_to_another_process(tmp_path):
         )
         np.testing.assert_array_equal(ours, theirs)
     assert copy.identity == slide.identity
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.s_[::2, ::2],
+        np.s_[3],
+        np.s_[-1, 5],
+        np.s_[::-1, 4:30:3],
+        np.s_[10:40:7, ::-3],
+        np.s_[5:5],
+    ],
+    ids=str,
+)
+def test_lazy_pixels_of_a_file_answer_any_numpy_index(tmp_path, index):
+    section = simulate_slide(64, 3)
+    path = write_section(section, tmp_path / "s.ome.tif")
+    lazy = open_slide(path).vessels.levels[0]
+    assert np.array_equal(np.asarray(lazy[index]), section.vessels[index])

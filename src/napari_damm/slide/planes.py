@@ -127,11 +127,13 @@ class LazyPlane:
         """Type of a pixel, in native byte order."""
         return self.source.dtype
 
-    def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
-        """Return the pixels of a box, given as slices of step 1."""
-        y0, y1, _ = key[0].indices(self.shape[0])
-        x0, x1, _ = key[1].indices(self.shape[1])
-        y1, x1 = max(y0, y1), max(x0, x1)
+    def __getitem__(self, key: tuple[slice | int, slice | int], /) -> np.ndarray:
+        """Return the pixels of slices or numbers: dask fuses both, steps too, into one index."""
+        (y0, y1, rows), (x0, x1, cols) = map(_span, key, self.shape)
+        pixels: np.ndarray = self._box(y0, y1, x0, x1)[rows, cols]
+        return pixels
+
+    def _box(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         if self.source.block is None:
             return self._native(self.source.load(y0, y1, x0, x1))
         out = np.empty((y1 - y0, x1 - x0), self.dtype)
@@ -157,6 +159,18 @@ class LazyPlane:
         if self.sample is not None:
             pixels = pixels[..., self.sample]
         return np.ascontiguousarray(pixels, dtype=self.dtype)
+
+
+def _span(index: slice | int, length: int) -> tuple[int, int, slice | int]:
+    """Return what to read for an index (start, stop), and the index into that."""
+    if not isinstance(index, slice):
+        position = range(length)[index]
+        return position, position + 1, 0
+    positions = range(length)[index]
+    if not positions:
+        return 0, 0, slice(None)
+    first, last = min(positions[0], positions[-1]), max(positions[0], positions[-1])
+    return first, last + 1, slice(None, None, positions.step)
 
 
 class ArraySource:
