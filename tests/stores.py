@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from napari_damm.store import ResultStore
@@ -30,3 +35,24 @@ def stored(path, layout, seed=0, **how):
     store = ResultStore.create(path, layout, RECORD)
     write_all(store, maps(layout, seed), **how)
     return store
+
+
+def everything(layout):
+    return {(row, col) for row, col, _ in layout.shards()}
+
+
+def resumed(path, content):
+    """Continue a store to its end, as a resumed run does, and return what is read then."""
+    with ResultStore.reopen(path) as store:
+        write_all(store, content, only=everything(store.layout) - store.settled())
+        return store.result()
+
+
+def python(code, *arguments, **how):
+    """Start another process with these helpers on its path; it takes its time from our stdin."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path[1:]])
+    }
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, **pipes, **how)

@@ -20,8 +20,10 @@ def fake_job(*, during=None, failed=(), shards_before=0):
     """Make a stand-in for `api.predict` that creates its store, works a little, and may fail."""
     calls = []
 
-    def predict(slide, model, config=None, store=None, client=None):
-        calls.append(SimpleNamespace(slide=slide, model=model, config=config, store=store))
+    def predict(slide, model, config=None, store=None, client=None, resume=False):
+        calls.append(
+            SimpleNamespace(slide=slide, model=model, config=config, store=store, resume=resume)
+        )
         yield Notice("loading the model")
         store.mkdir()
         (store / "zarr.json").write_text("{}")
@@ -207,13 +209,28 @@ def test_a_job_that_stops_is_exit_1_without_a_traceback(
     lines = stderr_lines(capfd)
     assert word in lines[-1]
     assert lines[:-1] == ["napari-damm: loading the model"]
-    assert not out.exists()
+    assert "--resume" in lines[-1]
 
 
-def test_finished_shards_are_kept_when_a_job_stops(slide, out, monkeypatch):
+def test_what_is_stored_is_kept_and_counted_when_a_job_stops(slide, out, monkeypatch, capfd):
     monkeypatch.setattr(api, "predict", fake_job(during=MemoryError(), shards_before=1))
     assert cli.main(["predict", "a.tif", "--out", str(out)]) == 1
+    assert "1 of 1 shards are stored" in stderr_lines(capfd)[-1]
     assert (out / "zarr.json").exists()
+
+
+def test_resume_accepts_a_result_that_is_there(slide, out, monkeypatch):
+    job = fake_job()
+    monkeypatch.setattr(api, "predict", job)
+    assert cli.main(["predict", "a.tif", "--out", str(out), "--resume"]) == 0
+    assert [call.resume for call in job.calls] == [True]
+
+
+def test_a_dry_run_prints_the_plan_and_makes_nothing(slide, out, monkeypatch, capfd):
+    monkeypatch.setattr(api, "plan", lambda slide, model, config, store: "25 windows; 10 s")
+    assert cli.main(["predict", "a.tif", "--out", str(out), "--dry-run"]) == 0
+    assert "25 windows; 10 s" in capfd.readouterr().out
+    assert not out.exists()
 
 
 def test_failed_windows_are_listed_and_exit_1(slide, out, monkeypatch, capfd):
@@ -223,15 +240,16 @@ def test_failed_windows_are_listed_and_exit_1(slide, out, monkeypatch, capfd):
     assert str(out) in captured.out
     assert captured.err.splitlines()[1:] == [
         "napari-damm: failed: window 0, 1: read error",
-        "napari-damm: finished, with failed windows: 1 (listed above)",
+        "napari-damm: finished, with failed windows: 1 (listed above); --resume tries them again",
     ]
 
 
-def test_an_interrupted_job_is_exit_130_and_leaves_nothing(slide, out, monkeypatch, capfd):
+def test_an_interrupted_job_is_exit_130_and_says_how_to_go_on(slide, out, monkeypatch, capfd):
     monkeypatch.setattr(api, "predict", fake_job(during=KeyboardInterrupt()))
     assert cli.main(["predict", "a.tif", "--out", str(out)]) == 130
-    assert stderr_lines(capfd)[-1] == "napari-damm: interrupted"
-    assert not out.exists()
+    last = stderr_lines(capfd)[-1]
+    assert last.startswith("napari-damm: interrupted")
+    assert "--resume" in last
 
 
 # ---------------------------------------------------------------- simulate

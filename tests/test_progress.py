@@ -15,7 +15,8 @@ from napari_damm.events import (
     Step,
     Tile,
 )
-from napari_damm.progress import JobStopped, Tally, follow, one_line
+from napari_damm.faults import one_line
+from napari_damm.progress import JobStopped, Tally, follow
 
 
 def planned(windows=2):

@@ -137,7 +137,9 @@ def one_line(error):
 
 def test_an_existing_path_is_never_overwritten(tmp_path, layout):
     (tmp_path / "r").mkdir()
-    with pytest.raises(FileExistsError, match=r"exists already: choose another --out") as error:
+    with pytest.raises(
+        FileExistsError, match=r"exists already: .* --out, or .* --resume$"
+    ) as error:
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert one_line(error)
     assert list((tmp_path / "r").iterdir()) == []
@@ -209,7 +211,7 @@ def test_every_full_disk_is_one_error_in_one_sentence(tmp_path, layout, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("napari_damm.store.durable.os.fsync", full)
-        with pytest.raises(DiskFull, match=r"disk is full: shard \(1, 0\).*start again") as error:
+        with pytest.raises(DiskFull, match=r"full: shard \(1, 0\).*with --resume") as error:
             write_all(store, maps(layout), only=[(1, 0)])
     assert one_line(error)
     assert error.value.errno == code

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_damm.engine import PredictConfig
+from napari_damm.config import PredictConfig
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.slide import Slide, open_slide
 from napari_damm.store import Result, open_result
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from napari_damm.engine import Survey
     from napari_damm.events import Event
     from napari_damm.model.damm import DAMM
 
@@ -27,6 +30,7 @@ __all__ = [
     "load_model",
     "open_result",
     "open_slide",
+    "plan",
     "predict",
     "simulate_slide",
 ]
@@ -37,6 +41,8 @@ def predict(
     model: DAMM | str | Path | None = None,
     config: PredictConfig | None = None,
     store: str | Path | None = None,
+    client: Client | None = None,
+    resume: bool = False,
 ) -> Iterator[Event]:
     """Predict the nanoparticle map of a slide, as a generator of events.
 
@@ -49,7 +55,12 @@ def predict(
     config
         Wishes; all have defaults.
     store
-        Folder for the result (an OME-Zarr that must not exist yet); None keeps it in memory.
+        Folder for the result (an OME-Zarr); None keeps it in memory.
+    client
+        A `dask.distributed.Client`: the shards are computed by its cluster's workers.
+    resume
+        Continue what is in `store`, which must be of the same job; without it `store` must not
+        exist yet.
 
     Yields
     ------
@@ -58,17 +69,40 @@ def predict(
     Raises
     ------
     ValueError, OSError
-        For bad input, before the first event and with nothing left behind.
+        For bad input, before the first event and with nothing left behind or lost.
 
     Examples
     --------
     >>> for event in predict(open_slide("section.ome.tif")):  # doctest: +SKIP
     ...     print(event)
     """
+    config = config or PredictConfig()
+    loaded = load_model(model, config.device)
+    if client is not None:
+        from napari_damm import cluster
+
+        yield from cluster.predict(slide, loaded, config, store, client, resume)
+    elif config.workers > 1:
+        from napari_damm import processes
+
+        yield from processes.predict(slide, loaded, config, store, resume)
+    else:
+        from napari_damm import engine
+
+        yield from engine.predict(slide, loaded, config, store, resume)
+
+
+def plan(
+    slide: Slide,
+    model: DAMM | str | Path | None = None,
+    config: PredictConfig | None = None,
+    store: str | Path | None = None,
+) -> Survey:
+    """Say what a prediction would compute and cost, without starting it; see `engine.plan`."""
     from napari_damm import engine
 
     config = config or PredictConfig()
-    yield from engine.predict(slide, load_model(model, config.device), config, store)
+    return engine.plan(slide, load_model(model, config.device), config, store)
 
 
 def load_model(name_or_path: DAMM | str | Path | None = None, device: str = "auto") -> DAMM:

@@ -4,7 +4,7 @@
    and widgets use, and drives the job's events (`progress.follow`).
 2. `main` turns every outcome into an exit code and one line on stderr: 0 done, 1 stopped or
    finished with failures, 2 bad input or usage, 130 interrupted.
-3. What a failed command had begun to write is removed again.
+3. What a failed command had begun to write is removed again; a prediction is kept, to be resumed.
 
 Heavy modules are imported inside the commands: `--help` and usage errors answer at once.
 """
@@ -24,14 +24,9 @@ import typer
 
 from napari_damm import __version__
 from napari_damm.cli_models import models
-from napari_damm.progress import (
-    JobStopped,
-    Tally,
-    follow,
-    is_disk_full,
-    one_line,
-    stopped_because,
-)
+from napari_damm.cli_predict import predict
+from napari_damm.faults import is_disk_full, one_line
+from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
 
 DONE, STOPPED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -45,6 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(models, name="models")
+app.command()(predict)
 
 _Out = Annotated[Path, typer.Option(help="Folder for the results; it must not exist yet.")]
 _Size = Annotated[int, typer.Option(help="Side of the section, pixels.")]
@@ -60,6 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
             code = INTERRUPTED
         except _UsageError as error:
             return _fail(BAD_INPUT, f"{_usage_message(error)} (see napari-damm --help)")
+        except JobInterrupted as error:
+            return _fail(INTERRUPTED, str(error))
         except JobStopped as error:
             return _fail(STOPPED, str(error))
         except Exception as error:
@@ -131,87 +129,9 @@ def simulate(
     return DONE
 
 
-@app.command()
-def predict(
-    image: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
-    out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
-    nuclei: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Nuclei, where they have their own file.")
-    ] = None,
-    vessels_channel: Annotated[
-        str | None, typer.Option(metavar="C", help="Name or number (from 0) of the vessels.")
-    ] = None,
-    nuclei_channel: Annotated[
-        str | None, typer.Option(metavar="C", help="Name or number (from 0) of the nuclei.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Model; the bundled one by default.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option(metavar="reference|fast|draft", help="Sampler: exact to quick.")
-    ] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the mode's.")] = None,
-    seed: _Seed = 0,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="What computes.")
-    ] = "auto",
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="UM", help="Pixel size in um, if the file does not say."),
-    ] = None,
-    roi: Annotated[
-        tuple[int, int, int, int] | None,
-        typer.Option(metavar="Y0 X0 Y1 X1", help="Only this region, in vessel pixels."),
-    ] = None,
-) -> int:
-    """Predict nanoparticles, uncertainty and branch of a section of any size."""
-    if out.suffix.lower() != ".zarr":
-        raise ValueError(f"--out {out} must end in .ome.zarr")
-    tally = Tally()
-    with _nothing_left_on_failure(out, is_folder=True, tally=tally):
-        from napari_damm import api
-
-        config = api.PredictConfig(mode=mode, steps=steps, seed=seed, device=device, roi=roi)
-        slide = api.open_slide(
-            image,
-            nuclei=nuclei,
-            vessels_channel=_name_or_index(vessels_channel),
-            nuclei_channel=_name_or_index(nuclei_channel),
-            pixel_size_um=pixel_size,
-        )
-        finished = follow(api.predict(slide, model, config, store=out), tally)
-    for line in summary(out, tally, finished.seconds):
-        typer.echo(line)
-    if finished.failed:
-        number = len(finished.failed)
-        return _fail(STOPPED, f"finished, with failed windows: {number} (listed above)")
-    return DONE
-
-
-def summary(out: Path, tally: Tally, seconds: float) -> Iterator[str]:
-    """Say what a finished prediction made, line by line."""
-    planned = tally.planned
-    assert planned is not None
-    height, width = planned.shape
-    yield f"result      {out}"
-    yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
-    yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
-    yield f"multi-modal {tally.share_multi_modal:.0%} of the windows"
-    yield f"time        {seconds:.1f} s"
-
-
-def _name_or_index(channel: str | None) -> str | int | None:
-    return int(channel) if channel is not None and channel.isdecimal() else channel
-
-
 @contextmanager
-def _nothing_left_on_failure(
-    out: Path, is_folder: bool = False, tally: Tally | None = None
-) -> Iterator[None]:
-    """Refuse an output that exists; remove it again if the command fails.
-
-    A prediction that has finished shards is kept: hours of computing may be in it.
-    """
+def _nothing_left_on_failure(out: Path, is_folder: bool = False) -> Iterator[None]:
+    """Refuse an output that exists; remove it again if the command fails."""
     if out.exists() or out.is_symlink():
         raise ValueError(f"{out} already exists; remove it or choose another name")
     if not out.absolute().parent.is_dir():
@@ -219,11 +139,10 @@ def _nothing_left_on_failure(
     try:
         yield
     except BaseException:
-        if tally is None or tally.shards_done == 0:
-            if is_folder:
-                shutil.rmtree(out, ignore_errors=True)
-            else:
-                out.unlink(missing_ok=True)
+        if is_folder:
+            shutil.rmtree(out, ignore_errors=True)
+        else:
+            out.unlink(missing_ok=True)
         raise
 
 
@@ -255,7 +174,7 @@ def _usage_message(error: Exception) -> str:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"napari-damm: {message}", file=sys.stderr)  # noqa: T201
+    typer.echo(f"napari-damm: {message}", err=True)
     return code
 
 

@@ -4,29 +4,35 @@
 2. Each lane takes a pool, samples it, and reports every step and the outputs.
 3. The writer stores finished shards, one at a time.
 4. Whoever iterates over the crew gets their messages until all shards are stored. An exception in
-   any thread is raised there. Leaving the `with` block stops all threads and waits for them.
+   any thread is raised there. Leaving the `with` block stops all threads, within a denoising step.
+
+Every queue is bounded, so whoever is slow slows the others down and memory does not grow.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_damm.faults import is_out_of_memory, one_line
+from napari_damm.lane_work import POOL_BATCHES, Done, Progress, WindowFailed, sample_pool
 from napari_damm.plan import Plan, Shard
-from napari_damm.slide import Slide, normalise, read_region
-from napari_damm.store import ResultStore, ShardStatus
-from napari_damm.tiling import Window
+from napari_damm.slide import Slide
+from napari_damm.store import ShardStatus
+from napari_damm.window_reader import cut_patiently
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import WindowInput, WindowOutput, WindowSampler
+    from napari_damm.lanes import WindowInput
+    from napari_damm.memory_ladder import Ladder
 
-POOL_BATCHES = 2
 READ_AHEAD = 2
 WRITE_AHEAD = 2
 UNTAKEN_POOLS = 2
@@ -34,25 +40,20 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """A denoising step of so many windows is done."""
+class Blended:
+    """A shard's three maps, as they are stored, and its verdict."""
 
-    windows: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """A pool is done."""
-
-    outputs: list[WindowOutput]
+    image: np.ndarray
+    uncertainty: np.ndarray
+    branch: np.ndarray
+    status: ShardStatus
 
 
-@dataclass(frozen=True)
-class PoolFailed:
-    """A window could not be read."""
+class Sink(Protocol):
+    """Where finished shards go."""
 
-    window: Window
-    error: str
+    def write(self, shard: Shard, blended: Blended) -> None:
+        """Store a shard; called from the writer's thread."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,36 @@ class Written:
 
     row: int
     col: int
+
+
+class Clock:
+    """Seconds spent in each part of a run, summed over its threads."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Add the time inside the block to a part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self._lock:
+                self.seconds[part] = self.seconds.get(part, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a crew works on, with what, and in how many lanes."""
+
+    slide: Slide
+    plan: Plan
+    ladder: Ladder
+    lanes: int
+    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -75,25 +106,23 @@ class _Stopped(Exception):
 class Crew:
     """Reader, lanes and writer of one prediction, as a context manager and an iterator."""
 
-    def __init__(
-        self, slide: Slide, plan: Plan, sampler: WindowSampler, lanes: int, store: ResultStore
-    ) -> None:
-        self._slide, self._plan, self._sampler, self._store = slide, plan, sampler, store
+    def __init__(self, work: Work, sink: Sink) -> None:
+        self._work, self._sink = work, sink
         self._stop = threading.Event()
+        lanes = max(1, min(work.lanes, len(work.plan.windows)))
         self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + lanes)
-        self._shards: queue.Queue[Callable[[], Written] | None] = queue.Queue(WRITE_AHEAD)
+        self._shards: queue.Queue[tuple[Shard, Blended]] = queue.Queue(WRITE_AHEAD)
         self._messages: queue.Queue[Any] = queue.Queue()
         # finished pools that nobody has taken yet: a slow reader of events slows the lanes down
         self._untaken = threading.Semaphore(UNTAKEN_POOLS + lanes)
         self._writer_error: list[Exception] = []
         self._stored = 0
-        lanes = max(1, min(lanes, len(plan.windows)))
-        self._pool_size = pool_size(
-            len(plan.windows), lanes, POOL_BATCHES * sampler.sampling.batch_size
-        )
-        jobs = [("napari-damm reader", self._read), ("napari-damm writer", self._write)]
-        jobs += [(f"napari-damm lane {k}", self._sample) for k in range(lanes)]
         self._lanes = lanes
+        self._pool_size = pool_size(
+            len(work.plan.windows), lanes, POOL_BATCHES * work.ladder.current.sampling.batch_size
+        )
+        jobs = [("reader", self._read), ("writer", self._write)]
+        jobs += [(f"lane {k}", self._sample) for k in range(lanes)]
         self._threads = [
             threading.Thread(
                 target=self._guard, args=(job,), name=f"napari-damm {name}", daemon=True
@@ -116,9 +145,9 @@ class Crew:
         for thread in self._threads:
             thread.join()
 
-    def __iter__(self) -> Iterator[Stepped | Done | PoolFailed | Written]:
+    def __iter__(self) -> Iterator[Progress | Written]:
         """Yield messages until every shard is stored; raise what a thread raised."""
-        while self._stored < len(self._plan.shards):
+        while self._stored < len(self._work.plan.shards):
             message = self._get(self._messages)
             if isinstance(message, _Crashed):
                 raise message.error
@@ -128,35 +157,11 @@ class Crew:
                 self._untaken.release()
             yield message
 
-    def write(
-        self,
-        shard: Shard,
-        image: np.ndarray,
-        uncertainty: np.ndarray,
-        branch: np.ndarray,
-        status: ShardStatus,
-    ) -> None:
+    def write(self, shard: Shard, blended: Blended) -> None:
         """Have a shard stored; waits while the writer is busy with earlier ones."""
-
-        def store() -> Written:
-            self._store.write_shard(shard.row, shard.col, image, uncertainty, branch, status)
-            return Written(shard.row, shard.col)
-
-        self._hand_to_writer(store)
-
-    def mark(self, shard: Shard, status: ShardStatus) -> None:
-        """Have a shard without pixels noted."""
-
-        def store() -> Written:
-            self._store.mark(shard.row, shard.col, status)
-            return Written(shard.row, shard.col)
-
-        self._hand_to_writer(store)
-
-    def _hand_to_writer(self, store: Callable[[], Written]) -> None:
         while not self._writer_error:
             try:
-                return self._shards.put(store, timeout=POLL_S)
+                return self._shards.put((shard, blended), timeout=POLL_S)
             except queue.Full:
                 continue
         raise self._writer_error[0]
@@ -170,57 +175,65 @@ class Crew:
             self._messages.put(_Crashed(error))
 
     def _read(self) -> None:
-        windows = self._plan.windows
+        windows = self._work.plan.windows
         for start in range(0, len(windows), self._pool_size):
             pool = []
             for window in windows[start : start + self._pool_size]:
                 if self._stop.is_set():
                     raise _Stopped
                 try:
-                    pool.append(self._cut(window))
-                except (OSError, ValueError) as error:
-                    self._messages.put(PoolFailed(window, str(error)))
+                    with self._work.clock.timing("read"):
+                        pool.append(
+                            cut_patiently(self._work.slide, self._work.plan, window, self._pause)
+                        )
+                except Exception as error:
+                    if is_out_of_memory(error):
+                        raise
+                    self._messages.put(WindowFailed(window, one_line(error)))
             if pool:
                 self._put(self._pools, pool)
         for _ in range(self._lanes):
             self._put(self._pools, None)
 
-    def _cut(self, window: Window) -> WindowInput:
-        from napari_damm.lanes import WindowInput
-
-        slide, plan = self._slide, self._plan
-        box = plan.lattice.window_box(*window)
-        images = [
-            normalise(
-                read_region(raster, box, plan.model_um, slide.origin, plan.lattice.shape), *limits
-            )
-            for raster, limits in (
-                (slide.vessels, plan.normalisation.vessels),
-                (slide.nuclei, plan.normalisation.nuclei),
-            )
-        ]
-        return WindowInput(window, (box.y0, box.x0), *images)
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
 
     def _sample(self) -> None:
         import torch
 
-        if self._sampler.device == "cpu":
+        if self._work.ladder.current.device == "cpu":
             # of this thread alone: bits depend on the number of threads (design: decision 4)
             torch.set_num_threads(1)
-        while (pool := self._get(self._pools)) is not None:
-            for step in self._sampler.run(pool):
-                if self._stop.is_set():
-                    raise _Stopped
-                if isinstance(step, list):
+        while True:
+            with self._work.clock.timing("wait for windows"):
+                pool = self._get(self._pools)
+            if pool is None:
+                return
+            self._sample_one(pool)
+
+    def _sample_one(self, pool: list[WindowInput]) -> None:
+        clock = self._work.clock
+        progress = sample_pool(self._work.ladder, pool)
+        while True:
+            with clock.timing("network"):
+                message = next(progress, None)
+            if message is None:
+                return
+            if self._stop.is_set():
+                raise _Stopped
+            if isinstance(message, Done):
+                with clock.timing("wait for blending"):
                     self._wait(lambda: self._untaken.acquire(timeout=POLL_S))
-                    self._messages.put(Done(step))
-                else:
-                    self._messages.put(Stepped(len(pool)))
+            self._messages.put(message)
 
     def _write(self) -> None:
         try:
-            while (store := self._get(self._shards)) is not None:
-                self._messages.put(store())
+            while True:
+                shard, blended = self._get(self._shards)
+                with self._work.clock.timing("write"):
+                    self._sink.write(shard, blended)
+                self._messages.put(Written(shard.row, shard.col))
         except Exception as error:
             # a dead writer would never make room: tell whoever waits for it
             self._writer_error.append(error)

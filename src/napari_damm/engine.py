@@ -1,63 +1,103 @@
 """Prediction on this machine, as a generator of events.
 
-1. `prepare` resolves everything and creates the store; bad input ends here, before any event.
-2. A reader thread cuts windows out of the slide, normalised, into pools on a bounded queue.
-3. Lanes (threads) sample the pools; on a CPU each has exactly one torch thread.
-4. This generator keeps the finished windows that unfinished shards still need, blends a shard
-   when its last window is in, and hands it to a writer thread. Every wait is bounded, so memory
-   does not grow with the slide.
-5. Closing the generator stops all threads within a denoising step.
+1. `prepare` (job.py) resolves everything and opens the store; bad input ends here.
+2. A crew of threads (crew.py) reads windows, samples them in lanes, and writes finished shards.
+3. This generator keeps finished windows until the shards they belong to are complete
+   (assembly.py), blends those, and tells what happens.
+4. Closing the generator stops all threads within a denoising step; what is stored stays valid.
 
-The result does not depend on the order of windows, the shard size or the number of lanes: noise is
-keyed by position, batches have one size, and blending goes in lattice order (design: decision 4).
+The result does not depend on the order of windows, the shard size, the number of lanes, or on
+being interrupted: noise is keyed by position, batches have one size, and blending goes in lattice
+order (design: decision 4).
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_damm.canvas import LiveCanvas
-from napari_damm.crew import Crew, Done, PoolFailed, Stepped, Written
-from napari_damm.events import (
-    Event,
-    FailedItem,
-    Finished,
-    Notice,
-    Planned,
-    ShardDone,
-    Step,
-    Tile,
-)
-from napari_damm.plan import Plan, PredictConfig, Shard, default_batch, default_lanes, plan
-from napari_damm.slide import Slide, check_finite
-from napari_damm.store import ResultStore, ShardStatus
+from napari_damm.assembly import Assembly
+from napari_damm.config import PredictConfig
+from napari_damm.crew import Blended, Clock, Crew, Sink, Work, Written
+from napari_damm.events import Event, FailedItem, Finished, Notice, ShardDone, Step
+from napari_damm.forecast import Forecast, forecast, refuse_what_cannot_fit, statement
+from napari_damm.job import Job, mark_background, prepare, summary, survey
+from napari_damm.lane_work import Done, Stepped, Told, WindowFailed
+from napari_damm.plan import Plan, Shard
+from napari_damm.slide import Slide
+from napari_damm.store import ResultStore
 from napari_damm.tiling import Window
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import WindowOutput, WindowSampler
     from napari_damm.model.damm import DAMM
 
-__all__ = ["Plan", "PredictConfig", "plan", "predict"]
+__all__ = ["Plan", "PredictConfig", "Survey", "compute", "plan", "predict"]
 
 
 @dataclass(frozen=True)
-class Job:
-    """A prepared prediction: all that the run needs, checked."""
+class Survey:
+    """A plan and what it costs; `str()` says both in a sentence."""
 
-    slide: Slide
     plan: Plan
-    sampler: WindowSampler
-    lanes: int
-    store: ResultStore
-    record: Mapping[str, Any]
+    cost: Forecast
+
+    def __str__(self) -> str:
+        return statement(self.plan, self.cost)
+
+    @property
+    def windows(self) -> int:
+        """Windows to compute."""
+        return len(self.plan.windows)
+
+    @property
+    def background_windows(self) -> int:
+        """Windows that touch no tissue and are skipped."""
+        return self.plan.background_windows
+
+    @property
+    def shards(self) -> int:
+        """Shards of the result."""
+        return len(self.plan.shards)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak memory expected."""
+        return self.cost.memory_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """Upper bound of the stored result."""
+        return self.cost.disk_bytes
+
+    @property
+    def seconds(self) -> float | None:
+        """Time expected."""
+        return self.cost.seconds
+
+
+def plan(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig | None = None,
+    store: str | Path | None = None,
+) -> Survey:
+    """Say what a prediction would compute and cost, without starting it.
+
+    Times one batch of windows. Arguments are those of `predict`.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, and for a result that cannot fit into memory or onto the disk.
+    """
+    config = config or PredictConfig()
+    planned, sampler, lanes = survey(slide, model, config)
+    cost = forecast(planned, sampler, lanes, config.workers, store is not None)
+    refuse_what_cannot_fit(planned, cost, store)
+    return Survey(planned, cost)
 
 
 def predict(
@@ -65,6 +105,7 @@ def predict(
     model: DAMM,
     config: PredictConfig | None = None,
     store: str | Path | None = None,
+    resume: bool = False,
 ) -> Iterator[Event]:
     """Predict the nanoparticle map of a slide, yielding events as it goes.
 
@@ -77,7 +118,10 @@ def predict(
     config
         Wishes; all have defaults.
     store
-        Folder for the result (an OME-Zarr that must not exist yet); None keeps it in memory.
+        Folder for the result (an OME-Zarr); None keeps it in memory.
+    resume
+        Continue what is in `store`, which must be of the same job; without it `store` must not
+        exist yet.
 
     Yields
     ------
@@ -86,232 +130,108 @@ def predict(
     Raises
     ------
     ValueError, OSError
-        For bad input, before the first event and with nothing left behind.
+        For bad input, before the first event and with nothing left behind or lost.
     """
-    config = config or PredictConfig()
-    job = prepare(slide, model, config, store)
-    if not model.card.get("pixel_size_um"):
-        yield Notice(
-            "the model states no pixel size: the slide is used at its own "
-            f"{slide.pixel_size_um:g} um per pixel",
-            "warning",
-        )
-    yield Planned(
-        shape=job.plan.layout.shape,
-        pixel_size_um=job.plan.model_um,
-        origin=job.plan.layout.origin,
-        windows=len(job.plan.windows),
-        background_windows=job.plan.background_windows,
-        shards=len(job.plan.shards),
-        steps=len(job.sampler.sampling.timesteps()),
-        record=job.record,
-        canvas=LiveCanvas(job.store),
-    )
-    yield from _run(job)
-
-
-def prepare(slide: Slide, model: DAMM, config: PredictConfig, store: str | Path | None) -> Job:
-    """Resolve and check everything, and create the store (the last thing that can fail)."""
-    from napari_damm.lanes import Sampling, WindowSampler
-    from napari_damm.model_file import resolve_device
-
-    device = resolve_device(config.device).type
-    check_finite(slide)
-    planned = plan(slide, model.card, config)
-    if planned.lattice.window % model.config.token_px:
-        raise ValueError(
-            f"the model needs windows of a multiple of {model.config.token_px} px, "
-            f"got {planned.lattice.window}"
-        )
-    sampling = Sampling(
-        config.mode,
-        config.total_steps,
-        config.seed,
-        config.gamma,
-        config.batch_size or default_batch(device),
-    )
-    sampler = WindowSampler(model, sampling, device)
-    lanes = config.lanes or default_lanes(device)
-    record = _record(slide, model, config, planned, sampler)
-    created = ResultStore.create(store, planned.layout, record)
-    return Job(slide, planned, sampler, lanes, created, record)
-
-
-def _record(
-    slide: Slide, model: DAMM, config: PredictConfig, planned: Plan, sampler: WindowSampler
-) -> dict[str, Any]:
-    """Return all that determines the result, and where it was made."""
-    import torch
-
-    from napari_damm import __version__
-
-    sampling, lattice = sampler.sampling, planned.lattice
-    return {
-        "input": dict(slide.identity),
-        "model": {
-            "name": model.card.get("name", "unnamed"),
-            "sha256": model.card.get("sha256") or _content_hash(model),
-            "modalities": list(model.card["modalities"]),
-        },
-        "mode": sampling.mode,
-        "steps": sampling.steps,
-        "timesteps": sampling.timesteps(),
-        "seed": sampling.seed,
-        "gamma": sampling.gamma,
-        "batch_size": sampling.batch_size,
-        "roi": None if config.roi is None else list(config.roi),
-        "pixel_size_um": planned.model_um,
-        "slide_pixel_size_um": slide.pixel_size_um,
-        "lattice": {"window": lattice.window, "stride": lattice.stride, "shape": lattice.shape},
-        "normalisation": asdict(planned.normalisation),
-        "device": sampler.device,
-        "versions": {
-            "napari-damm": __version__,
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "machine": f"{platform.system()} {platform.machine()}",
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "finished": None,
-    }
-
-
-def _content_hash(model: DAMM) -> str:
-    """Hash of the weights of a model that came from no file."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    job = prepare(slide, model, config or PredictConfig(), store, resume)
+    with job.store:
+        yield from job.announce()
+        yield from _run(job)
 
 
 def _run(job: Job) -> Iterator[Event]:
-    """Compute all shards; yields from `Step` to `Finished`."""
+    """Compute what is left; yields from the first `ShardDone` to `Finished`."""
+    from napari_damm.memory_ladder import Ladder
+
+    if job.is_complete:
+        yield Finished(job.store.result(), 0.0, tuple(job.store.record.get("failed", ())))
+        return
     started = time.monotonic()
-    progress = _Progress(job)
-    with Crew(job.slide, job.plan, job.sampler, job.lanes, job.store) as crew:
-        for shard in job.plan.shards:
-            if not shard.windows:
-                crew.mark(shard, ShardStatus.BACKGROUND)
+    left, empty = mark_background(job)
+    stored = job.plan.shards_done
+    for row, col in empty:
+        stored += 1
+        yield ShardDone(row, col, stored, left.all_shards)
+    ladder, clock = Ladder(job.sampler, job.config.strict), Clock()
+    failed: list[str] = []
+    for event in compute(Work(job.slide, left, ladder, job.lanes, clock), StoreSink(job.store)):
+        if isinstance(event, FailedItem):
+            failed.append(f"{event.item}: {event.message}")
+        yield event
+    seconds = time.monotonic() - started
+    extra: dict[str, Any] = {"timings": _rounded(clock.seconds)}
+    if ladder.told:
+        extra["out_of_memory"] = ladder.told
+    job.store.finish(summary(job, seconds, failed, extra))
+    yield Finished(job.store.result(), seconds, tuple(failed))
+
+
+def compute(work: Work, sink: Sink) -> Iterator[Event]:
+    """Compute all shards of a plan (each has windows) into a sink.
+
+    Yields
+    ------
+    `Step`, `Tile`, `FailedItem`, `Notice` and `ShardDone`, as they happen.
+    """
+    left, steps = work.plan, len(work.ladder.current.sampling.timesteps())
+    assembly = Assembly(left)
+    windows_done, shards_done = left.windows_done, left.shards_done
+    step = Step(windows_done * steps, left.all_windows * steps)
+    with Crew(work, sink) as crew:
         for message in crew:
             match message:
                 case Stepped(windows):
-                    yield progress.step(windows)
+                    step = replace(step, done=step.done + windows)
+                    yield step
+                case Told(sentence):
+                    yield Notice(sentence, "warning")
                 case Done(outputs):
                     for output in outputs:
-                        yield progress.tile(output)
-                        progress.settle(output.window, crew)
-                case PoolFailed(window, error):
-                    yield progress.failure(window, error)
-                    progress.settle(window, crew)
+                        windows_done += 1
+                        assembly.take(output)
+                        with work.clock.timing("blend"):
+                            tile = assembly.tile(output, windows_done)
+                        yield tile
+                        _hand_on(assembly.completed_by(output.window), assembly, crew, work.clock)
+                case WindowFailed(window, error):
+                    assembly.lose(window)
+                    yield FailedItem(describe(left, window), error)
+                    _hand_on(assembly.completed_by(window), assembly, crew, work.clock)
                 case Written(row, col):
-                    yield progress.written(row, col)
-    seconds = time.monotonic() - started
-    job.store.finish(progress.summary(seconds))
-    yield Finished(job.store.result(), seconds, tuple(progress.failed))
+                    shards_done += 1
+                    yield ShardDone(row, col, shards_done, left.all_shards)
 
 
-class _Progress:
-    """The windows that are in, and which shards still wait for which."""
+def describe(planned: Plan, window: Window) -> str:
+    """Name a window for people: its place on the lattice and in model pixels."""
+    box = planned.lattice.window_box(*window)
+    return f"window {window} at y {box.y0}, x {box.x0}"
 
-    def __init__(self, job: Job) -> None:
-        self.plan = job.plan
-        self.total_steps = len(job.plan.windows) * len(job.sampler.sampling.timesteps())
-        self.steps_done = 0
-        self.windows_done = 0
-        self.multi = 0
-        self.shards_done = 0
-        self.failed: list[str] = []
-        self.lost: set[Window] = set()
-        self.outputs: dict[Window, WindowOutput] = {}
-        self.waiting = {
-            (shard.row, shard.col): set(shard.windows) for shard in job.plan.shards if shard.windows
-        }
-        self.needed_by: dict[Window, list[Shard]] = {}
-        for shard in job.plan.shards:
-            for window in shard.windows:
-                self.needed_by.setdefault(window, []).append(shard)
 
-    def step(self, windows: int) -> Step:
-        """Count one denoising step of so many windows."""
-        self.steps_done += windows
-        return Step(self.steps_done, self.total_steps)
+@dataclass(frozen=True)
+class StoreSink:
+    """Stores and commits shards in this process."""
 
-    def tile(self, output: WindowOutput) -> Tile:
-        """Take a finished window in, and say what its area looks like now."""
-        self.outputs[output.window] = output
-        self.windows_done += 1
-        self.multi += output.multi
-        lattice, region = self.plan.lattice, self.plan.region
-        frame = lattice.window_box(*output.window).intersect(region)
-        cells = lattice.owned_cells(*output.window).intersect(region.cells())
-        first = region.cells()
-        here = {output.window: output}
-        return Tile(
-            y=frame.y0 - region.y0,
-            x=frame.x0 - region.x0,
-            np=lattice.blend(frame, {w: o.np for w, o in self._near(output.window).items()}),
-            cell_y=cells.y0 - first.y0,
-            cell_x=cells.x0 - first.x0,
-            uncertainty=lattice.gather_cells(cells, {w: o.uncertainty for w, o in here.items()}),
-            branch=lattice.gather_cells(cells, _branches(here)).astype(np.uint8),
-            windows_done=self.windows_done,
-            windows=len(self.plan.windows),
+    store: ResultStore
+
+    def write(self, shard: Shard, blended: Blended) -> None:
+        """Store a shard."""
+        self.store.write_shard(
+            shard.row,
+            shard.col,
+            blended.image,
+            blended.uncertainty,
+            blended.branch,
+            blended.status,
         )
 
-    def failure(self, window: Window, error: str) -> FailedItem:
-        """Note a window that could not be computed."""
-        self.lost.add(window)
-        box = self.plan.lattice.window_box(*window)
-        item = f"window {window} at y {box.y0}, x {box.x0}"
-        self.failed.append(f"{item}: {error}")
-        return FailedItem(item, error)
 
-    def settle(self, window: Window, crew: Crew) -> None:
-        """Have the shards stored whose last missing window this was."""
-        for shard in self.needed_by[window]:
-            missing = self.waiting[shard.row, shard.col]
-            missing.discard(window)
-            if not missing:
-                crew.write(shard, *self._blend(shard))
-
-    def _blend(self, shard: Shard) -> tuple[np.ndarray, np.ndarray, np.ndarray, ShardStatus]:
-        """Blend a shard, and forget the windows that nothing else needs."""
-        lattice = self.plan.lattice
-        mine = {w: self.outputs[w] for w in shard.windows if w in self.outputs}
-        image = lattice.blend(shard.region, {w: o.np for w, o in mine.items()})
-        uncertainty = lattice.gather_cells(shard.cells, {w: o.uncertainty for w, o in mine.items()})
-        branch = lattice.gather_cells(shard.cells, _branches(mine)).astype(np.uint8)
-        del self.waiting[shard.row, shard.col]
-        for window in mine:
-            if not any((s.row, s.col) in self.waiting for s in self.needed_by[window]):
-                del self.outputs[window]
-        lost = not self.lost.isdisjoint(shard.windows)
-        return image, uncertainty, branch, ShardStatus.FAILED if lost else ShardStatus.DONE
-
-    def written(self, row: int, col: int) -> ShardDone:
-        """Count a shard that is stored."""
-        self.shards_done += 1
-        return ShardDone(row, col, self.shards_done, len(self.plan.shards))
-
-    def summary(self, seconds: float) -> dict[str, Any]:
-        """Return what the job record gains at the end."""
-        return {
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "seconds": round(seconds, 3),
-            "windows": self.windows_done,
-            "background_windows": self.plan.background_windows,
-            "multi_modal_windows": self.multi,
-            "failed": self.failed,
-        }
-
-    def _near(self, window: Window) -> dict[Window, WindowOutput]:
-        i, j = window
-        around = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
-        return {w: self.outputs[w] for w in around if w in self.outputs}
+def _hand_on(shards: list[Shard], assembly: Assembly, crew: Crew, clock: Clock) -> None:
+    for shard in shards:
+        with clock.timing("blend"):
+            blended = assembly.blend(shard)
+        with clock.timing("wait for the writer"):
+            crew.write(shard, blended)
 
 
-def _branches(outputs: Mapping[Window, WindowOutput]) -> dict[Window, np.ndarray]:
-    """Branch cells: 1 uni-modal, 2 multi-modal, the same all over a window."""
-    return {w: np.full(o.uncertainty.shape, 1 + o.multi, np.uint8) for w, o in outputs.items()}
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(value, 3) for part, value in seconds.items()}

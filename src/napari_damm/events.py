@@ -24,7 +24,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Planned:
-    """The job is resolved and its store exists; nothing has been computed yet.
+    """The job is resolved and its store exists; this run has computed nothing yet.
+
+    `windows` and `shards` are those of the whole job; an earlier run has stored `windows_done` and
+    `shards_done` of them. `seconds`, `memory_bytes` and `disk_bytes` say what the rest will take
+    (None or 0 where that is unknown).
 
     `shape` is that of the NP map in model pixels, `origin` the world position (y, x) in um of its
     upper left *corner*. `canvas` is a `napari_damm.canvas.LiveCanvas`: it shows what is stored
@@ -40,6 +44,11 @@ class Planned:
     steps: int
     record: Mapping[str, Any]
     canvas: Any
+    windows_done: int = 0
+    shards_done: int = 0
+    seconds: float | None = None
+    memory_bytes: int = 0
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ does not depend on its pool, lane or order.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -128,6 +129,40 @@ class WindowSampler:
                 denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
             )
         return dpm_solver_steps(denoise, noise(0), self.schedule, steps)
+
+    @torch.inference_mode()
+    def window_seconds(self, side: int) -> float:
+        """Time a blank window of `side` px on this thread: both encoders, all steps, decoder.
+
+        One step of one full batch stands for all, so this takes a fraction of a second.
+        """
+        alone = 1 if self.device == "cpu" else self.sampling.batch_size
+        threads = torch.get_num_threads()
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+        try:
+            blank = [np.zeros((side, side), np.float32)] * alone
+            start = time.perf_counter()
+            primary, secondary = (self._encode(blank, role) for role in ("primary", "secondary"))
+            self._one_by_one(self.model.decode, primary)
+            first_stages = self._since(start) / alone
+            batch = [
+                z[:1].expand(self.sampling.batch_size, -1, -1, -1) for z in (primary, secondary)
+            ]
+            gate = _Gate(self, *batch)
+            t = torch.full((self.sampling.batch_size,), 500, device=self.device)
+            gate.denoise(batch[0], t)  # the first use of anything is slower
+            start = time.perf_counter()
+            gate.denoise(batch[0], t)
+            step = self._since(start) / self.sampling.batch_size
+        finally:
+            torch.set_num_threads(threads)
+        return first_stages + step * len(self.sampling.timesteps())
+
+    def _since(self, start: float) -> float:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
 
     def _encode(self, images: list[Floats], role: str) -> Tensor:
         channels = self.model.first_stage(role).config.image_channels

@@ -11,7 +11,6 @@ is a job that stopped, and becomes `JobStopped`.
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -31,9 +30,8 @@ from napari_damm.events import (
     Step,
     Tile,
 )
+from napari_damm.faults import is_disk_full, is_out_of_memory, one_line
 
-# Windows knows no quota error.
-_DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _MULTI_MODAL = 2
 BAR_INTERVAL_S = 0.2
 LOG_INTERVAL_S = 10.0
@@ -41,6 +39,10 @@ LOG_INTERVAL_S = 10.0
 
 class JobStopped(Exception):
     """A job that had started could not go on; the message is one sentence."""
+
+
+class JobInterrupted(Exception):
+    """The user ended a job that had started; the message says how to continue it."""
 
 
 @dataclass
@@ -58,23 +60,6 @@ class Tally:
     def share_multi_modal(self) -> float:
         """Share of the predicted windows that took the multi-modal branch, in 0..1."""
         return self.windows_multi_modal / self.windows_done if self.windows_done else 0.0
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error means that nothing more can be written."""
-    return isinstance(error, OSError) and error.errno in _DISK_FULL
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means lack of memory (torch has its own class for it)."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
-def one_line(error: BaseException) -> str:
-    """Put an error into one line, without Python's or the system's numbers."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def stopped_because(error: BaseException) -> str:
@@ -113,6 +98,7 @@ def _count(event: Event, tally: Tally) -> None:
     match event:
         case Planned():
             tally.planned = event
+            tally.shards_done = event.shards_done
         case Tile():
             tally.windows_done = event.windows_done
             tally.windows_multi_modal += bool((event.branch == _MULTI_MODAL).any())
@@ -130,21 +116,24 @@ class _Terminal:
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
         self._started = self._last_line = 0.0
-        self._windows = ""
+        self._first_done = 0  # steps of an earlier run say nothing about the pace of this one
+        self._windows = self._shards = ""
 
     def show(self, event: Event) -> None:
         match event:
             case Planned():
                 self._started = self._last_line = time.monotonic()
-                self._windows = f"window 0/{event.windows}"
+                self._first_done = event.windows_done * event.steps
+                self._windows = f"window {event.windows_done}/{event.windows}"
                 if sys.stderr.isatty():
                     self._bar = _new_bar(event, self._windows)
             case Step():
                 self._move(event)
             case Tile():
-                self._windows = f"window {event.windows_done}/{event.windows}"
-                if self._bar is not None:
-                    self._bar.set_description_str(self._windows, refresh=False)
+                self._describe(f"window {event.windows_done}/{event.windows}")
+            case ShardDone():
+                if event.shards > 1:
+                    self._describe(self._windows, f", shard {event.shards_done}/{event.shards}")
             case Notice():
                 self._say(event.message)
             case FailedItem():
@@ -154,6 +143,12 @@ class _Terminal:
         if self._bar is not None:
             self._bar.close()
 
+    def _describe(self, windows: str, shards: str | None = None) -> None:
+        self._windows = windows
+        self._shards = self._shards if shards is None else shards
+        if self._bar is not None:
+            self._bar.set_description_str(windows + self._shards, refresh=False)
+
     def _move(self, step: Step) -> None:
         now = time.monotonic()
         if self._bar is not None:
@@ -161,9 +156,12 @@ class _Terminal:
             self._bar.update(step.done - self._bar.n)
         elif now - self._last_line >= LOG_INTERVAL_S:
             self._last_line = now
-            gone = now - self._started
-            left = tqdm.format_interval(gone * (step.total / step.done - 1))
-            self._say(f"{self._windows}, {step.done / step.total:.0%}, {left} left")
+            told = f"{self._windows}{self._shards}, {step.done / step.total:.0%}"
+            made = step.done - self._first_done
+            if made > 0:
+                left = (now - self._started) * (step.total - step.done) / made
+                told += f", {tqdm.format_interval(left)} left"
+            self._say(told)
 
     def _say(self, message: str) -> None:
         tqdm.write(f"napari-damm: {message}", file=sys.stderr)
@@ -172,6 +170,7 @@ class _Terminal:
 def _new_bar(planned: Planned, description: str) -> tqdm[Any]:
     return tqdm(
         total=max(1, planned.windows * planned.steps),
+        initial=planned.windows_done * planned.steps,
         desc=description,
         file=sys.stderr,
         mininterval=BAR_INTERVAL_S,

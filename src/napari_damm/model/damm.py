@@ -112,6 +112,7 @@ class DAMM(nn.Module):
     def __init__(self, config: DAMMConfig, card: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.config = config
+        self.file: str | None = None  # where the weights were loaded from
         self.card: dict[str, Any] = {"modalities": ["vessels", "nuclei", "nanoparticles"]}
         self.card.update(card or {})
         self.first_stages = nn.ModuleDict(

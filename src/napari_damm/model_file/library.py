@@ -123,6 +123,7 @@ def load_model(name_or_path: str | Path | DAMM | None = None, device: str = "aut
     path = find_model(name_or_path)
     model = read_model(path)
     model.card["sha256"] = sha256(path)
+    model.file = str(path.absolute())
     return model.to(target)
 
 

@@ -2,14 +2,19 @@
 
 1. `layout`: where everything lies: pyramid levels, shards, cells, world coordinates. Pure numbers.
 2. `arrays`: the zarr arrays of a layout, created or opened.
-3. `durable`: fsync, hashes, the journal, and the one error for a full disk.
-4. `writing`: `ResultStore`, the writer of one run.
-5. `result`: `Result`, what a finished (or unfinished) run looks like to its reader.
+3. `durable`: fsync, hashes, and the one error for a full disk.
+4. `journal`: what is safely stored.
+5. `lock`: one writer per store.
+6. `shard_files`: `ShardWriter`, the files of whole shards, from any process.
+7. `writing`: `ResultStore`, the coordinator of one run.
+8. `result`: `Result`, what a finished (or unfinished) run looks like to its reader.
 """
 
 from napari_damm.store.durable import DiskFull
 from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
+from napari_damm.store.lock import StoreLocked
 from napari_damm.store.result import Result, open_result
+from napari_damm.store.shard_files import ShardWriter
 from napari_damm.store.writing import ResultStore
 
 __all__ = [
@@ -18,6 +23,8 @@ __all__ = [
     "ResultLayout",
     "ResultStore",
     "ShardStatus",
+    "ShardWriter",
+    "StoreLocked",
     "halve",
     "open_result",
     "to_half",

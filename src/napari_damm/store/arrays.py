@@ -8,11 +8,15 @@ R.ome.zarr/      attributes: ome (OME-Zarr 0.5), napari_damm (the job record),
   branch         uint8, one value per cell
   status         uint8, one value per shard
   journal.jsonl  what is safely stored (on disk only)
+  writer.lock, writer.json  who is writing (on disk only)
 ```
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
+from napari_damm.store.durable import replace_file
 from napari_damm.store.layout import ResultLayout
 
 RECORD = "napari_damm"
@@ -56,6 +61,70 @@ def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]
     _create(group, "branch", layout.cells_shape, "uint8", layout.cells_chunk)
     _create(group, "status", layout.grid, "uint8", layout.grid)
     return group
+
+
+def open_group(path: Path, writable: bool = False) -> zarr.Group:
+    """Open the group of a stored result.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `path`.
+    ValueError
+        If what is there is not a result store that this version reads.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give the path of a result (.ome.zarr)")
+    refusal = f"{path} is not a napari-damm result: give the folder that predict wrote"
+    try:
+        store = LocalStore(path, read_only=not writable)
+        group = zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3)
+        own = group.attrs.get(STORE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(refusal) from error
+    if not isinstance(own, dict):
+        raise ValueError(refusal)
+    if own.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has result format {own.get('format')}, this version reads {FORMAT}: "
+            "open it with the napari-damm version that wrote it"
+        )
+    return group
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in reading a group of ours into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): predict it again") from error
+
+
+def layout_of(group: zarr.Group) -> ResultLayout:
+    """Return the layout that a group of ours was created with."""
+    attributes: dict[str, Any] = dict(group.attrs.asdict())
+    return ResultLayout.from_json(attributes[STORE]["layout"])
+
+
+def record_of(group: zarr.Group) -> dict[str, Any]:
+    """Return the job record of a group of ours."""
+    attributes: dict[str, Any] = dict(group.attrs.asdict())
+    record = attributes[RECORD]
+    if not isinstance(record, dict):
+        raise TypeError("the job record is not a table")
+    return record
+
+
+def with_record(group: zarr.Group, path: Path | None, record: dict[str, Any]) -> zarr.Group:
+    """Return the group with another job record, on disk atomically and synced."""
+    if path is None:
+        return group.update_attributes({RECORD: record})
+    # zarr would rename the new metadata into place unsynced: a power cut could leave it empty.
+    metadata = json.loads((path / "zarr.json").read_bytes())
+    metadata["attributes"][RECORD] = record
+    replace_file(path / "zarr.json", json.dumps(metadata, indent=2).encode())
+    return open_group(path, writable=True)
 
 
 def open_arrays(group: zarr.Group, layout: ResultLayout) -> Arrays:

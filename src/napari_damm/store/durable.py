@@ -1,26 +1,27 @@
-"""What makes written data safe: fsync, hashes, a journal, and one error for a full disk.
+"""What makes written files safe: fsync, hashes, and one error for a full disk.
 
 1. zarr renames files into place atomically but never syncs them, reads an empty shard file as zeros
    and misses a flipped bit. So every file of a shard is synced, with the directories above it,
    and hashed.
-2. Only then a line in the journal says so; the journal is synced as well. A shard without a line,
-   or whose files no longer match it, was never written.
-3. The journal is JSON lines, appended only. A torn last line (power cut) is skipped.
+2. A file that is replaced is synced before its new content takes the name.
+3. A writer that is killed leaves files under temporary names; they are swept.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-JOURNAL = "journal.jsonl"
+RESUME = "free some space and run again with --resume (resume=True in Python)"
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$")
+"""zarr's `LocalStore` writes to such names before it renames, and so do we."""
 
 _FULL = {errno.ENOSPC, errno.EFBIG} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -72,46 +73,31 @@ def seal(root: Path, names: list[str]) -> dict[str, str | None]:
     return hashes
 
 
-def unharmed(root: Path, hashes: dict[str, str | None]) -> bool:
+def unharmed(root: Path, hashes: Mapping[str, str | None]) -> bool:
     """Whether all files are (or are missing) as they were sealed."""
     return all(file_hash(root / name) == value for name, value in hashes.items())
 
 
-class Journal:
-    """The append-only list of what is safely stored in a group."""
-
-    def __init__(self, root: Path) -> None:
-        """Use the journal of the group at `root`; it need not exist yet."""
-        self._path = root / JOURNAL
-        self._root = root
-
-    def append(self, entry: dict[str, Any]) -> None:
-        """Add an entry, with the time, and sync it."""
-        stamped = entry | {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        with self._path.open("a+b") as file:
-            line = json.dumps(stamped, sort_keys=True).encode() + b"\n"
-            file.write(line if _ends_clean(self._path) else b"\n" + line)
-        sync_files(self._root, [JOURNAL])
-
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries, oldest first; lines that were torn are not entries."""
-        if not self._path.exists():
-            return
-        for line in self._path.read_bytes().splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and "shard" in entry:
-                yield entry
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file so that a crash at any time leaves either the old content or the new."""
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
-def _ends_clean(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def sweep(root: Path) -> None:
+    """Remove the half-written files that a killed writer left, ours and zarr's."""
+    for file in root.rglob("*.partial"):
+        if _TEMPORARY.search(file.name):
+            file.unlink(missing_ok=True)
 
 
 def _sync_folder(path: Path) -> None:

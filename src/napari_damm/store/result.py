@@ -16,10 +16,16 @@ import dask.array as da
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore
 
-from napari_damm.store.arrays import FORMAT, RECORD, STORE, Array, open_arrays
-from napari_damm.store.layout import ResultLayout
+from napari_damm.store.arrays import (
+    Array,
+    damage_named,
+    layout_of,
+    open_arrays,
+    open_group,
+    record_of,
+)
+from napari_damm.store.layout import ResultLayout, ShardStatus
 
 _BAND = 512
 
@@ -74,6 +80,21 @@ class Result:
         """World position (y, x), in um, of the upper left corner of the two cell maps."""
         return self.layout.cells_origin_um
 
+    @property
+    def complete(self) -> bool:
+        """Whether the run went to its end; a result can be looked at before."""
+        return self.record.get("finished") is not None
+
+    @property
+    def shards(self) -> int:
+        """How many shards the result is cut into."""
+        return int(self.status.size)
+
+    @property
+    def shards_done(self) -> int:
+        """How many shards have been dealt with: done, background or failed."""
+        return int((self.status != ShardStatus.PENDING).sum())
+
     def digest(self) -> str:
         """Return the sha256 of `np`, `uncertainty` and `branch`, however they were cut up."""
         content = hashlib.sha256()
@@ -86,7 +107,7 @@ class Result:
 
 
 def open_result(path: str | Path) -> Result:
-    """Open a stored result.
+    """Open a stored result, finished or not; a run may be writing it.
 
     Raises
     ------
@@ -96,38 +117,21 @@ def open_result(path: str | Path) -> Result:
         If what is there is not a result store.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: give the path of a result (.ome.zarr)")
-    refusal = f"{path} is not a napari-damm result: give the folder that predict wrote"
-    try:
-        group = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
-        own = group.attrs.get(STORE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(refusal) from error
-    if not isinstance(own, dict):
-        raise ValueError(refusal)
-    if own.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} has result format {own.get('format')}, this version reads {FORMAT}: "
-            "open it with the napari-damm version that wrote it"
-        )
-    try:
+    group = open_group(path)
+    with damage_named(path):
         return read_result(group, path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): predict it again") from error
 
 
 def read_result(group: zarr.Group, path: Path | None) -> Result:
     """Return the result in an open group of ours."""
-    attributes: dict[str, Any] = dict(group.attrs.asdict())
-    layout = ResultLayout.from_json(attributes[STORE]["layout"])
+    layout = layout_of(group)
     arrays = open_arrays(group, layout)
     return Result(
         levels=[_lazy(level) for level in arrays.levels],
         uncertainty=_lazy(arrays.uncertainty),
         branch=_lazy(arrays.branch),
         status=np.asarray(arrays.status[:], np.uint8),
-        record=attributes[RECORD],
+        record=record_of(group),
         layout=layout,
         path=path,
     )

@@ -1,57 +1,84 @@
-"""Writing one run's result, shard by shard.
+"""Writing one run's result, shard by shard: the coordinator.
 
-1. `create` claims the path (never an existing one), writes group, arrays and the job record.
-2. `write_shard` writes a whole shard: all pyramid levels, its uncertainty and its branch cells;
-   syncs and hashes the files; then commits it with a journal line and its status.
-3. `mark` commits a shard that has no pixels (background) or failed.
-4. `finish` replaces the record by the final one; `discard` undoes `create`.
-5. `verify` names the shards whose files still match the journal: where a resumed run starts from.
+1. `create` makes group, arrays and job record beside the path (never one that exists), renames the
+   whole into place and locks it. `reopen` locks an existing store instead and recovers it: leftovers of a kill are swept;
+   a shard whose files are as the journal says keeps its status; all others are pending again.
+2. `write_shard` writes a whole shard (`ShardWriter`) and commits it with a journal line and its
+   status. A shard whose files a worker process wrote is only committed.
+3. `mark` and `mark_many` commit shards that have no pixels (background) or failed.
+4. `update_record` adds to the job record, `finish` for the last time; `discard` undoes `create`.
+5. `verify` names the settled shards whose files still match the journal.
+6. `close` releases the lock. Reading needs none.
 
-One writer per shard. Shards may be written from several threads at a time. Without a path the same
-code runs on a memory store, without a journal.
+Shards may be written and committed from several threads at a time. Without a path the same code
+runs on a memory store, without journal and lock.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_damm.store.arrays import RECORD, create_group, open_arrays
-from napari_damm.store.durable import Journal, disk_full_named, seal, sync_files, unharmed
-from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
+from napari_damm.store.arrays import (
+    Arrays,
+    create_group,
+    damage_named,
+    layout_of,
+    open_group,
+    record_of,
+    with_record,
+)
+from napari_damm.store.durable import RESUME, disk_full_named, sweep, sync_files, unharmed
+from napari_damm.store.journal import Entry, Journal
+from napari_damm.store.layout import ResultLayout, ShardStatus
+from napari_damm.store.lock import WriterLock
 from napari_damm.store.result import Result, read_result
-from napari_damm.tiling import Box
+from napari_damm.store.shard_files import ShardWriter
 
-_FREE = "free some space and start again"
 _SETTLED = (ShardStatus.DONE, ShardStatus.BACKGROUND)
 
 
 class ResultStore:
-    """The writer of one result; made by `create`."""
+    """The coordinator of one result; made by `create` or `reopen`, one per run.
 
-    def __init__(self, group: zarr.Group, layout: ResultLayout, path: Path | None) -> None:
-        """Write into an open group of ours."""
-        self.layout = layout
-        self.path = path
-        self.arrays = open_arrays(group, layout)
+    Attributes
+    ----------
+    writer
+        Writes the files of shards, here; worker processes open their own.
+    """
+
+    def __init__(
+        self,
+        group: zarr.Group,
+        layout: ResultLayout,
+        path: Path | None,
+        lock: WriterLock | None = None,
+    ) -> None:
+        """Coordinate writing into an open group of ours; on disk its `lock` must be held."""
+        self.writer = ShardWriter(group, layout, path)
         self._group = group
-        self._journal = None if path is None else Journal(path)
-        self._status: NDArray[np.uint8] = np.asarray(self.arrays.status[:], np.uint8)
+        self._lock = lock
+        self._journal = None if path is None else Journal(path, layout.grid)
+        self._status: NDArray[np.uint8] = np.full(layout.grid, ShardStatus.PENDING, np.uint8)
         self._commit_lock = Lock()
 
     @classmethod
     def create(
         cls, location: str | Path | None, layout: ResultLayout, record: Mapping[str, Any]
     ) -> ResultStore:
-        """Create an empty store.
+        """Create an empty store and lock it.
 
         Parameters
         ----------
@@ -69,26 +96,85 @@ class ResultStore:
         DiskFull
             If there is no room even for the empty store.
         """
-        plain = json.loads(json.dumps(dict(record), allow_nan=False))
+        plain = _plain(record)
         path = None if location is None else Path(location)
         if path is None:
             return cls(create_group(None, layout, plain), layout, None)
-        _claim(path)
-        try:
-            with disk_full_named("the result", path, "free some space or choose another --out"):
-                group = create_group(path, layout, plain)
-                made = [file.relative_to(path.parent) for file in path.rglob("zarr.json")]
-                sync_files(path.parent, [file.as_posix() for file in made])
-            return cls(group, layout, path)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
+        _check_free(path)
+        # A kill half-way must not leave what is neither a result nor nothing: rename a whole one.
+        fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
+        with disk_full_named("the result", path, "free some space or choose another --out"):
+            try:
+                shutil.rmtree(fresh, ignore_errors=True)
+                fresh.mkdir()
+                create_group(fresh, layout, plain)
+                made = [file.relative_to(fresh).as_posix() for file in fresh.rglob("zarr.json")]
+                sync_files(fresh, made)
+                fresh.rename(path)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+            lock = WriterLock(path)
+        for left in path.parent.glob(f".{path.name}.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        return cls(open_group(path, writable=True), layout, path, lock)
+
+    @classmethod
+    def reopen(cls, location: str | Path) -> ResultStore:
+        """Lock and recover an existing store, to go on writing it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is nothing at `location`, or something that is not a result store.
+        StoreLocked
+            If another run is writing it.
+        DiskFull
+            If there is no room to note what was recovered.
+        """
+        path = Path(location)
+        open_group(path)  # nothing is put, not even a lock, into a folder that is not ours
+        with ExitStack() as undo, disk_full_named("the result", path, RESUME):
+            lock = WriterLock(path)
+            undo.callback(lock.release)
+            # Only now it holds still.
+            group = open_group(path, writable=True)
+            with damage_named(path):
+                record_of(group)
+                store = cls(group, layout_of(group), path, lock)
+            store._recover(path)
+            undo.pop_all()
+        return store
+
+    @property
+    def layout(self) -> ResultLayout:
+        """Sizes and world position."""
+        return self.writer.layout
+
+    @property
+    def path(self) -> Path | None:
+        """Where the store is; None in memory."""
+        return self.writer.path
+
+    @property
+    def arrays(self) -> Arrays:
+        """The zarr arrays, as they fill."""
+        return self.writer.arrays
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The job record as stored, as a copy."""
+        return deepcopy(record_of(self._group))
 
     @property
     def status(self) -> NDArray[np.uint8]:
         """`ShardStatus` of every shard, as a copy."""
         with self._commit_lock:
             return self._status.copy()
+
+    def settled(self) -> set[tuple[int, int]]:
+        """Return the shards (row, col) that need no more work: done or background."""
+        return {(int(row), int(col)) for row, col in np.argwhere(np.isin(self.status, _SETTLED))}
 
     def write_shard(
         self,
@@ -98,19 +184,11 @@ class ResultStore:
         uncertainty: NDArray[np.floating[Any]],
         branch: NDArray[np.integer[Any]],
         status: ShardStatus = ShardStatus.DONE,
+        windows: int = 0,
     ) -> None:
-        """Write a whole shard and commit it.
+        """Write a whole shard (see `ShardWriter.write`) and commit it (see `commit`).
 
-        Parameters
-        ----------
-        row, col
-            Which shard.
-        image
-            Nanoparticle map over `layout.shard_box(row, col)`, finite where predicted, else 0.
-        uncertainty, branch
-            Cells over `layout.shard_cells(row, col)`.
-        status
-            `FAILED` where windows are missing that should be there.
+        `status` is `FAILED` where windows are missing that should be there.
 
         Raises
         ------
@@ -119,43 +197,85 @@ class ResultStore:
         DiskFull
             If the disk is full; shards committed before stay valid.
         """
-        box, cells = self.layout.shard_box(row, col), self.layout.shard_cells(row, col)
-        _check(f"image of shard ({row}, {col})", image, box)
-        _check(f"uncertainty of shard ({row}, {col})", uncertainty, cells)
-        _check(f"branch of shard ({row}, {col})", branch, cells)
-        with disk_full_named(f"shard ({row}, {col})", self.path, _FREE):
-            level_image = image
-            for level, array in zip(self.layout.levels, self.arrays.levels, strict=True):
-                if level.factor > 1:
-                    level_image = halve(level_image)
-                corner = box.y0 // level.factor, box.x0 // level.factor
-                array[Box(0, 0, *level_image.shape).shifted(*corner).slices] = to_half(level_image)
-            self.arrays.uncertainty[cells.slices] = to_half(uncertainty)
-            self.arrays.branch[cells.slices] = branch.astype(np.uint8)
-            files = {} if self.path is None else seal(self.path, self._files(row, col))
-            self._commit(row, col, status, files)
+        files = self.writer.write(row, col, image, uncertainty, branch)
+        self.commit(row, col, status, files, windows)
+
+    def commit(
+        self,
+        row: int,
+        col: int,
+        status: ShardStatus,
+        files: Mapping[str, str | None],
+        windows: int = 0,
+    ) -> None:
+        """Make a shard count whose files are written.
+
+        Parameters
+        ----------
+        row, col
+            Which shard.
+        status
+            What became of it.
+        files
+            What `ShardWriter.write` returned.
+        windows
+            How many windows were computed for it.
+
+        Raises
+        ------
+        DiskFull
+            If the disk is full; the shard is pending then.
+        """
+        self._commit([Entry(int(row), int(col), ShardStatus(status), files, windows)])
 
     def mark(self, row: int, col: int, status: ShardStatus) -> None:
         """Commit a shard without pixels: background, or failed altogether."""
-        self.layout.shard_box(row, col)
-        with disk_full_named(f"status of shard ({row}, {col})", self.path, _FREE):
-            self._commit(row, col, status, {})
+        self.mark_many([(row, col)], status)
+
+    def mark_many(self, positions: Iterable[tuple[int, int]], status: ShardStatus) -> None:
+        """Commit many shards without pixels at the price of one."""
+        status = ShardStatus(status)
+        self._commit([Entry(int(row), int(col), status, {}) for row, col in positions])
+
+    def update_record(self, extra: Mapping[str, Any]) -> None:
+        """Merge plain JSON values into the job record, atomically."""
+        extra = _plain(extra)
+        with self._commit_lock, disk_full_named("the job record", self.path, RESUME):
+            self._check_open()
+            record = record_of(self._group) | extra
+            self._group = with_record(self._group, self.path, record)
 
     def finish(self, extra: Mapping[str, Any] | None = None) -> None:
-        """Add what is known only now (timings, ...) to the job record, atomically."""
-        extra = json.loads(json.dumps(dict(extra or {}), allow_nan=False))
-        attributes: dict[str, Any] = dict(self._group.attrs.asdict())
-        record = attributes[RECORD] | extra
-        with disk_full_named("the job record", self.path, _FREE):
-            self._group = self._group.update_attributes({RECORD: record})
-            if self.path is not None:
-                names = ["zarr.json", "status/c/0/0"]
-                sync_files(self.path, [name for name in names if (self.path / name).exists()])
+        """Add what is known only now (timings, ...) to the job record, for the last time."""
+        self.update_record(extra or {})
+        if self.path is not None:
+            with disk_full_named("the job record", self.path, RESUME):
+                sync_files(self.path, filter(self._exists, ["status/c/0/0"]))
+                sweep(self.path)  # a worker that was killed on the way may have left some
 
     def discard(self) -> None:
         """Remove what `create` made: for a job that fails before anything is computed."""
+        self.close()
         if self.path is not None:
             shutil.rmtree(self.path)
+
+    def close(self) -> None:
+        """Release the lock; what is stored can still be read, and nothing more be written."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Return the store itself; leaving closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
 
     def result(self) -> Result:
         """Return what is stored, as readers see it."""
@@ -163,49 +283,67 @@ class ResultStore:
 
     def verify(self) -> set[tuple[int, int]]:
         """Return the shards that are settled and whose files are as they were written."""
-        if self._journal is None or self.path is None:
-            settled = np.isin(self.status, _SETTLED)
-            return {(int(row), int(col)) for row, col in np.argwhere(settled)}
-        last = {tuple(entry["shard"]): entry for entry in self._journal.entries()}
-        return {
-            (row, col)
-            for (row, col), entry in last.items()
-            if entry["status"] in _SETTLED and unharmed(self.path, entry["files"])
-        }
+        if self.path is None:
+            return self.settled()
+        entries = self._unharmed(self.path)
+        return {(entry.row, entry.col) for entry in entries if entry.status in _SETTLED}
 
-    def _commit(
-        self, row: int, col: int, status: ShardStatus, files: dict[str, str | None]
-    ) -> None:
-        with self._commit_lock:
+    def _commit(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.layout.shard_box(entry.row, entry.col)
+        if not entries:
+            return
+        what = f"status of shard ({entries[0].row}, {entries[0].col})"
+        with self._commit_lock, disk_full_named(what, self.path, RESUME):
+            self._check_open()
             if self._journal is not None:
-                entry = {"shard": [row, col], "status": int(status), "files": files}
-                self._journal.append(entry)
-            self._status[row, col] = status
+                self._journal.append(entries)
+            for entry in entries:
+                self._status[entry.row, entry.col] = entry.status
             self.arrays.status[:] = self._status
 
-    def _files(self, row: int, col: int) -> list[str]:
-        """Names of the files that hold a shard, relative to the group."""
-        names = [f"{level.path}/c/{row}/{col}" for level in self.layout.levels]
-        cells, (height, width) = self.layout.shard_cells(row, col), self.layout.cells_chunk
-        for i in range(cells.y0 // height, -(-cells.y1 // height)):
-            for j in range(cells.x0 // width, -(-cells.x1 // width)):
-                names += [f"uncertainty/c/{i}/{j}", f"branch/c/{i}/{j}"]
-        return names
+    def _recover(self, path: Path) -> None:
+        """Believe the journal where the files bear it out, and nothing else."""
+        sweep(path)
+        vouched = np.zeros(self.layout.grid, bool)
+        for entry in self._unharmed(path):
+            # What a failed shard has is right, only not all: it stays until it is written anew.
+            vouched[entry.row, entry.col] = True
+            if entry.status in _SETTLED:
+                self._status[entry.row, entry.col] = entry.status
+        for row, col in np.argwhere(~vouched):
+            self.writer.erase(int(row), int(col))
+        self.arrays.status[:] = self._status
+
+    def _unharmed(self, path: Path) -> Iterator[Entry]:
+        """Yield the last word on each shard whose files are (or are missing) as it says."""
+        if self._journal is None:
+            return
+        for entry in self._journal.latest():
+            names = self.writer.files(entry.row, entry.col)
+            if unharmed(path, {name: entry.files.get(name) for name in names}):
+                yield entry
+
+    def _exists(self, name: str) -> bool:
+        return self.path is not None and (self.path / name).exists()
+
+    def _check_open(self) -> None:
+        if self._lock is not None and not self._lock.held:
+            raise ValueError(f"{self.path} is closed: reopen it to write more")
 
 
-def _claim(path: Path) -> None:
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that holds nothing but what JSON holds."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(record), allow_nan=False))
+    return plain
+
+
+def _check_free(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"folder {path.parent} does not exist: create it or choose another --out"
         )
-    try:
-        path.mkdir()
-    except FileExistsError:
-        raise FileExistsError(f"{path} exists already: choose another --out") from None
-
-
-def _check(name: str, values: NDArray[Any], box: Box) -> None:
-    if values.shape != box.shape:
-        raise ValueError(f"{name} must have shape {box.shape}, got {values.shape}")
-    if np.isnan(values).any():
-        raise ValueError(f"{name} holds NaN: write 0 where nothing was predicted")
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(
+            f"{path} exists already: choose another --out, or continue it with --resume"
+        )

@@ -1,0 +1,180 @@
+"""The same plan on a dask cluster: one task per shard, coordinates in, status out.
+
+1. A plugin gives every worker, those that join later too, the job's `TaskSpec`; a worker process
+   builds model and store once, at its first shard.
+2. One task per shard, retried by dask when it fails or its worker dies; a shard that keeps failing
+   is marked failed and the job goes on. A full disk or lack of memory stops the job.
+3. Closing the generator cancels the tasks and stops what is being computed within a denoising step.
+
+Workers need the same version of this package, and the slide, the model and the store under the
+same paths (a shared file system). `dask worker` gives its tasks one thread, as a lane wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from napari_damm import gathering
+from napari_damm.config import PredictConfig
+from napari_damm.events import Event
+from napari_damm.faults import is_disk_full, is_out_of_memory
+from napari_damm.job import Job
+from napari_damm.plan import Shard
+from napari_damm.shard_task import ShardReport, TaskSpec, Worker, lost_shard
+from napari_damm.slide import Slide
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from napari_damm.model.damm import DAMM
+
+RETRIES = 3
+POLL_S = 0.2
+CONNECT_S = 30
+
+# In a worker process: the jobs it was told of, and its share of those it has begun.
+_specs: dict[str, TaskSpec] = {}
+_workers: dict[str, Worker] = {}
+_lock = Lock()
+
+
+def connect(address: str) -> Client:
+    """Connect to a scheduler ("tcp://host:8786").
+
+    Raises
+    ------
+    ValueError
+        If `distributed` is not installed or nobody answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError(
+            '--scheduler needs dask.distributed: pip install "napari-damm[cluster]"'
+        ) from error
+    try:
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"no dask scheduler answers at {address}: start one with 'dask scheduler', and give "
+            "its address, such as tcp://host:8786"
+        ) from error
+
+
+def predict(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    store: str | Path | None,
+    client: Client,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Predict on a cluster; see `engine.predict`.
+
+    Parameters
+    ----------
+    client
+        Connected to the scheduler. `config.lanes` is the number of lanes per task (one by
+        default); `config.workers` is not used.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, before the first event.
+    """
+
+    def dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
+        return _dispatch(client, job, shards)
+
+    yield from gathering.gather(slide, model, config, store, resume, dispatch)
+
+
+def _dispatch(client: Client, job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
+    spec = TaskSpec.of(job, job.config.lanes or 1)
+    client.register_plugin(_job_plugin(spec), name=spec.id)
+    tasks = {
+        client.submit(compute, spec.id, shard, key=_key(spec, shard), retries=RETRIES, pure=False):
+        shard
+        for shard in shards
+    }  # fmt: skip
+    try:
+        yield from _collect(tasks)
+    finally:
+        with suppress(Exception):  # the scheduler may be what is gone
+            client.cancel(list(tasks))
+            client.run(stop, spec.id)
+            client.unregister_worker_plugin(spec.id)
+
+
+def _collect(tasks: dict[Any, Shard]) -> Iterator[ShardReport | int]:
+    from distributed import wait
+
+    left = set(tasks)
+    while left:
+        with suppress(TimeoutError):
+            wait(left, timeout=POLL_S, return_when="FIRST_COMPLETED")
+        finished = {task for task in left if task.done()}
+        left -= finished
+        for task in finished:
+            yield _report(task, tasks[task])
+        if not finished:
+            yield 0
+
+
+def _report(task: Any, shard: Shard) -> ShardReport:
+    if task.status == "cancelled":
+        raise RuntimeError(
+            "the scheduler dropped the job: see its log, then continue with --resume"
+        )
+    error = task.exception()
+    if error is None:
+        report: ShardReport = task.result()
+        return report
+    if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, ValueError):
+        raise error
+    return lost_shard(shard, error)
+
+
+def _key(spec: TaskSpec, shard: Shard) -> str:
+    return f"napari-damm-shard-{spec.id}-{shard.row}-{shard.col}"
+
+
+def compute(job_id: str, shard: Shard) -> ShardReport:
+    """Compute a shard in this worker (the task)."""
+    with _lock:
+        if job_id not in _workers:
+            _workers[job_id] = Worker(_specs[job_id])
+        worker = _workers[job_id]
+    return worker.compute(shard)
+
+
+def begin(spec: TaskSpec) -> None:
+    """Take note of a job (in a worker process)."""
+    _specs[spec.id] = spec
+
+
+def stop(job_id: str) -> None:
+    """End a job (in a worker process), within a denoising step."""
+    worker = _workers.pop(job_id, None)
+    _specs.pop(job_id, None)
+    if worker is not None:
+        worker.stop()
+
+
+def _job_plugin(spec: TaskSpec) -> Any:
+    from distributed import WorkerPlugin
+
+    class JobPlugin(WorkerPlugin):  # type: ignore[misc,unused-ignore]
+        """Tells a worker of the job, whenever the worker joins."""
+
+        def setup(self, worker: Any) -> None:
+            begin(spec)
+
+        def teardown(self, worker: Any) -> None:
+            stop(spec.id)
+
+    return JobPlugin()

@@ -1,0 +1,177 @@
+"""What a prediction will cost, said before it starts, and refused if it cannot fit.
+
+1. Time: one batch of windows is encoded, denoised for one step and decoded, on the job's own
+   device and thread; the rest is arithmetic.
+2. Memory: what this process holds already, plus what lanes, queues, shards in work, border windows
+   and, without a store on disk, the result will take at most.
+3. Disk: the result uncompressed (it compresses by about a fifth).
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from napari_damm.crew import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
+from napari_damm.lane_work import POOL_BATCHES
+from napari_damm.plan import Plan
+
+if TYPE_CHECKING:
+    from napari_damm.lanes import WindowSampler
+
+_FLOAT = 4
+_HALF = 2
+_PYRAMID = 4 / 3
+# Feature maps alive at once in the widest block of a first stage, in units of its widest map.
+# Measured: see tests/benchmarks/peak_memory.py.
+_MAPS_ALIVE = 8
+_BLOCK_CACHE = 128 * 2**20
+_RESERVE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes
+    ----------
+    memory_bytes
+        Peak memory of this process (of each worker, where there are several, about the same).
+    disk_bytes
+        Upper bound of the stored result.
+    seconds
+        Expected time; None where nothing was timed.
+    window_seconds
+        Time that one lane takes for one window.
+    recomputed
+        Share of windows that is computed twice, 0..1.
+    """
+
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float | None
+    window_seconds: float | None
+    recomputed: float = 0.0
+
+
+def forecast(
+    planned: Plan,
+    sampler: WindowSampler,
+    lanes: int,
+    workers: int = 1,
+    on_disk: bool = True,
+    timed: bool = True,
+) -> Forecast:
+    """Say what a plan will cost with this sampler in so many lanes (per worker)."""
+    apart = workers > 1
+    windows = planned.windows_apart if apart else len(planned.windows)
+    disk = _result_bytes(planned)
+    memory = psutil.Process().memory_info().rss + _working_bytes(planned, sampler, lanes)
+    if not on_disk:
+        memory += disk
+    per_window = sampler.window_seconds(planned.lattice.window) if timed and windows else None
+    seconds = None
+    if per_window is not None:
+        seconds = windows * per_window / max(1, lanes * workers)
+    extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
+    return Forecast(memory, disk, seconds, per_window, extra)
+
+
+def refuse_what_cannot_fit(planned: Plan, cost: Forecast, store: str | Path | None) -> None:
+    """Stop before anything is made.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing, and what would fit.
+    """
+    free_memory = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if cost.memory_bytes > free_memory:
+        remedy = (
+            "store the result on disk (--out, store=PATH), "
+            if store is None
+            else "close other programs, use fewer lanes, "
+        )
+        raise ValueError(
+            f"the prediction needs about {gigabytes(cost.memory_bytes)} of memory and "
+            f"{gigabytes(free_memory)} are free: {remedy}or choose a smaller region"
+        )
+    if store is None:
+        return
+    folder = Path(store).absolute().parent
+    if not folder.is_dir():
+        return  # creating the store says so
+    free = shutil.disk_usage(folder).free
+    if cost.disk_bytes > free:
+        side = math.isqrt(int(free * 0.9 / (_HALF * _PYRAMID)))
+        raise ValueError(
+            f"the result needs up to {gigabytes(cost.disk_bytes)} and {gigabytes(free)} are free "
+            f"in {folder}: free some space, choose a folder on another disk, or a region of at "
+            f"most {side} x {side} model pixels"
+        )
+
+
+def statement(planned: Plan, cost: Forecast) -> str:
+    """Say a plan and its cost in one sentence."""
+    total = planned.all_windows + planned.background_windows
+    skipped = planned.background_windows / total if total else 0.0
+    words = [
+        f"{len(planned.windows)} windows in {len(planned.shards)} shards",
+        f"{skipped:.0%} of the slide is background",
+    ]
+    if planned.shards_done:
+        words.append(f"{planned.shards_done} of {planned.all_shards} shards are stored already")
+    if cost.recomputed > 0:
+        words.append(f"{cost.recomputed:.0%} of the windows are computed twice, at shard borders")
+    if cost.seconds is not None:
+        words.append(f"about {duration(cost.seconds)}")
+    words += [
+        f"{gigabytes(cost.memory_bytes)} of memory",
+        f"up to {gigabytes(cost.disk_bytes)} for the result",
+    ]
+    return "; ".join(words)
+
+
+def gigabytes(size: float) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _result_bytes(planned: Plan) -> int:
+    """All shards with windows, with their pyramid; the rest has no files."""
+    pixels = sum(math.prod(s.box.shape) for s in planned.shards if s.windows)
+    cells = math.prod(planned.layout.cells_shape)
+    return int(pixels * _HALF * _PYRAMID) + 3 * cells + 2**20
+
+
+def _working_bytes(planned: Plan, sampler: WindowSampler, lanes: int) -> int:
+    window = planned.lattice.window**2 * _FLOAT
+    batch = sampler.sampling.batch_size
+    pools = READ_AHEAD + 2 * lanes + UNTAKEN_POOLS + lanes
+    queued = pools * POOL_BATCHES * batch * 3 * window
+    widest = max(stage.channels[0] for stage in sampler.model.config.first_stages)
+    at_once = 1 if sampler.device == "cpu" else 0
+    network = lanes * _MAPS_ALIVE * widest * window * at_once
+    largest = max((len(shard.windows) for shard in planned.shards), default=0)
+    across = min(len(planned.windows), planned.lattice.cols)
+    kept = (largest + across) * window
+    shard = max((math.prod(s.box.shape) for s in planned.shards), default=0) * _FLOAT
+    # blended, weights, queued for the writer, and the writer's own pyramid
+    shards = (2 + WRITE_AHEAD + 2) * shard
+    seen = 3 * math.prod(planned.layout.cells_shape)
+    seen += math.prod(planned.layout.levels[-1].shape) * _HALF
+    caches = min(_BLOCK_CACHE, 2 * _FLOAT * math.prod(planned.lattice.shape))
+    return queued + network + kept + shards + seen + caches + _RESERVE

@@ -1,0 +1,213 @@
+"""A prepared prediction: everything resolved and checked, and the store open.
+
+1. Resolve the device, the plan, the sampler and the record.
+2. Resume: a store that is there must be of the same job; what it holds is left out of the plan.
+3. Say what it will cost; refuse what cannot fit.
+4. Create the store: the last thing that can fail. Bad input leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_damm.canvas import LiveCanvas
+from napari_damm.config import PredictConfig, default_batch, default_lanes
+from napari_damm.events import Event, Notice, Planned
+from napari_damm.forecast import Forecast, forecast, refuse_what_cannot_fit, statement
+from napari_damm.job_record import differences, job_record, now, version_changes
+from napari_damm.plan import Plan, plan
+from napari_damm.slide import Slide, check_finite
+from napari_damm.store import ResultStore, ShardStatus, open_result
+
+if TYPE_CHECKING:
+    from napari_damm.lanes import WindowSampler
+    from napari_damm.model.damm import DAMM
+
+MULTI_MODAL = 2
+WORTH_TIMING = 64
+"""Jobs of fewer windows are over before their forecast is of use."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs. `plan` is what is left to do; `lanes` are those of one worker."""
+
+    slide: Slide
+    model: DAMM
+    config: PredictConfig
+    plan: Plan
+    sampler: WindowSampler
+    lanes: int
+    cost: Forecast
+    store: ResultStore
+    notices: tuple[Notice, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier run has finished it, and all is still there."""
+        return not self.plan.shards and bool(self.store.record.get("finished"))
+
+    def announce(self) -> Iterator[Event]:
+        """Yield the notices and `Planned`."""
+        yield from self.notices
+        left = self.plan
+        yield Planned(
+            shape=left.layout.shape,
+            pixel_size_um=left.model_um,
+            origin=left.layout.origin,
+            windows=left.all_windows,
+            background_windows=left.background_windows,
+            shards=left.all_shards,
+            steps=len(self.sampler.sampling.timesteps()),
+            record=self.store.record,
+            canvas=LiveCanvas(self.store),
+            windows_done=left.windows_done,
+            shards_done=left.shards_done,
+            seconds=self.cost.seconds,
+            memory_bytes=self.cost.memory_bytes,
+            disk_bytes=self.cost.disk_bytes,
+        )
+
+    def multi_modal_windows(self) -> int:
+        """Count the windows of the whole job that took the multi-modal branch."""
+        lattice, region = self.plan.lattice, self.plan.region
+        branch = np.asarray(self.store.arrays.branch[:])
+        first = region.cells()
+        corners = (
+            lattice.owned_cells(*window).intersect(first)
+            for window in lattice.windows_touching(region)
+        )
+        return sum(
+            int(branch[cells.y0 - first.y0, cells.x0 - first.x0] == MULTI_MODAL)
+            for cells in corners
+            if not cells.empty
+        )
+
+
+def survey(
+    slide: Slide, model: DAMM, config: PredictConfig, in_workers: bool = False
+) -> tuple[Plan, WindowSampler, int]:
+    """Plan a prediction, and make its sampler: (plan, sampler, lanes per worker).
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input.
+    """
+    from napari_damm.lanes import Sampling, WindowSampler
+    from napari_damm.model_file import resolve_device
+
+    device = resolve_device(config.device).type
+    check_finite(slide)
+    planned = plan(slide, model.card, config)
+    if planned.lattice.window % model.config.token_px:
+        raise ValueError(
+            f"the model needs windows of a multiple of {model.config.token_px} px, "
+            f"got {planned.lattice.window}"
+        )
+    sampling = Sampling(
+        config.mode,
+        config.total_steps,
+        config.seed,
+        config.gamma,
+        config.batch_size or default_batch(device),
+    )
+    lanes = config.lanes or default_lanes(device, config.workers)
+    return planned, WindowSampler(model, sampling, device), lanes
+
+
+def prepare(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    store: str | Path | None,
+    resume: bool = False,
+) -> Job:
+    """Resolve and check everything, and create or reopen the store.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, a store of another job, one in use, or a result that cannot fit.
+    """
+    earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
+    if earlier is not None:
+        config = replace(config, shard=earlier.layout.shard)
+    planned, sampler, lanes = survey(slide, model, config)
+    record = job_record(slide, model, config, planned, sampler)
+    notices = list(_model_notices(model, slide))
+    opened: ResultStore | None = None
+    if earlier is not None and store is not None:
+        notices += _check_same_job(store, earlier.record, record)
+        opened = ResultStore.reopen(store)
+    try:
+        if opened is not None:
+            planned = planned.without(opened.settled())
+        timed = len(planned.windows) >= WORTH_TIMING
+        cost = forecast(planned, sampler, lanes, config.workers, store is not None, timed)
+        refuse_what_cannot_fit(planned, cost, store)
+        if opened is None:
+            opened = ResultStore.create(store, planned.layout, record)
+        elif planned.shards:
+            again = {"resumed": [*opened.record.get("resumed", []), now()], "finished": None}
+            opened.update_record(again)
+    except BaseException:
+        if opened is not None:
+            opened.close()
+        raise
+    if timed or planned.shards_done:
+        notices.append(Notice(statement(planned, cost)))
+    return Job(slide, model, config, planned, sampler, lanes, cost, opened, tuple(notices))
+
+
+def mark_background(job: Job) -> tuple[Plan, list[tuple[int, int]]]:
+    """Store at once all shards without windows; return the plan of the others, and which."""
+    empty = [(s.row, s.col) for s in job.plan.shards if not s.windows]
+    if empty:
+        job.store.mark_many(empty, ShardStatus.BACKGROUND)
+    return job.plan.without(set(empty)), empty
+
+
+def summary(
+    job: Job, seconds: float, failed: list[str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the record gains at the end of a run."""
+    return {
+        "finished": now(),
+        "seconds": round(seconds + job.store.record.get("seconds", 0.0), 3),
+        "windows": job.plan.all_windows - len(failed),
+        "background_windows": job.plan.background_windows,
+        "multi_modal_windows": job.multi_modal_windows(),
+        "failed": failed,
+        **extra,
+    }
+
+
+def _model_notices(model: DAMM, slide: Slide) -> Iterator[Notice]:
+    if not model.card.get("pixel_size_um"):
+        yield Notice(
+            "the model states no pixel size: the slide is used at its own "
+            f"{slide.pixel_size_um:g} um per pixel",
+            "warning",
+        )
+
+
+def _check_same_job(
+    store: str | Path, stored: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[Notice]:
+    different = differences(stored, record)
+    if different:
+        raise ValueError(
+            f"{store} belongs to another job ({'; '.join(different[:3])}): give the same "
+            "input and settings to continue it, or choose another --out"
+        )
+    changed = version_changes(stored, record)
+    if not changed:
+        return []
+    text = f"versions changed since it began ({', '.join(changed)}): the last bits may differ"
+    return [Notice(text, "warning")]
