@@ -113,9 +113,8 @@ def test_interleaved_channels_are_decoded_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("image", "options", "problem"),
     [
-        (IMAGE, {"metadata": {"axes": "ZYX"}, "ome": True}, "3 z planes"),
-        (IMAGE, {"metadata": {"axes": "TYX"}, "ome": True}, "3 time points"),
-        (IMAGE[None].repeat(2, 0), {"metadata": {"axes": "ZCYX"}, "imagej": True}, "2 z planes"),
+        (IMAGE[:, :144, :160], {"tile": (16, 16), "volumetric": True}, "volumes of 3 z planes"),
+        (IMAGE[None].repeat(2, 0), {"metadata": {"axes": "CQYX"}}, "axes CQYX"),
         (IMAGE[0], {"photometric": "miniswhite"}, "white is zero"),
         (
             IMAGE[0].astype(np.uint8),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import tracemalloc
 from functools import lru_cache
 
+import dask.array as da
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -9,7 +11,9 @@ from scipy.ndimage import gaussian_filter
 from napari_damm.slide import (
     Normalisation,
     measure_normalisation,
+    normalisation,
     normalise,
+    planes,
     slide_from_arrays,
     tissue,
     tissue_mask,
@@ -160,6 +164,78 @@ def test_the_mask_is_measured_on_a_pyramid_as_on_its_finest_level():
     assert mask.mean() < 0.4
 
 
+def unread(block):
+    raise AssertionError("the finest level was read")
+
+
+def huge(box, side=100_000):
+    """Return a slide of 100k x 100k px, bright in `box` (of its level of 16 x 16 px pixels)."""
+    coarse = np.zeros((side // 16, side // 16), np.uint8)
+    coarse[box] = np.random.default_rng(16).integers(50, 200, coarse[box].shape)
+    zeros = da.zeros((side, side), chunks=8192, dtype=np.uint8)
+    fine = zeros.map_blocks(unread, dtype=np.uint8, meta=np.zeros((0, 0), np.uint8))
+    return slide_from_arrays({role: [fine, coarse] for role in ("vessels", "nuclei")}, 0.5)
+
+
+def test_the_mask_of_a_huge_slide_takes_little_memory_and_reads_a_coarse_level(monkeypatch):
+    monkeypatch.setattr(planes, "_CACHE", planes.BlockCache(0))
+    slide = huge((slice(2000, 2100), slice(1000, 1016)))
+    tracemalloc.start()
+    mask, cell_px = tissue_mask(slide, 0.5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+    assert (cell_px, mask.shape) == (128, (782, 782))
+    assert mask.size <= tissue.MOST_CELLS
+    assert mask[2000 // 8 : -(-2100 // 8), 1000 // 8 : 1016 // 8].all()
+    assert mask.sum() < 200
+
+
+def test_cells_keep_their_size_up_to_a_million_of_them():
+    for side, expected in ((32_768, 32), (32_769, 64)):
+        image = da.zeros((side, side), chunks=side)
+        levels = [image, np.zeros((side // 4, side // 4), np.uint8)]
+        slide = slide_from_arrays({"vessels": levels, "nuclei": levels}, 0.5)
+        assert tissue_mask(slide, 0.5)[1] == expected
+
+
+@pytest.mark.parametrize("brightness", [1.0, 0.3])
+@pytest.mark.parametrize(
+    ("side", "cell_px", "place"),
+    [
+        (2560, 64, (1000, 1000)),
+        (2560, 128, (1024, 2304)),
+        (2560, 128, (1151, 1217)),
+        (2560, 128, (1090, 0)),
+        (4096, 256, (2940, 3200)),
+    ],
+)
+def test_a_fragment_of_one_window_is_found_however_large_the_cells(
+    monkeypatch, side, cell_px, place, brightness
+):
+    monkeypatch.setattr(tissue, "MOST_CELLS", (side // cell_px) ** 2)
+    box = tuple(slice(start, start + 256) for start in place)
+    slide, truth = section(17, side, (slice(0, 600), slice(0, 600)))
+    for raster, field in zip(slide.channels, light(1, side), strict=True):
+        raster.planes[0][box] += (brightness * field[box]).astype(np.uint16)
+    truth[box] = True
+    mask, found = tissue_mask(slide, 0.5)
+    assert found == cell_px
+    assert mask[cells_with(truth, mask, cell_px)].all()
+    assert mask.mean() < 0.8
+
+
+@pytest.mark.parametrize("most_cells", [400, 100, 25])
+def test_limits_are_measured_whatever_the_size_of_the_cells(monkeypatch, most_cells):
+    monkeypatch.setattr(tissue, "MOST_CELLS", most_cells)
+    slide, _ = section(18, 2560, (slice(300, 2300), slice(300, 2300)))
+    expected = measure_normalisation(slide, np.ones((80, 80), bool), 32, 0.5)
+    mask, cell_px = tissue_mask(slide, 0.5)
+    limits = measure_normalisation(slide, mask, cell_px, 0.5)
+    assert limits.vessels == pytest.approx(expected.vessels, rel=0.1)
+    assert limits.nuclei == pytest.approx(expected.nuclei, rel=0.1)
+
+
 def test_limits_are_percentiles_over_tissue_only():
     slide, _ = section(11, 1000, (slice(0, 350), slice(0, 1000)))
     mask, cell_px = tissue_mask(slide, 0.5)
@@ -174,7 +250,7 @@ def test_limits_of_a_large_slide_come_from_blocks_spread_over_it(monkeypatch):
     slide, _ = section(12)
     mask, cell_px = tissue_mask(slide, 0.5)
     every = measure_normalisation(slide, mask, cell_px, 0.5)
-    monkeypatch.setattr(tissue, "SAMPLE_BLOCKS", 40)
+    monkeypatch.setattr(normalisation, "SAMPLE_BLOCKS", 40)
     some = measure_normalisation(slide, mask, cell_px, 0.5)
     assert some == measure_normalisation(slide, mask, cell_px, 0.5)
     assert some != every
@@ -201,3 +277,48 @@ def test_normalising_maps_the_limits_to_minus_one_and_one_and_clips():
 def test_limits_must_rise(limits):
     with pytest.raises(ValueError, match="limits of nuclei must be two rising numbers"):
         Normalisation((0.0, 1.0), limits)
+
+
+class _Broken:
+    """A picture of which one corner cannot be read."""
+
+    ndim = 2
+
+    def __init__(self, image, corner):
+        self.image, self.corner = image, corner
+        self.shape, self.dtype = image.shape, image.dtype
+
+    def __getitem__(self, key):
+        rows, cols = (range(n)[part] for n, part in zip(self.shape, key, strict=True))
+        if len(rows) and len(cols) and rows[0] < self.corner and cols[0] < self.corner:
+            raise OSError("bad sector")
+        return self.image[key]
+
+
+def test_what_cannot_be_read_is_tissue_and_the_limits_do_without_it():
+    from napari_damm.slide import Slide
+    from napari_damm.slide.raster import Raster
+
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 2, (3072, 3072))
+    image[2100:2900, 2100:2900] += rng.gamma(2, 300, (800, 800))
+    image = image.clip(0).astype(np.uint16)
+    whole = [Raster(name, (image,), 1.0) for name in ("vessels", "nuclei")]
+    broken = [Raster(name, (_Broken(image, 600),), 1.0) for name in ("vessels", "nuclei")]
+    slides = [Slide(tuple(pair), *pair, "s", dict) for pair in (whole, broken)]
+    (fine, cell_px), (mask, _) = (tissue_mask(slide, 1.0) for slide in slides)
+    assert not fine[: 600 // cell_px, : 600 // cell_px].any()
+    assert mask[: 600 // cell_px, : 600 // cell_px].all()
+    assert (mask >= fine).all()
+    assert not mask.all()
+    limits = [measure_normalisation(s, mask, cell_px, 1.0) for s in slides]
+    assert limits[1].vessels[1] == pytest.approx(limits[0].vessels[1], rel=0.1)
+
+
+def test_a_slide_of_which_nothing_can_be_read_is_an_error():
+    from napari_damm.slide import Slide
+    from napari_damm.slide.raster import Raster
+
+    pair = [Raster(n, (_Broken(np.ones((400, 400), np.uint8), 999),), 1.0) for n in "vn"]
+    with pytest.raises(OSError, match="bad sector"):
+        tissue_mask(Slide(tuple(pair), *pair, "s", dict), 1.0)

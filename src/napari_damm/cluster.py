@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -90,11 +91,17 @@ def predict(
     def dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
         return _dispatch(client, job, shards)
 
-    yield from gathering.gather(slide, model, config, store, resume, dispatch)
+    if config.device == "auto":
+        # what the workers have counts, not what this machine has
+        device = client.submit(best_device, pure=False).result()
+        config = replace(config, device=device)
+    # what `workers` means is the cluster's business, but every shard is computed on its own
+    config = replace(config, workers=max(2, config.workers))
+    yield from gathering.gather(slide, model, config, store, resume, dispatch, remote=True)
 
 
 def _dispatch(client: Client, job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
-    spec = TaskSpec.of(job, job.config.lanes or 1)
+    spec = TaskSpec.of(job)
     client.register_plugin(_job_plugin(spec), name=spec.id)
     tasks = {
         client.submit(compute, spec.id, shard, key=_key(spec, shard), retries=RETRIES, pure=False):
@@ -143,12 +150,21 @@ def _key(spec: TaskSpec, shard: Shard) -> str:
     return f"napari-damm-shard-{spec.id}-{shard.row}-{shard.col}"
 
 
+def best_device() -> str:
+    """Name the best device of this worker."""
+    from napari_damm.model_file import resolve_device
+
+    return resolve_device("auto").type
+
+
 def compute(job_id: str, shard: Shard) -> ShardReport:
     """Compute a shard in this worker (the task)."""
     with _lock:
-        if job_id not in _workers:
-            _workers[job_id] = Worker(_specs[job_id])
-        worker = _workers[job_id]
+        worker = _workers.get(job_id) or Worker(_specs[job_id])
+        _workers[job_id] = worker
+    if job_id not in _specs:  # the job was ended while the model was being loaded
+        _workers.pop(job_id, None)
+        worker.stop()
     return worker.compute(shard)
 
 

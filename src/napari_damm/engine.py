@@ -94,8 +94,9 @@ def plan(
         For bad input, and for a result that cannot fit into memory or onto the disk.
     """
     config = config or PredictConfig()
-    planned, sampler, lanes = survey(slide, model, config)
-    cost = forecast(planned, sampler, lanes, config.workers, store is not None)
+    planned, setup = survey(slide, model, config)
+    per_window = setup.sampler(model).window_seconds(planned.lattice.window)
+    cost = forecast(planned, model, setup, config.workers, store is not None, per_window)
     refuse_what_cannot_fit(planned, cost, store)
     return Survey(planned, cost)
 
@@ -151,9 +152,10 @@ def _run(job: Job) -> Iterator[Event]:
     for row, col in empty:
         stored += 1
         yield ShardDone(row, col, stored, left.all_shards)
-    ladder, clock = Ladder(job.sampler, job.config.strict), Clock()
+    ladder, clock = Ladder(job.setup.sampler(job.model), job.config.strict), Clock()
     failed: list[str] = []
-    for event in compute(Work(job.slide, left, ladder, job.lanes, clock), StoreSink(job.store)):
+    work = Work(job.slide, left, ladder, job.setup.lanes, clock)
+    for event in compute(work, StoreSink(job.store)):
         if isinstance(event, FailedItem):
             failed.append(f"{event.item}: {event.message}")
         yield event

@@ -1,7 +1,6 @@
 """What a prediction will cost, said before it starts, and refused if it cannot fit.
 
-1. Time: one batch of windows is encoded, denoised for one step and decoded, on the job's own
-   device and thread; the rest is arithmetic.
+1. Time: windows times what one lane was timed to take for a window, on the job's own device.
 2. Memory: what this process holds already, plus what lanes, queues, shards in work, border windows
    and, without a store on disk, the result will take at most.
 3. Disk: the result uncompressed (it compresses by about a fifth).
@@ -22,7 +21,8 @@ from napari_damm.lane_work import POOL_BATCHES
 from napari_damm.plan import Plan
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import WindowSampler
+    from napari_damm.job import Setup
+    from napari_damm.model.damm import DAMM
 
 _FLOAT = 4
 _HALF = 2
@@ -61,29 +61,29 @@ class Forecast:
 
 def forecast(
     planned: Plan,
-    sampler: WindowSampler,
-    lanes: int,
+    model: DAMM,
+    setup: Setup,
     workers: int = 1,
     on_disk: bool = True,
-    timed: bool = True,
+    window_seconds: float | None = None,
 ) -> Forecast:
-    """Say what a plan will cost with this sampler in so many lanes (per worker)."""
-    apart = workers > 1
-    windows = planned.windows_apart if apart else len(planned.windows)
+    """Say what a plan will cost in so many workers, given how long a lane takes for a window."""
+    windows = planned.windows_apart if workers > 1 else len(planned.windows)
     disk = _result_bytes(planned)
-    memory = psutil.Process().memory_info().rss + _working_bytes(planned, sampler, lanes)
+    memory = psutil.Process().memory_info().rss + _working_bytes(planned, model, setup)
     if not on_disk:
         memory += disk
-    per_window = sampler.window_seconds(planned.lattice.window) if timed and windows else None
     seconds = None
-    if per_window is not None:
-        seconds = windows * per_window / max(1, lanes * workers)
+    if window_seconds is not None:
+        seconds = windows * window_seconds / (setup.lanes * workers)
     extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
-    return Forecast(memory, disk, seconds, per_window, extra)
+    return Forecast(memory, disk, seconds, window_seconds, extra)
 
 
-def refuse_what_cannot_fit(planned: Plan, cost: Forecast, store: str | Path | None) -> None:
-    """Stop before anything is made.
+def refuse_what_cannot_fit(
+    planned: Plan, cost: Forecast, store: str | Path | None, remote: bool = False
+) -> None:
+    """Stop before anything is made; where it is computed elsewhere only the disk is known.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def refuse_what_cannot_fit(planned: Plan, cost: Forecast, store: str | Path | No
         Naming what is missing, and what would fit.
     """
     free_memory = psutil.virtual_memory().available + psutil.Process().memory_info().rss
-    if cost.memory_bytes > free_memory:
+    if cost.memory_bytes > free_memory and not remote:
         remedy = (
             "store the result on disk (--out, store=PATH), "
             if store is None
@@ -157,13 +157,13 @@ def _result_bytes(planned: Plan) -> int:
     return int(pixels * _HALF * _PYRAMID) + 3 * cells + 2**20
 
 
-def _working_bytes(planned: Plan, sampler: WindowSampler, lanes: int) -> int:
+def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     window = planned.lattice.window**2 * _FLOAT
-    batch = sampler.sampling.batch_size
+    lanes, batch = setup.lanes, setup.sampling.batch_size
     pools = READ_AHEAD + 2 * lanes + UNTAKEN_POOLS + lanes
     queued = pools * POOL_BATCHES * batch * 3 * window
-    widest = max(stage.channels[0] for stage in sampler.model.config.first_stages)
-    at_once = 1 if sampler.device == "cpu" else 0
+    widest = max(stage.channels[0] for stage in model.config.first_stages)
+    at_once = 1 if setup.device == "cpu" else 0
     network = lanes * _MAPS_ALIVE * widest * window * at_once
     largest = max((len(shard.windows) for shard in planned.shards), default=0)
     across = min(len(planned.windows), planned.lattice.cols)

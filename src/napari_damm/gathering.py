@@ -35,6 +35,7 @@ def gather(
     store: str | Path | None,
     resume: bool,
     dispatch: Dispatch,
+    remote: bool = False,
 ) -> Iterator[Event]:
     """Predict a slide with workers; events as those of `engine.predict`, but without tiles.
 
@@ -45,7 +46,7 @@ def gather(
     """
     if store is None:
         raise ValueError("workers meet in a store on disk: give store=PATH (--out)")
-    job = prepare(slide, model, config, store, resume)
+    job = prepare(slide, model, config, store, resume, remote)
     with job.store:
         yield from job.announce()
         if job.is_complete:
@@ -61,7 +62,7 @@ def _gather(job: Job, dispatch: Dispatch) -> Iterator[Event]:
     for row, col in empty:
         shards_done += 1
         yield ShardDone(row, col, shards_done, left.all_shards)
-    steps = len(job.sampler.sampling.timesteps())
+    steps = len(job.setup.sampling.timesteps())
     # Border windows are computed by each shard: here they count as often as they are.
     earlier = left.windows_done * steps
     total = earlier + left.windows_apart * steps

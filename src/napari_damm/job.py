@@ -21,11 +21,11 @@ from napari_damm.events import Event, Notice, Planned
 from napari_damm.forecast import Forecast, forecast, refuse_what_cannot_fit, statement
 from napari_damm.job_record import differences, job_record, now, version_changes
 from napari_damm.plan import Plan, plan
-from napari_damm.slide import Slide, check_finite
+from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import ResultStore, ShardStatus, open_result
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import WindowSampler
+    from napari_damm.lanes import Sampling, WindowSampler
     from napari_damm.model.damm import DAMM
 
 MULTI_MODAL = 2
@@ -34,15 +34,29 @@ WORTH_TIMING = 64
 
 
 @dataclass(frozen=True)
+class Setup:
+    """How windows are sampled, on what kind of device, in how many lanes (of one worker)."""
+
+    sampling: Sampling
+    device: str
+    lanes: int
+
+    def sampler(self, model: DAMM) -> WindowSampler:
+        """Make the sampler, in a process that has such a device."""
+        from napari_damm.lanes import WindowSampler
+
+        return WindowSampler(model, self.sampling, self.device)
+
+
+@dataclass(frozen=True)
 class Job:
-    """All that a run needs. `plan` is what is left to do; `lanes` are those of one worker."""
+    """All that a run needs. `plan` is what is left to do."""
 
     slide: Slide
     model: DAMM
     config: PredictConfig
     plan: Plan
-    sampler: WindowSampler
-    lanes: int
+    setup: Setup
     cost: Forecast
     store: ResultStore
     notices: tuple[Notice, ...]
@@ -63,7 +77,7 @@ class Job:
             windows=left.all_windows,
             background_windows=left.background_windows,
             shards=left.all_shards,
-            steps=len(self.sampler.sampling.timesteps()),
+            steps=len(self.setup.sampling.timesteps()),
             record=self.store.record,
             canvas=LiveCanvas(self.store),
             windows_done=left.windows_done,
@@ -90,19 +104,25 @@ class Job:
 
 
 def survey(
-    slide: Slide, model: DAMM, config: PredictConfig, in_workers: bool = False
-) -> tuple[Plan, WindowSampler, int]:
-    """Plan a prediction, and make its sampler: (plan, sampler, lanes per worker).
+    slide: Slide, model: DAMM, config: PredictConfig, remote: bool = False
+) -> tuple[Plan, Setup]:
+    """Plan a prediction and resolve how it is computed.
+
+    Parameters
+    ----------
+    remote
+        Whether it is computed elsewhere, on devices that need not be in this machine.
 
     Raises
     ------
     ValueError, OSError
         For bad input.
     """
-    from napari_damm.lanes import Sampling, WindowSampler
+    from napari_damm.lanes import Sampling
     from napari_damm.model_file import resolve_device
 
-    device = resolve_device(config.device).type
+    elsewhere = remote and config.device != "auto"
+    device = config.device if elsewhere else resolve_device(config.device).type
     check_finite(slide)
     planned = plan(slide, model.card, config)
     if planned.lattice.window % model.config.token_px:
@@ -117,8 +137,24 @@ def survey(
         config.gamma,
         config.batch_size or default_batch(device),
     )
-    lanes = config.lanes or default_lanes(device, config.workers)
-    return planned, WindowSampler(model, sampling, device), lanes
+    lanes = config.lanes or (1 if remote else default_lanes(device, config.workers))
+    return planned, Setup(sampling, device, lanes)
+
+
+def estimate(
+    planned: Plan,
+    model: DAMM,
+    setup: Setup,
+    workers: int,
+    store: str | Path | None,
+    remote: bool = False,
+) -> Forecast:
+    """Forecast a plan's cost, with a timed window where that is worth while and possible."""
+    timed = not remote and len(planned.windows) >= WORTH_TIMING
+    per_window = None
+    if timed:
+        per_window = setup.sampler(model).window_seconds(planned.lattice.window)
+    return forecast(planned, model, setup, workers, store is not None, per_window)
 
 
 def prepare(
@@ -127,6 +163,7 @@ def prepare(
     config: PredictConfig,
     store: str | Path | None,
     resume: bool = False,
+    remote: bool = False,
 ) -> Job:
     """Resolve and check everything, and create or reopen the store.
 
@@ -137,9 +174,15 @@ def prepare(
     """
     earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
     if earlier is not None:
-        config = replace(config, shard=earlier.layout.shard)
-    planned, sampler, lanes = survey(slide, model, config)
-    record = job_record(slide, model, config, planned, sampler)
+        # Measured once per job: parts that can be read today may not have been, then.
+        stored = Normalisation(**{k: tuple(v) for k, v in earlier.record["normalisation"].items()})
+        config = replace(
+            config,
+            shard=earlier.layout.shard,
+            normalisation=config.normalisation or stored,
+        )
+    planned, setup = survey(slide, model, config, remote)
+    record = job_record(slide, model, config, planned, setup.sampling, setup.device)
     notices = list(_model_notices(model, slide))
     opened: ResultStore | None = None
     if earlier is not None and store is not None:
@@ -148,9 +191,8 @@ def prepare(
     try:
         if opened is not None:
             planned = planned.without(opened.settled())
-        timed = len(planned.windows) >= WORTH_TIMING
-        cost = forecast(planned, sampler, lanes, config.workers, store is not None, timed)
-        refuse_what_cannot_fit(planned, cost, store)
+        cost = estimate(planned, model, setup, config.workers, store, remote)
+        refuse_what_cannot_fit(planned, cost, store, remote)
         if opened is None:
             opened = ResultStore.create(store, planned.layout, record)
         elif planned.shards:
@@ -160,9 +202,9 @@ def prepare(
         if opened is not None:
             opened.close()
         raise
-    if timed or planned.shards_done:
+    if cost.seconds is not None or planned.shards_done:
         notices.append(Notice(statement(planned, cost)))
-    return Job(slide, model, config, planned, sampler, lanes, cost, opened, tuple(notices))
+    return Job(slide, model, config, planned, setup, cost, opened, tuple(notices))
 
 
 def mark_background(job: Job) -> tuple[Plan, list[tuple[int, int]]]:

@@ -22,7 +22,7 @@ from napari_damm.plan import Plan
 from napari_damm.slide import Slide
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import WindowSampler
+    from napari_damm.lanes import Sampling
     from napari_damm.model.damm import DAMM
 
 KEY = (
@@ -34,14 +34,19 @@ _NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name")}
 
 
 def job_record(
-    slide: Slide, model: DAMM, config: PredictConfig, planned: Plan, sampler: WindowSampler
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    planned: Plan,
+    sampling: Sampling,
+    device: str,
 ) -> dict[str, Any]:
     """Return the record of a job that is about to start, as plain JSON values."""
     import torch
 
     from napari_damm import __version__
 
-    sampling, lattice = sampler.sampling, planned.lattice
+    lattice = planned.lattice
     return {
         "input": dict(slide.identity),
         "model": {
@@ -60,7 +65,7 @@ def job_record(
         "slide_pixel_size_um": slide.pixel_size_um,
         "lattice": {"window": lattice.window, "stride": lattice.stride, "shape": lattice.shape},
         "normalisation": asdict(planned.normalisation),
-        "device": sampler.device,
+        "device": device,
         "versions": {
             "napari-damm": __version__,
             "torch": str(torch.__version__),

@@ -64,7 +64,7 @@ def predict(
 
 
 def _dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
-    crew = _Crew(cloudpickle.dumps(TaskSpec.of(job, job.lanes)), shards)
+    crew = _Crew(cloudpickle.dumps(TaskSpec.of(job)), shards)
     try:
         crew.start(min(job.config.workers, len(shards)))
         yield from crew.reports(len(shards))
@@ -195,6 +195,8 @@ class _Crew:
             env=environment,
         )
         self._processes[seat] = process
+        if self._stop.is_set():  # after `stop` has looked for processes to end
+            process.kill()
         assert process.stdin is not None
         try:
             process.stdin.write(self._spec)

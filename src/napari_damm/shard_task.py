@@ -22,13 +22,12 @@ from napari_damm.crew import Blended, Clock, Work
 from napari_damm.engine import compute
 from napari_damm.events import FailedItem, Notice, Step
 from napari_damm.faults import one_line
-from napari_damm.job import Job
+from napari_damm.job import Job, Setup
 from napari_damm.plan import Plan, Shard
 from napari_damm.slide import Slide
 from napari_damm.store import ShardStatus, ShardWriter
 
 if TYPE_CHECKING:
-    from napari_damm.lanes import Sampling
     from napari_damm.model.damm import DAMM
 
 
@@ -82,31 +81,20 @@ class TaskSpec:
     slide: Slide
     model: ModelSource
     plan: Plan
-    sampling: Sampling
-    device: str
-    lanes: int
+    setup: Setup
     strict: bool
     store: Path
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, job: Job, lanes: int) -> TaskSpec:
-        """Take out of a job what its workers need.
-
-        Raises
-        ------
-        ValueError
-            If the job has no store on disk, where alone workers can meet.
-        """
+    def of(cls, job: Job) -> TaskSpec:
+        """Take out of a job, whose store is on disk, what its workers need."""
         assert job.store.path is not None
-        bare = job.plan.bare()
         return cls(
             job.slide,
             ModelSource.of(job.model),
-            bare,
-            job.sampler.sampling,
-            job.sampler.device,
-            lanes,
+            job.plan.bare(),
+            job.setup,
             job.config.strict,
             job.store.path.absolute(),
         )
@@ -134,12 +122,10 @@ class Worker:
     """A process's share of a job: model and store, opened once."""
 
     def __init__(self, spec: TaskSpec) -> None:
-        from napari_damm.lanes import WindowSampler
         from napari_damm.memory_ladder import Ladder
 
-        sampler = WindowSampler(spec.model.load(), spec.sampling, spec.device)
         self._spec = spec
-        self._ladder = Ladder(sampler, spec.strict)
+        self._ladder = Ladder(spec.setup.sampler(spec.model.load()), spec.strict)
         self._writer = ShardWriter.open(spec.store)
         self._stopped = threading.Event()
 
@@ -161,7 +147,7 @@ class Worker:
         """
         clock = Clock()
         plan = self._spec.plan.only(shard)
-        work = Work(self._spec.slide, plan, self._ladder, self._spec.lanes, clock)
+        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.lanes, clock)
         sink = _Files(self._writer)
         failed: list[FailedItem] = []
         notices: list[Notice] = []

@@ -27,7 +27,9 @@ def send(stream: BinaryIO, kind: str, value: Any = None) -> None:
     """Write one message."""
     try:
         data = pickle.dumps((kind, value))
-    except Exception:  # an exception of a library that does not pickle
+        if kind == ERROR:
+            pickle.loads(data)
+    except Exception:  # an exception of a library that does not pickle, or not come back
         data = pickle.dumps((kind, RuntimeError(f"{type(value).__name__}: {value}")))
     stream.write(data)
     stream.flush()

@@ -1,32 +1,31 @@
 """Slides: sections of any size, read lazily, in um, on the model's grid.
 
 1. `planes`: 2-D pictures read piece by piece; `raster`: one channel with its place in the world.
-2. `tiff`, `readers`: files as such channels. `identity`: what tells one input from another.
+2. `readers`: files as such channels (`tiff`, `ome_zarr`, `pictures`); `stacks`: which plane of
+   them. `identity`: what tells one input from another.
 3. `channels`: which of them are vessels and nuclei; `slide`: both together, at what pixel size.
 4. `resample`: boxes of the model grid, the same whichever window asks.
-5. `tissue`: what of a slide is tissue, and how bright that is.
+5. `tissue`: what of a slide is tissue; `normalisation`: how bright that is.
 """
 
 from napari_damm.slide.channels import find_channel, guess_channel
+from napari_damm.slide.normalisation import Normalisation, measure_normalisation, normalise
 from napari_damm.slide.raster import Raster
+from napari_damm.slide.readers import stack_size
 from napari_damm.slide.resample import check_finite, model_shape, read_region
 from napari_damm.slide.slide import (
     Slide,
     open_slide,
     slide_from_arrays,
 )
-from napari_damm.slide.tissue import (
-    Normalisation,
-    measure_normalisation,
-    normalise,
-    tissue_mask,
-    touches_tissue,
-)
+from napari_damm.slide.stacks import StackSize
+from napari_damm.slide.tissue import tissue_mask, touches_tissue
 
 __all__ = [
     "Normalisation",
     "Raster",
     "Slide",
+    "StackSize",
     "check_finite",
     "find_channel",
     "guess_channel",
@@ -36,6 +35,7 @@ __all__ = [
     "open_slide",
     "read_region",
     "slide_from_arrays",
+    "stack_size",
     "tissue_mask",
     "touches_tissue",
 ]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_damm.slide.raster import ImageFile
-from napari_damm.slide.tiff import RGB
+from napari_damm.slide.raster import RGB, ImageFile
 
 USUAL_NAMES = {
     "vessels": (

@@ -1,6 +1,7 @@
 """What tells one input from another, as plain JSON: it is saved with every result.
 
-1. A file is known by its path, size, modification time and the hash of its first and last MiB.
+1. A file is known by its path, size, modification time and the hash of its first and last MiB; of
+   a stack, the z plane and time point count, too.
 2. An OME-Zarr directory likewise, over all its files; hashed are its metadata files.
 3. Arrays are known by the hash of their content, read in bands of rows; of those too large to
    read for this, the coarsest level and five samples of the finest are hashed, and it says so.
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import Raster
 
+ChosenFile = tuple[Path, dict[str, int]]
+
 MIB = 2**20
 LARGEST_HASHED_PIXELS = 256 * MIB
 BAND_PIXELS = 4 * MIB
@@ -24,9 +28,16 @@ SAMPLE_SIDE = 512
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
-def identify_files(files: dict[str, Path], rasters: dict[str, Raster]) -> dict[str, Any]:
-    """Identify an input from files: `files` and `rasters` by role."""
-    roles = {role: _file(path) | _place(rasters[role]) for role, path in files.items()}
+def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> dict[str, Any]:
+    """Identify an input from files: `files` and `rasters` by role.
+
+    A file is its path and, where it is a stack, the numbers of the planes chosen by axis.
+    """
+    states = {path: _file(path) for path in {path for path, _ in files.values()}}
+    roles = {
+        role: states[path] | _place(rasters[role]) | chosen
+        for role, (path, chosen) in files.items()
+    }
     return {"kind": "files", **roles}
 
 
@@ -49,13 +60,9 @@ def _place(raster: Raster) -> dict[str, Any]:
 def _file(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     if path.is_dir():
-        found = sorted(item for item in path.rglob("*") if item.is_file())
-        stats = [item.stat() for item in found]
-        size = sum(stat.st_size for stat in stats)
-        mtime_ns = max(stat.st_mtime_ns for stat in stats)
-        for item in found:
-            if item.name in ZARR_METADATA:
-                digest.update(item.relative_to(path).as_posix().encode() + item.read_bytes())
+        size, mtime_ns, metadata = _walk(path)
+        for item in sorted(metadata):
+            digest.update(item.relative_to(path).as_posix().encode() + item.read_bytes())
     else:
         size, mtime_ns = path.stat().st_size, path.stat().st_mtime_ns
         with path.open("rb") as file:
@@ -69,6 +76,25 @@ def _file(path: Path) -> dict[str, Any]:
         "mtime_ns": mtime_ns,
         "sha256_ends": digest.hexdigest(),
     }
+
+
+def _walk(folder: Path) -> tuple[int, int, list[Path]]:
+    """Return the bytes and the last change of all files below, and those that are metadata.
+
+    Chunks are counted as they come: there may be a million of them.
+    """
+    size, mtime_ns, metadata, todo = 0, 0, [], [folder]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(Path(entry.path))
+                elif entry.is_file():
+                    stat = entry.stat()
+                    size, mtime_ns = size + stat.st_size, max(mtime_ns, stat.st_mtime_ns)
+                    if entry.name in ZARR_METADATA:
+                        metadata.append(Path(entry.path))
+    return size, mtime_ns, metadata
 
 
 def _content(raster: Raster) -> dict[str, Any]:

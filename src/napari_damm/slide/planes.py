@@ -20,6 +20,8 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 
+from napari_damm.faults import is_out_of_memory
+
 CACHE_BYTES = 128 * 2**20
 BLOCK_PIXELS = 2**20
 PREVIEW_CHUNK = 1024
@@ -140,10 +142,18 @@ class LazyPlane:
         by, bx = self.source.block
         for row in range(y0 // by, -(-y1 // by)):
             for col in range(x0 // bx, -(-x1 // bx)):
-                block = self._block(row, col, by, bx)
                 ys = slice(max(y0, row * by), min(y1, (row + 1) * by))
                 xs = slice(max(x0, col * bx), min(x1, (col + 1) * bx))
-                out[ys.start - y0 : ys.stop - y0, xs.start - x0 : xs.stop - x0] = block[
+                target = out[ys.start - y0 : ys.stop - y0, xs.start - x0 : xs.stop - x0]
+                try:
+                    block = self._block(row, col, by, bx)
+                except Exception as error:
+                    if is_out_of_memory(error):
+                        raise
+                    # A block is many chunks of a file: a damaged one must not take others with it.
+                    target[:] = self._native(self.source.load(*_ends(ys), *_ends(xs)))
+                    continue
+                target[:] = block[
                     ys.start - row * by : ys.stop - row * by,
                     xs.start - col * bx : xs.stop - col * bx,
                 ]
@@ -159,6 +169,10 @@ class LazyPlane:
         if self.sample is not None:
             pixels = pixels[..., self.sample]
         return np.ascontiguousarray(pixels, dtype=self.dtype)
+
+
+def _ends(part: slice) -> tuple[int, int]:
+    return part.start, part.stop
 
 
 def _span(index: slice | int, length: int) -> tuple[int, int, slice | int]:

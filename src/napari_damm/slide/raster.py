@@ -18,7 +18,10 @@ import dask.array as da
 import numpy as np
 
 from napari_damm.slide.planes import Plane, as_dask
+from napari_damm.slide.stacks import NO_STACK, StackSize
 
+READABLE = "OME-TIFF, TIFF, OME-Zarr, PNG or JPEG"
+RGB = ("red", "green", "blue", "alpha")
 PIXEL_SIZE_RANGE_UM = (1e-3, 1e4)
 SQUARE_TOLERANCE = 0.01
 
@@ -96,6 +99,10 @@ class Raster:
             shapes = [tuple(plane.shape) for plane in self.planes]
             raise ValueError(f"levels of {what} must go from fine to coarse, got {shapes}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what can be made anew: dask arrays are heavy to send."""
+        return {key: value for key, value in self.__dict__.items() if key != "levels"}
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the finest level in pixels."""
@@ -146,7 +153,8 @@ class ImageFile:
     """What a reader makes of a file.
 
     `planes[channel][level]`; `pixel_size_um` and `origin` are (y, x); where the file states no
-    usable pixel size it is None and `no_size` says why.
+    usable pixel size it is None and `no_size` says why. `stack` says among how many z planes
+    and time points these were chosen.
     """
 
     path: Path
@@ -155,6 +163,7 @@ class ImageFile:
     pixel_size_um: Scale | None = None
     origin: Scale = (0.0, 0.0)
     no_size: str = "it states none"
+    stack: StackSize = NO_STACK
 
 
 _UM = {

@@ -187,6 +187,8 @@ def _resample(
         return np.zeros((rows[1] - rows[0], cols[1] - cols[0]), np.float32)
     top, left = int(y_pixels.min()), int(x_pixels.min())
     source = _read(raster, level, (top, int(y_pixels.max()) + 1), (left, int(x_pixels.max()) + 1))
+    if not source.any():  # Sparse slides are mostly this, and it is what sums of zeros give.
+        return np.zeros((rows[1] - rows[0], cols[1] - cols[0]), np.float32)
     out = _gather(_gather(source, y_pixels - top, y_weights).T, x_pixels - left, x_weights).T
     return np.ascontiguousarray(out, dtype=np.float32)
 

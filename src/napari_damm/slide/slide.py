@@ -23,6 +23,7 @@ from napari_damm.slide.identity import identify_arrays, identify_files
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
 from napari_damm.slide.readers import open_image
+from napari_damm.slide.stacks import check_indices, common_stack
 
 SIZE_TOLERANCE = 0.01
 
@@ -93,6 +94,8 @@ def open_slide(
     vessels_channel: str | int | None = None,
     nuclei_channel: str | int | None = None,
     pixel_size_um: float | None = None,
+    z: int | None = None,
+    t: int | None = None,
 ) -> Slide:
     """Open a section, lazily.
 
@@ -109,16 +112,21 @@ def open_slide(
     pixel_size_um
         Side of a pixel of `path` in um; overrides what the file says. It holds for `nuclei` too
         if that has the same shape, or states no size.
+    z, t
+        Which z plane and time point of a stack, from 0, of both files; `stack_size` says how many
+        there are. A file that is no stack goes with every plane of the other.
 
     Raises
     ------
     ValueError
-        Not an image, no such channel, no pixel size, or two files that do not fit.
+        Not an image, no such channel or plane, no pixel size, or two files that do not fit.
     OSError
         A file is missing, not accessible or truncated.
     """
-    main = open_image(path)
-    other = main if nuclei is None else open_image(nuclei)
+    main = open_image(path, z, t)
+    other = main if nuclei is None else open_image(nuclei, z, t)
+    stack = common_stack({main.path: main.stack, other.path: other.stack})
+    check_indices(main.path, stack, z, t)
     v, n = choose_channels(main, other, vessels_channel, nuclei_channel)
     um = _pixel_size_um(main, pixel_size_um)
     channels = [_raster(main, index, um) for index in range(len(main.channels))]
@@ -130,8 +138,13 @@ def open_slide(
         n = len(channels)
         channels.append(raster)
     roles = {"vessels": channels[v], "nuclei": channels[n]}
-    identify = partial(identify_files, {"vessels": main.path, "nuclei": other.path}, roles)
-    slide = Slide(tuple(channels), channels[v], channels[n], main.path.name, identify)
+    files = {
+        role: (file.path, file.stack.chosen(z, t))
+        for role, file in (("vessels", main), ("nuclei", other))
+    }
+    identify = partial(identify_files, files, roles)
+    name = " ".join([main.path.name, *(f"{a}{i}" for a, i in stack.chosen(z, t).items())])
+    slide = Slide(tuple(channels), channels[v], channels[n], name, identify)
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
     return slide

@@ -1,47 +1,50 @@
 """TIFF files as lazily read planes: OME-TIFF, ImageJ, plain; tiled, in strips, pyramidal.
 
 1. Open the file with tifffile and choose its largest image (labels and macros are smaller).
-2. Find the one axis that holds channels; refuse time series, z stacks and anything unclear.
+2. Find the one axis that holds channels and, in a stack, the z plane and time point asked for;
+   refuse anything unclear.
 3. Check that every byte the file promises is there: a copy that broke off is noticed now, not
    hours into a prediction.
 4. Note where each plane's segments lie and how they are decoded, then close the file.
-5. Read names and pixel size from OME-XML, ImageJ's metadata or the resolution tags.
-6. A plane that is stored in one piece is memory-mapped; any other is decoded block by block.
+5. A plane that is stored in one piece is memory-mapped; any other is decoded block by block.
+
+Names and pixel size are read by `tiff_metadata`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC, TiffFile, TiffFileError, TiffPageSeries
 
 from napari_damm.slide.planes import BlockSource, LazyPlane
-from napari_damm.slide.raster import ImageFile, Scale, to_um
+from napari_damm.slide.raster import ImageFile
+from napari_damm.slide.stacks import StackSize, choose_plane
+from napari_damm.slide.tiff_metadata import channel_names, pixel_size
 from napari_damm.slide.tiff_sources import MappedSource, Page, SegmentSource, quiet_tifffile
 from napari_damm.slide.tiff_structure import directories_are_whole
 
 CHANNEL_AXES = "CSQI"
-AXIS_NAMES = {"Z": "z planes", "T": "time points"}
-# 72 to 600 dots per inch are printers' and screens' resolutions that programs write by default.
-LARGEST_TAGGED_PIXEL_UM = 25.0
-RGB = ("red", "green", "blue", "alpha")
 
 
-def read_tiff(path: Path) -> ImageFile:
-    """Read what a TIFF holds, its pixels lazily.
+def read_tiff(path: Path, z: int | None = None, t: int | None = None) -> ImageFile:
+    """Read what a TIFF holds, its pixels lazily, at plane `z` and time point `t`.
 
     Raises
     ------
     ValueError
-        The file is damaged or holds something that is not a set of 2-D channels.
+        The file is damaged, holds something that is not a set of 2-D channels, or is a stack
+        without a choice of plane.
     OSError
         The file is truncated.
     """
     with quiet_tifffile(), _open(path) as tif:
         try:
-            return _image_file(path, tif)
+            return _image_file(path, tif, z, t)
         except (ValueError, OSError) as error:
             if isinstance(error, TiffFileError):
                 raise _damaged(path, error) from error
@@ -51,16 +54,20 @@ def read_tiff(path: Path) -> ImageFile:
             raise _damaged(path, error) from error
 
 
-def _image_file(path: Path, tif: TiffFile) -> ImageFile:
+def _image_file(path: Path, tif: TiffFile, z: int | None, t: int | None) -> ImageFile:
     series, stack = _largest_image(tif)
-    axis, count = _channel_axis(path, series)
-    count = max(count, len(stack))
+    layout = _layout(path, series, len(stack))
     for level in (level for image in stack for level in image.levels):
         _check_complete(path, level)
-    planes = _planes(stack, count)
-    names = _channel_names(tif, series, axis, count)
-    size, no_size = _pixel_size(tif, series)
-    return ImageFile(path, names, planes, size, no_size=no_size)
+    at = {
+        "Z": choose_plane(path, "z", layout.length("Z"), z),
+        "T": choose_plane(path, "t", layout.length("T"), t),
+    }
+    planes = _planes(stack, layout, layout.planes_at(at))
+    names = channel_names(tif, series, layout.numbers)
+    size, no_size = pixel_size(tif, series)
+    stack_size = StackSize(layout.length("Z"), layout.length("T"))
+    return ImageFile(path, names, planes, size, no_size=no_size, stack=stack_size)
 
 
 def _open(path: Path) -> TiffFile:
@@ -96,8 +103,31 @@ def _largest_image(tif: TiffFile) -> tuple[TiffPageSeries, list[TiffPageSeries]]
     return main, same if len(same) > 1 and not tif.is_ome else [main]
 
 
-def _channel_axis(path: Path, series: TiffPageSeries) -> tuple[str, int]:
-    """Return the axis that holds channels ("" where there is one) and their number."""
+@dataclass(frozen=True)
+class _Layout:
+    """How the 2-D planes of an image are numbered: as they lie in the file, along these axes."""
+
+    axes: str
+    shape: tuple[int, ...]
+
+    @property
+    def numbers(self) -> NDArray[np.intp]:
+        """Numbers of the planes, the axis of channels first (added where there is none)."""
+        numbers = np.arange(math.prod(self.shape)).reshape(self.shape)
+        channels = [axis for axis, name in enumerate(self.axes) if name in CHANNEL_AXES]
+        return np.moveaxis(numbers, channels[0], 0) if channels else numbers[None]
+
+    def length(self, axis: str) -> int:
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def planes_at(self, at: dict[str, int]) -> list[int]:
+        """Return the numbers of the planes of each channel, at an index along other axes."""
+        others = [at[axis] for axis in self.axes if axis not in CHANNEL_AXES]
+        return [int(planes[tuple(others)]) for planes in self.numbers]
+
+
+def _layout(path: Path, series: TiffPageSeries, images: int) -> _Layout:
+    """Return how an image is laid out; `images` of it, of one page each, are its channels."""
     page = series.keyframe
     if page.photometric == PHOTOMETRIC.PALETTE:
         raise ValueError(f"{path} has indexed colours: save it as grey or RGB channels")
@@ -106,19 +136,25 @@ def _channel_axis(path: Path, series: TiffPageSeries) -> tuple[str, int]:
     in_file = math.prod(n for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS")
     if series.parent and (series.parent.imagej_metadata or {}).get("images", 1) > in_file:
         raise _truncated(path)
-    long = {a: n for a, n in zip(series.axes, series.shape, strict=True) if n > 1 and a not in "YX"}
     if page.imagedepth > 1:
-        long["Z"] = page.imagedepth
+        raise ValueError(
+            f"{path} has volumes of {page.imagedepth} z planes in one page: save each plane as its "
+            "own page"
+        )
+    long = {a: n for a, n in zip(series.axes, series.shape, strict=True) if n > 1 and a not in "YX"}
     for axis, length in long.items():
-        if axis not in CHANNEL_AXES:
-            what = AXIS_NAMES.get(axis, f"planes along axis {axis}")
-            raise ValueError(f"{path} has {length} {what}: save one of them as its own file")
-    if len(long) > 1:
+        if axis not in CHANNEL_AXES + "ZT":
+            raise ValueError(
+                f"{path} has {length} planes along axis {axis}: save one of them as its own file"
+            )
+    if len(set(long) - set("ZT")) > 1:
         raise ValueError(
             f"{path} has axes {series.axes} of shape {series.shape}: save it with one axis of "
             "channels, (c, y, x)"
         )
-    return next(iter(long.items()), ("", 1))
+    if images > 1:
+        return _Layout("C", (images,))
+    return _Layout("".join(long), tuple(long.values()))
 
 
 def _check_complete(path: Path, level: TiffPageSeries) -> None:
@@ -135,23 +171,34 @@ def _check_complete(path: Path, level: TiffPageSeries) -> None:
             raise _truncated(path)
 
 
-def _planes(stack: list[TiffPageSeries], count: int) -> tuple[tuple[LazyPlane, ...], ...]:
-    """Return the planes as [channel][level]."""
+def _planes(
+    stack: list[TiffPageSeries], layout: _Layout, numbers: list[int]
+) -> tuple[tuple[LazyPlane, ...], ...]:
+    """Return the planes of these numbers as [channel][level]."""
+    total = math.prod(layout.shape)
     levels = []
     for number, level in enumerate(stack[0].levels):
+        if _plane_count(level) != _plane_count(stack[0]):
+            continue  # A pyramid of volumes: coarser levels hold other planes than the finest.
         pages = [page for series in stack for page in series.levels[number] if page is not None]
-        levels.append(_level_planes(level, pages, count))
+        levels.append(_level_planes(level, pages, total, numbers))
     return tuple(zip(*levels, strict=True))
 
 
-def _level_planes(level: TiffPageSeries, pages: list[Page], count: int) -> list[LazyPlane]:
-    """Return one plane per channel; a page may hold several, side by side or interleaved."""
+def _plane_count(level: TiffPageSeries) -> int:
+    return math.prod(n for a, n in zip(level.axes, level.shape, strict=True) if a not in "YX")
+
+
+def _level_planes(
+    level: TiffPageSeries, pages: list[Page], total: int, numbers: list[int]
+) -> list[LazyPlane]:
+    """Return the planes of these numbers; a page may hold several, side by side or interleaved."""
     separate, _, _, _, interleaved = level.keyframe.shaped
     # ImageJ describes only the first page of a file over 4 GB; the others just follow it.
-    undescribed = len(pages) * separate * interleaved < count
+    undescribed = len(pages) * separate * interleaved < total
     planes: list[LazyPlane] = []
-    for index in range(count):
-        at, inside = divmod(index, separate * interleaved)
+    for number in numbers:
+        at, inside = divmod(number, separate * interleaved)
         layer, sample = divmod(inside, interleaved)
         if sample:
             planes.append(LazyPlane(planes[-1].source, sample, planes[-1].key))
@@ -165,67 +212,3 @@ def _level_planes(level: TiffPageSeries, pages: list[Page], count: int) -> list[
             source = SegmentSource(page, layer)
         planes.append(LazyPlane(source, 0 if interleaved > 1 else None))
     return planes
-
-
-def _channel_names(tif: TiffFile, series: TiffPageSeries, axis: str, count: int) -> tuple[str, ...]:
-    labels: list[str] = []
-    if axis == "S":
-        labels = list(RGB[:count])
-    elif tif.is_ome:
-        labels = [c.get("Name", "") for c in _ome_pixels(tif, series).findall("{*}Channel")]
-    elif tif.is_imagej and tif.imagej_metadata:
-        found = tif.imagej_metadata.get("Labels", [])
-        labels = [str(label) for label in ([found] if isinstance(found, str) else found)]
-    if len(labels) != count:
-        labels = [""] * count
-    return tuple(label.strip() or str(index) for index, label in enumerate(labels))
-
-
-def _ome_pixels(tif: TiffFile, series: TiffPageSeries) -> ElementTree.Element:
-    """Return the OME-XML element that describes a series."""
-    try:
-        root = ElementTree.fromstring(tif.ome_metadata or "<OME/>")
-    except ElementTree.ParseError:
-        root = ElementTree.Element("OME")
-    images = root.findall("{*}Image/{*}Pixels")
-    if not images:
-        return ElementTree.Element("Pixels")
-    same_number = len(images) == len(tif.series)
-    return images[tif.series.index(series) if same_number else 0]
-
-
-def _pixel_size(tif: TiffFile, series: TiffPageSeries) -> tuple[Scale | None, str]:
-    """Return the size of a pixel (y, x) in um, or None and the reason."""
-    none = "it states none"
-    if tif.is_ome:
-        pixels = _ome_pixels(tif, series)
-        sizes = []
-        for axis in "YX":
-            text = pixels.get(f"PhysicalSize{axis}")
-            if text is None:
-                return None, none
-            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-            try:
-                sizes.append(to_um(float(text), unit))
-            except ValueError:
-                sizes.append(None)
-            if sizes[-1] is None or not 0 < sizes[-1] < math.inf:
-                return None, f"it states {text} {unit}"
-        return (float(sizes[0] or 0), float(sizes[1] or 0)), ""
-    page = series.keyframe
-    if "XResolution" not in page.tags or "YResolution" not in page.tags:
-        return None, none
-    per_unit = [_ratio(page.tags[f"{axis}Resolution"].value) for axis in "YX"]
-    metadata = tif.imagej_metadata or {}
-    tag = int(getattr(page.tags.get("ResolutionUnit"), "value", 1))
-    unit = str(metadata.get("unit", "")) if tif.is_imagej else {2: "inch", 3: "cm"}.get(tag, "")
-    if to_um(1.0, unit) is None or not all(0 < value < math.inf for value in per_unit):
-        return None, none
-    y, x = (to_um(1 / value, unit) or 0.0 for value in per_unit)
-    if max(y, x) > LARGEST_TAGGED_PIXEL_UM and unit in ("inch", "cm"):
-        return None, f"its resolution tag says {x:.4g} um, a printer's or screen's resolution"
-    return (y, x), ""
-
-
-def _ratio(value: tuple[int, int]) -> float:
-    return value[0] / value[1] if value[1] else 0.0

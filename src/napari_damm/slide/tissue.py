@@ -1,22 +1,22 @@
-"""What of a slide is tissue, and how bright that is: measured once, over the whole slide.
+"""What of a slide is tissue: measured once, over the whole slide, in memory of bounded size.
 
-Tissue mask. Calling tissue empty would delete it from the result; calling glass tissue only costs
-time. So a place is empty only where nothing speaks against it:
+Calling tissue empty would delete it from the result; calling glass tissue only costs time. So a
+place is empty only where nothing speaks against it:
 
-1. Reduce both channels to pixels of four model pixels, and these to mean and variance per cell of
-   32 model pixels, block by block.
-2. Look at squares of 8 x 8 cells, the size of the model's window, at every cell. A square holds
-   no structure where its cells differ no more than the noise inside them predicts (their variance
-   is that of means of noise, none of them stands out or is grainier), or negligibly, compared
-   with tissue.
-3. It is empty where, in both channels, it holds no structure and is far darker and far smoother
+1. Divide the slide into cells of 32 model pixels; of a slide so large that these would be more
+   than a million, into cells of 64, 128 ...
+2. Reduce both channels to 8 x 8 pixels per cell, and these to mean and variance, block by block.
+   A pyramid is read at the level that suits.
+3. Look at squares of 8 x 8 cells, of 32 px the size of the model's window, at every cell. A
+   square holds no structure where its cells differ no more than the noise inside them predicts
+   (their variance is that of means of noise, none of them stands out or is grainier), or
+   negligibly, compared with tissue.
+4. It is empty where, in both channels, it holds no structure and is far darker and far smoother
    than the squares that do.
-4. Holes stay tissue: only empty squares that are connected with the slide's border count. What is
+5. Holes stay tissue: only empty squares that are connected with the slide's border count. What is
    left is widened by one cell.
-5. A slide without structure, or without anything that is clearly empty, is tissue all over.
-
-Normalisation. Percentiles 0.1 and 99.9 of each channel at the model's resolution over tissue, from
-all of it, or from blocks spread evenly over it where it is large. Always the same blocks.
+6. A slide without structure, or without anything that is clearly empty, is tissue all over.
+7. What cannot be read is tissue: whoever needs it will meet the error, and say where.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_damm.faults import is_out_of_memory
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, pick_level, read_region
 from napari_damm.tiling import CELL, Box
@@ -38,12 +39,14 @@ from napari_damm.tiling import CELL, Box
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide
 
-REDUCTION = 4
-CELL_SIDE = CELL // REDUCTION
+CELL_SIDE = 8
 CELL_PIXELS = CELL_SIDE**2
+MOST_CELLS = 2**20
 SQUARE = 8
 READ_CELLS = 64
-READ_PIXELS = 4096
+READ_PIXELS = 2048
+STRIP = 4
+BAND = 128
 
 # Of an F statistic with 63 and thousands of degrees of freedom: six standard deviations.
 NOISE_RATIO = 2.0
@@ -55,61 +58,8 @@ DARK = 1 / 10
 SMOOTH = 1 / 3
 TYPICAL_PERCENTILE = 75
 
-PERCENTILES = (0.1, 99.9)
-SAMPLE_SIDE = 128
-SAMPLE_BLOCKS = 256
-
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Intensities (low, high) of each channel that the model sees as -1 and 1."""
-
-    vessels: tuple[float, float]
-    nuclei: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        """Check that low is below high."""
-        for role, (low, high) in (("vessels", self.vessels), ("nuclei", self.nuclei)):
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(
-                    f"intensity limits of {role} must be two rising numbers, got {low:g} and "
-                    f"{high:g}"
-                )
-
-
-def normalise(pixels: np.ndarray, low: float, high: float) -> NDArray[np.float32]:
-    """Map [low, high] to [-1, 1], float32, and clip what is outside."""
-    scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(2.0 / (high - low))
-    clipped: NDArray[np.float32] = np.clip(scaled - np.float32(1.0), -1.0, 1.0)
-    return clipped
-
-
-def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: float) -> Normalisation:
-    """Measure the intensity limits of a slide.
-
-    Parameters
-    ----------
-    slide
-        The whole slide, never a region of it.
-    mask, cell_px
-        What `tissue_mask` returned.
-    model_um
-        Side of a model pixel in um: limits of smoother pixels would be narrower.
-
-    Raises
-    ------
-    ValueError
-        If a channel is blank.
-    """
-    blocks = _sample_blocks(mask, SAMPLE_SIDE // cell_px)
-    limits = [
-        _limits(raster, role, slide, mask, cell_px, model_um, blocks)
-        for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
-    ]
-    return Normalisation(limits[0], limits[1])
 
 
 def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
@@ -117,23 +67,28 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
 
     Returns
     -------
-    A boolean array of cells, True = tissue, and the side of a cell in model pixels (32).
+    A boolean array of cells, True = tissue, and the side of a cell in model pixels: 32, or the
+    power of two that makes at most a million cells.
     """
-    height, width = model_shape(slide, model_um)
-    cells = (-(-height // CELL), -(-width // CELL))
+    shape = model_shape(slide, model_um)
+    cell_px = CELL
+    while math.prod(cells := _grid(shape, cell_px)) > MOST_CELLS:
+        cell_px *= 2
     empty = np.ones(tuple(max(0, n - SQUARE + 1) for n in cells), bool)
     structure_anywhere = False
+    unreadable = np.zeros(cells, bool)
     for raster in (slide.vessels, slide.nuclei):
         if not empty.any():
             break
-        mean, variance = _cell_statistics(raster, slide, model_um, cells)
-        squares = _squares(mean, variance)
+        statistics = _cell_statistics(raster, slide, cell_px * model_um, cells)
+        unreadable |= statistics.unreadable
+        squares = _squares(statistics.mean, statistics.variance)
         structure_anywhere |= bool(squares.structured.any())
         empty &= squares.clearly_empty()
     if not structure_anywhere or not empty.any():
-        return np.ones(cells, bool), CELL
-    mask = _cells_of(empty, cells)
-    return mask if mask.any() else np.ones(cells, bool), CELL
+        return np.ones(cells, bool), cell_px
+    mask = _cells_of(empty, cells) | unreadable
+    return (mask if mask.any() else np.ones(cells, bool)), cell_px
 
 
 def touches_tissue(mask: Mask, cell_px: int, box: Box) -> bool:
@@ -143,23 +98,72 @@ def touches_tissue(mask: Mask, cell_px: int, box: Box) -> bool:
     return bool(mask[rows, cols].any())
 
 
+def _grid(shape: tuple[int, int], cell_px: int) -> tuple[int, int]:
+    return -(-shape[0] // cell_px), -(-shape[1] // cell_px)
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Mean and variance of the reduced pixels in each cell, and where they could not be read."""
+
+    mean: Floats
+    variance: Floats
+    unreadable: Mask
+
+    def filled(self) -> _Statistics:
+        """Give unreadable cells the values of typical others, so that they stand out nowhere."""
+        if not self.unreadable.any():
+            return self
+        for values in (self.mean, self.variance):
+            values[self.unreadable] = np.median(values[~self.unreadable])
+        return self
+
+
 def _cell_statistics(
-    raster: Raster, slide: Slide, model_um: float, cells: tuple[int, int]
-) -> tuple[Floats, Floats]:
-    """Return mean and variance of the reduced pixels in each cell."""
-    coarse_um = REDUCTION * model_um
-    shape = model_shape(slide, coarse_um)
-    mean, variance = np.zeros(cells), np.zeros(cells)
+    raster: Raster, slide: Slide, cell_um: float, cells: tuple[int, int]
+) -> _Statistics:
+    """Reduce a channel to cells; raises the reader's error if nothing can be read."""
+    coarse_um = cell_um / CELL_SIDE
+    found = _Statistics(np.zeros(cells), np.zeros(cells), np.zeros(cells, bool))
     finest = min(raster.level_pixel_um[pick_level(raster, coarse_um)])
-    step = max(1, min(READ_CELLS, int(READ_PIXELS * finest / (CELL * model_um))))
-    for top, left in product(*(range(0, n, step) for n in cells)):
-        bottom, right = min(top + step, cells[0]), min(left + step, cells[1])
-        box = Box(top * CELL_SIDE, left * CELL_SIDE, bottom * CELL_SIDE, right * CELL_SIDE)
-        pixels = read_region(raster, box, coarse_um, slide.origin, shape).astype(np.float64)
-        by_cell = pixels.reshape(bottom - top, CELL_SIDE, right - left, CELL_SIDE)
-        mean[top:bottom, left:right] = by_cell.mean(axis=(1, 3))
-        variance[top:bottom, left:right] = by_cell.var(axis=(1, 3))
-    return mean, variance
+    step = max(1, min(READ_CELLS, int(READ_PIXELS * finest / cell_um)))
+    corners = product(*(range(0, n, step) for n in cells))
+    whole = Box(0, 0, *cells)
+    # In strips, so that the blocks of a file that two boxes share are still at hand for the second.
+    for top, left in sorted(corners, key=lambda at: (at[1] // (STRIP * step), at)):
+        todo = [Box(top, left, top + step, left + step).intersect(whole)]
+        while todo:
+            box = todo.pop()
+            try:
+                _reduce(raster, slide, coarse_um, box, found)
+            except Exception as error:
+                # Decoders have exceptions of their own for damaged data.
+                if is_out_of_memory(error):
+                    raise
+                if max(box.shape) > SQUARE:
+                    todo += _quarters(box)
+                    continue
+                found.unreadable[box.slices] = True
+                if found.unreadable.all():
+                    raise
+    return found.filled()
+
+
+def _reduce(raster: Raster, slide: Slide, coarse_um: float, box: Box, found: _Statistics) -> None:
+    """Fill in the statistics of a box of cells."""
+    pixels_box = Box(*(side * CELL_SIDE for side in (box.y0, box.x0, box.y1, box.x1)))
+    shape = model_shape(slide, coarse_um)
+    pixels = read_region(raster, pixels_box, coarse_um, slide.origin, shape).astype(np.float64)
+    by_cell = pixels.reshape(box.shape[0], CELL_SIDE, box.shape[1], CELL_SIDE)
+    found.mean[box.slices] = by_cell.mean(axis=(1, 3))
+    found.variance[box.slices] = by_cell.var(axis=(1, 3))
+
+
+def _quarters(box: Box) -> list[Box]:
+    y, x = (box.y0 + box.y1 + 1) // 2, (box.x0 + box.x1 + 1) // 2
+    parts = [Box(box.y0, box.x0, y, x), Box(box.y0, x, y, box.x1)]
+    parts += [Box(y, box.x0, box.y1, x), Box(y, x, box.y1, box.x1)]
+    return [part for part in parts if not part.empty]
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ class _Squares:
     structured: Mask
 
     def clearly_empty(self) -> Mask:
-        """Return the squares of step 3."""
+        """Return the squares of step 4."""
         if not self.structured.any():
             return np.ones(self.level.shape, bool)  # A channel without structure proves nothing.
         tissue_spread = np.percentile(self.spread[self.structured], TYPICAL_PERCENTILE)
@@ -188,22 +192,39 @@ class _Squares:
 
 
 def _squares(mean: Floats, variance: Floats) -> _Squares:
-    centred = mean - mean.mean()
-    level = _square_means(centred)
-    between = np.maximum(_square_means(centred**2) - level**2, 0.0)
-    within = _square_means(variance)
+    starts = (mean.shape[0] - SQUARE + 1, mean.shape[1] - SQUARE + 1)
+    level, spread, outlier = (np.empty(starts) for _ in range(3))
+    structured = np.empty(starts, bool)
+    average = mean.mean()
+    # Rounding of sums must not look like structure where all is exactly constant.
+    tiny = 1e-12 * (1.0 + max(abs(mean.max()), abs(mean.min()))) ** 2
+    # Band by band: there may be a million cells, and there are many intermediate values.
+    for top in range(0, starts[0], BAND):
+        bottom = min(top + BAND, starts[0])
+        here, cells = slice(top, bottom), slice(top, bottom + SQUARE - 1)
+        centred = mean[cells] - average
+        offset, between, within, extreme = _square_statistics(centred, variance[cells])
+        noise_of_mean = within / CELL_PIXELS
+        grain = _over_squares(ndimage.maximum_filter, variance[cells])
+        structured[here] = (
+            (between > NOISE_RATIO * noise_of_mean + tiny)
+            | (extreme**2 > STANDS_OUT**2 * noise_of_mean + tiny)
+            | (grain > GRAIN_RATIO * within + tiny)
+        )
+        level[here] = offset + average
+        spread[here], outlier[here] = np.sqrt(between + within), extreme
+    return _Squares(level, spread, outlier, structured)
+
+
+def _square_statistics(centred: Floats, variance: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return of each square its mean, the variance between and in its cells, and its outlier."""
+    mean = _square_means(centred)
+    between = np.maximum(_square_means(centred**2) - mean**2, 0.0)
     outlier = np.maximum(
-        _over_squares(ndimage.maximum_filter, centred) - level,
-        level - _over_squares(ndimage.minimum_filter, centred),
+        _over_squares(ndimage.maximum_filter, centred) - mean,
+        mean - _over_squares(ndimage.minimum_filter, centred),
     )
-    noise_of_mean = within / CELL_PIXELS
-    # Rounding of the sums above must not look like structure where all is exactly constant.
-    tiny = 1e-12 * (1.0 + np.abs(mean).max()) ** 2
-    structured = (between > NOISE_RATIO * noise_of_mean + tiny) | (
-        outlier**2 > STANDS_OUT**2 * noise_of_mean + tiny
-    )
-    structured |= _over_squares(ndimage.maximum_filter, variance) > GRAIN_RATIO * within + tiny
-    return _Squares(level + mean.mean(), np.sqrt(between + within), outlier, structured)
+    return mean, between, _square_means(variance), outlier
 
 
 def _square_means(cells: Floats) -> Floats:
@@ -225,7 +246,7 @@ def _over_squares(extreme: Callable[..., Floats], cells: Floats) -> Floats:
 
 
 def _cells_of(empty: Mask, cells: tuple[int, int]) -> Mask:
-    """Return the tissue cells, given the empty squares (step 4)."""
+    """Return the tissue cells, given the empty squares (step 5)."""
     padded = np.zeros(cells, bool)
     padded[: empty.shape[0], : empty.shape[1]] = empty
     # A square covers the cells from its own on: spread each mark down and right.
@@ -236,46 +257,3 @@ def _cells_of(empty: Mask, cells: tuple[int, int]) -> Mask:
     glass = np.isin(regions, rim[rim > 0])
     tissue: Mask = ndimage.binary_dilation(~glass, np.ones((3, 3), bool))
     return tissue
-
-
-def _sample_blocks(mask: Mask, side: int) -> list[tuple[int, int]]:
-    """Return the first cells of the blocks to sample, spread evenly over those with tissue."""
-    tops, lefts = (range(0, n, side) for n in mask.shape)
-    blocks = [
-        (top, left)
-        for top, left in product(tops, lefts)
-        if mask[top : top + side, left : left + side].any()
-    ]
-    if len(blocks) <= SAMPLE_BLOCKS:
-        return blocks
-    chosen = np.linspace(0, len(blocks) - 1, SAMPLE_BLOCKS).round().astype(int)
-    return [blocks[index] for index in chosen]
-
-
-def _limits(
-    raster: Raster,
-    role: str,
-    slide: Slide,
-    mask: Mask,
-    cell_px: int,
-    model_um: float,
-    blocks: list[tuple[int, int]],
-) -> tuple[float, float]:
-    shape = model_shape(slide, model_um)
-    inside = Box(0, 0, *shape)
-    values = []
-    for top, left in blocks:
-        y, x = top * cell_px, left * cell_px
-        box = Box(y, x, y + SAMPLE_SIDE, x + SAMPLE_SIDE).intersect(inside)
-        pixels = read_region(raster, box, model_um, slide.origin, shape)
-        side = SAMPLE_SIDE // cell_px
-        tissue = mask[top : top + side, left : left + side]
-        where = tissue.repeat(cell_px, 0).repeat(cell_px, 1)[: pixels.shape[0], : pixels.shape[1]]
-        values.append(pixels[where])
-    low, high = (float(v) for v in np.percentile(np.concatenate(values), PERCENTILES))
-    if not low < high:
-        raise ValueError(
-            f"channel {raster.name!r} ({role}) is blank, nearly all its pixels are {low:g}: choose "
-            f"another with --{role}-channel"
-        )
-    return low, high

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 RESUME = "free some space and run again with --resume (resume=True in Python)"
 
@@ -29,6 +30,16 @@ _FULL = {errno.ENOSPC, errno.EFBIG} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
 class DiskFull(OSError):
     """The disk, a quota or a file-size limit is exhausted; what is stored already stays valid."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the number when a worker process sends the error: OSError itself would lose it."""
+        return _disk_full, (str(self), self.errno)
+
+
+def _disk_full(message: str, number: int | None) -> DiskFull:
+    full = DiskFull(message)
+    full.errno = number
+    return full
+
 
 @contextmanager
 def disk_full_named(what: str, path: Path | None, remedy: str) -> Iterator[None]:
@@ -38,9 +49,8 @@ def disk_full_named(what: str, path: Path | None, remedy: str) -> Iterator[None]
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        full = DiskFull(f"disk is full: {what} could not be written to {path}; {remedy}")
-        full.errno = error.errno
-        raise full from error
+        message = f"disk is full: {what} could not be written to {path}; {remedy}"
+        raise _disk_full(message, error.errno) from error
 
 
 def sync_files(root: Path, names: Iterable[str]) -> None:

@@ -1,8 +1,9 @@
 """Writing one run's result, shard by shard: the coordinator.
 
 1. `create` makes group, arrays and job record beside the path (never one that exists), renames the
-   whole into place and locks it. `reopen` locks an existing store instead and recovers it: leftovers of a kill are swept;
-   a shard whose files are as the journal says keeps its status; all others are pending again.
+   whole into place and locks it. `reopen` locks an existing store instead and recovers it:
+   leftovers of a kill are swept; a shard whose files are as the journal says keeps its status;
+   all others are pending again.
 2. `write_shard` writes a whole shard (`ShardWriter`) and commits it with a journal line and its
    status. A shard whose files a worker process wrote is only committed.
 3. `mark` and `mark_many` commit shards that have no pixels (background) or failed.
@@ -111,6 +112,7 @@ class ResultStore:
                 made = [file.relative_to(fresh).as_posix() for file in fresh.rglob("zarr.json")]
                 sync_files(fresh, made)
                 fresh.rename(path)
+                sync_files(path.parent, [])
             except BaseException:
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise

@@ -1,0 +1,132 @@
+"""How bright tissue is, measured once over the whole slide, and intensities as the model sees them.
+
+1. Of the blocks of 128 model pixels that hold tissue take all, or 256 spread evenly over the slide
+   where it is large. Always the same blocks.
+2. Percentiles 0.1 and 99.9 of each channel, at the model's resolution, over tissue in these blocks.
+3. The model sees them as -1 and 1, and nothing beyond.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.faults import is_out_of_memory
+from napari_damm.slide.raster import Raster
+from napari_damm.slide.resample import model_shape, read_region
+from napari_damm.slide.tissue import Mask
+from napari_damm.tiling import Box
+
+if TYPE_CHECKING:
+    from napari_damm.slide.slide import Slide
+
+PERCENTILES = (0.1, 99.9)
+SAMPLE_SIDE = 128
+SAMPLE_BLOCKS = 256
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Intensities (low, high) of each channel that the model sees as -1 and 1."""
+
+    vessels: tuple[float, float]
+    nuclei: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Check that low is below high."""
+        for role, (low, high) in (("vessels", self.vessels), ("nuclei", self.nuclei)):
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(
+                    f"intensity limits of {role} must be two rising numbers, got {low:g} and "
+                    f"{high:g}"
+                )
+
+
+def normalise(pixels: np.ndarray, low: float, high: float) -> NDArray[np.float32]:
+    """Map [low, high] to [-1, 1], float32, and clip what is outside."""
+    scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(2.0 / (high - low))
+    clipped: NDArray[np.float32] = np.clip(scaled - np.float32(1.0), -1.0, 1.0)
+    return clipped
+
+
+def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: float) -> Normalisation:
+    """Measure the intensity limits of a slide.
+
+    Parameters
+    ----------
+    slide
+        The whole slide, never a region of it.
+    mask, cell_px
+        What `tissue_mask` returned.
+    model_um
+        Side of a model pixel in um: limits of smoother pixels would be narrower.
+
+    Raises
+    ------
+    ValueError
+        If a channel is blank.
+    """
+    corners = _sample_corners(mask, cell_px)
+    limits = []
+    for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei)):
+        values = _tissue_values(raster, slide, model_um, (mask, cell_px), corners)
+        low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+        if not low < high:
+            raise ValueError(
+                f"channel {raster.name!r} ({role}) is blank, nearly all its pixels are {low:g}: "
+                f"choose another with --{role}-channel"
+            )
+        limits.append((low, high))
+    return Normalisation(limits[0], limits[1])
+
+
+def _sample_corners(mask: Mask, cell_px: int) -> NDArray[np.intp]:
+    """Return the upper left corners (n, 2) in model pixels of the blocks of step 1."""
+    cells = max(1, SAMPLE_SIDE // cell_px)
+    tops, lefts = (range(0, length, cells) for length in mask.shape)
+    tissue = np.logical_or.reduceat(np.logical_or.reduceat(mask, tops, axis=0), lefts, axis=1)
+    corners = cells * cell_px * np.argwhere(tissue)
+    # Cells of a huge slide are larger than a block, and hold several.
+    across = max(1, cell_px // SAMPLE_SIDE)
+    total = len(corners) * across**2
+    chosen = np.arange(total)
+    if total > SAMPLE_BLOCKS:
+        chosen = np.linspace(0, total - 1, SAMPLE_BLOCKS).round().astype(int)
+    which, part = np.divmod(chosen, across**2)
+    inner: NDArray[np.intp] = SAMPLE_SIDE * np.stack(np.divmod(part, across), axis=1)
+    return corners[which] + inner
+
+
+def _tissue_values(
+    raster: Raster,
+    slide: Slide,
+    model_um: float,
+    tissue: tuple[Mask, int],
+    corners: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Return the model pixels in the blocks at `corners` that lie in tissue (mask, cell_px)."""
+    mask, cell_px = tissue
+    shape = model_shape(slide, model_um)
+    values: list[NDArray[np.float32]] = []
+    unreadable: Exception | None = None
+    for y, x in corners.tolist():
+        box = Box(y, x, y + SAMPLE_SIDE, x + SAMPLE_SIDE).intersect(Box(0, 0, *shape))
+        if box.empty:
+            continue  # The last cell of a huge slide reaches beyond it.
+        rows, cols = np.arange(box.y0, box.y1) // cell_px, np.arange(box.x0, box.x1) // cell_px
+        try:
+            pixels = read_region(raster, box, model_um, slide.origin, shape)
+        except Exception as error:
+            # The window that needs this place will say so; the limits can do without it.
+            if is_out_of_memory(error):
+                raise
+            unreadable = error
+            continue
+        values.append(pixels[mask[np.ix_(rows, cols)]])
+    if not values and unreadable is not None:
+        raise unreadable
+    return np.concatenate(values)

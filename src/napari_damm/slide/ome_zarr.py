@@ -1,0 +1,155 @@
+"""OME-Zarr images (0.4 and 0.5) as channels that are read chunk by chunk.
+
+1. Find the image: converters put it one level down; plates hold many and are refused.
+2. Read axes, scale, unit, translation and channel labels from its metadata.
+3. Each channel is a pyramid of planes, at the chosen z plane and time point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
+from napari_damm.slide.raster import READABLE, ImageFile, Scale, to_um
+from napari_damm.slide.stacks import StackSize, choose_plane
+
+
+def read_zarr(path: Path, z: int | None = None, t: int | None = None) -> ImageFile:
+    """Read what an OME-Zarr image holds, its pixels lazily, at plane `z` and time point `t`.
+
+    Raises
+    ------
+    ValueError
+        It is not such an image, its metadata are damaged, or it is a stack without a choice.
+    OSError
+        It is not accessible.
+    """
+    try:
+        return _image_file(path, z, t)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        # Metadata is free JSON: whatever is missing in it fails in its own way.
+        raise ValueError(f"{path} has damaged metadata ({error!r}): export it again") from error
+
+
+def _image_file(path: Path, z: int | None, t: int | None) -> ImageFile:
+    group, multiscale, labels = _open_multiscale(path)
+    axes = _axes(multiscale)
+    datasets = multiscale.get("datasets") or []
+    try:
+        levels = [group[str(dataset["path"])] for dataset in datasets]
+    except Exception as error:
+        raise ValueError(
+            f"{path} is incomplete, it has no array {error}: copy or export it again"
+        ) from error
+    if not levels or any(level.ndim != len(axes) for level in levels):
+        raise ValueError(
+            f"{path} is damaged, its axes {axes} are not those of its arrays: export it again"
+        )
+    lengths = _lengths(path, axes, levels[0].shape)
+    at = {axis: choose_plane(path, axis, lengths[axis], n) for axis, n in (("z", z), ("t", t))}
+    # A pyramid of volumes has fewer z planes per level: those hold other planes than the finest.
+    levels = [level for level in levels if level.shape[:-2] == levels[0].shape[:-2]]
+    planes = [
+        [_zarr_plane(level, axes, at | {"c": channel}) for level in levels]
+        for channel in range(lengths["c"])
+    ]
+    names = (
+        [str(label).strip() for label in labels]
+        if len(labels) == len(planes)
+        else [""] * len(planes)
+    )
+    size, origin, no_size = _place(multiscale, datasets[0], axes)
+    return ImageFile(
+        path,
+        tuple(name or str(index) for index, name in enumerate(names)),
+        tuple(tuple(channel) for channel in planes),
+        size,
+        origin,
+        no_size,
+        StackSize(lengths["z"], lengths["t"]),
+    )
+
+
+def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]:
+    """Return the group of an OME-Zarr image, its (first) multiscale and its channel labels."""
+    import zarr
+
+    other = f"{path} is a directory but not an OME-Zarr image: give the path of {READABLE}"
+    try:
+        group = zarr.open_group(path, mode="r")
+    except Exception as error:
+        raise ValueError(other) from error
+    attributes: dict[str, Any] = dict(group.attrs)
+    if "bioformats2raw.layout" in attributes or "bioformats2raw.layout" in attributes.get(
+        "ome", {}
+    ):
+        if "0" not in group:
+            raise ValueError(other)
+        return _open_multiscale(path / "0")
+    ome = attributes.get("ome", attributes)
+    if "plate" in ome or "well" in ome:
+        raise ValueError(f"{path} is a plate: give the path of one of the images inside it")
+    multiscales = ome.get("multiscales")
+    if not multiscales:
+        raise ValueError(other)
+    labels = [channel.get("label", "") for channel in ome.get("omero", {}).get("channels", [])]
+    return group, multiscales[0], labels
+
+
+def _axes(multiscale: Mapping[str, Any]) -> list[str]:
+    """Return the names of the axes; versions before 0.4 give just names, or none (always tczyx)."""
+    axes = multiscale.get("axes") or list("tczyx")
+    return [axis if isinstance(axis, str) else str(axis["name"]) for axis in axes]
+
+
+def _lengths(path: Path, axes: Sequence[str], shape: Sequence[int]) -> dict[str, int]:
+    """Return the number of channels (c), z planes and time points (t)."""
+    if list(axes[-2:]) != ["y", "x"]:
+        raise ValueError(f"{path} has axes {axes}: save it with the last two being y, x")
+    lengths = {"c": 1, "z": 1, "t": 1}
+    for axis, length in zip(axes[:-2], shape, strict=False):
+        if axis not in lengths and length > 1:
+            raise ValueError(
+                f"{path} has {length} planes along axis {axis!r}: save one of them as its own file"
+            )
+        lengths[axis] = int(length)
+    return lengths
+
+
+def _zarr_plane(level: Any, axes: Sequence[str], at: Mapping[str, int]) -> Plane:
+    return LazyPlane(ArraySource(level, tuple(None if a in "yx" else at.get(a, 0) for a in axes)))
+
+
+def _place(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: Sequence[str]
+) -> tuple[Scale | None, Scale, str]:
+    """Return pixel size and corner (y, x) in um of the finest level, or why there is no size.
+
+    A stated translation is the position of the first pixel's *centre*, as in napari; without
+    one the corner is put at (0, 0), as for all other formats.
+    """
+    scale, translation = np.ones(len(axes)), np.zeros(len(axes))
+    translated = False
+    for holder in (dataset, multiscale):
+        for transform in holder.get("coordinateTransformations") or []:
+            if "scale" in transform:
+                factor = np.asarray(transform["scale"], float)
+                scale, translation = scale * factor, translation * factor
+            if "translation" in transform:
+                translation, translated = translation + transform["translation"], True
+    units = [a.get("unit") for a in multiscale.get("axes", [])[-2:] if isinstance(a, dict)]
+    um = [to_um(1.0, unit) or 0.0 for unit in units]
+    if len(um) < 2 or not all(um):
+        return None, (0.0, 0.0), "it states no unit of length"
+    y, x = (float(value) for value in scale[-2:] * um)
+    if not (0 < y < math.inf and 0 < x < math.inf):
+        return None, (0.0, 0.0), f"it states {y:g} x {x:g} um"
+    corner = translation[-2:] * um - (y / 2, x / 2) if translated else (0.0, 0.0)
+    return (y, x), (float(corner[0]), float(corner[1])), ""

@@ -1,0 +1,119 @@
+"""PNG and JPEG: they hold no pixel size and cannot be read in parts, so they are decoded whole.
+
+1. Check that the end of the file is there, which decoders do not.
+2. Decode, and keep each channel as a plane of its own, faster to slice than an interleaved one.
+3. Another process gets the path and decodes the file again: pixels are not sent along.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_damm.slide.planes import LazyPlane
+from napari_damm.slide.raster import RGB, ImageFile
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8\xff"
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+
+_DECODING = threading.Lock()
+
+
+class _BrokenOffError(Exception):
+    """The end of the file is missing, which decoders fill with grey without a word."""
+
+
+class Picture:
+    """The channels of a picture file, decoded when they are first asked for in a process."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        self.kind = kind
+        self._channels: list[np.ndarray] | None = None
+
+    @property
+    def channels(self) -> list[np.ndarray]:
+        """The channels (y, x)."""
+        with _DECODING:
+            if self._channels is None:
+                self._channels = _decode(self.path, self.kind)
+        return self._channels
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the pixels behind."""
+        return self.__dict__ | {"_channels": None}
+
+
+class PictureSource:
+    """One channel of a picture."""
+
+    block: tuple[int, int] | None = None
+
+    def __init__(self, picture: Picture, channel: int) -> None:
+        pixels = picture.channels[channel]
+        self.picture = picture
+        self.channel = channel
+        self.shape = (pixels.shape[0], pixels.shape[1])
+        self.dtype = pixels.dtype
+
+    def load(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """Return the pixels [y0, y1) x [x0, x1)."""
+        channels = self.picture.channels
+        if self.channel >= len(channels) or channels[self.channel].shape != self.shape:
+            raise OSError(f"{self.picture.path} is another picture now: open it again")
+        return channels[self.channel][y0:y1, x0:x1]
+
+
+def read_picture(path: Path, kind: str) -> ImageFile:
+    """Decode a picture; `kind` is "PNG" or "JPEG".
+
+    Raises
+    ------
+    ValueError
+        It is damaged, or made for printing (CMYK).
+    OSError
+        It is truncated.
+    """
+    picture = Picture(path, kind)
+    count = len(picture.channels)
+    names = {1: ("grey",), 2: ("grey", "alpha"), 3: RGB[:3], 4: RGB}[count]
+    planes = tuple((LazyPlane(PictureSource(picture, index)),) for index in range(count))
+    return ImageFile(path, names, planes)
+
+
+def _decode(path: Path, kind: str) -> list[np.ndarray]:
+    try:
+        pixels = (_decode_png if kind == "PNG" else _decode_jpeg)(path.read_bytes())
+    except _BrokenOffError as error:
+        raise OSError(f"{path} is truncated: copy or export the file again") from error
+    except Exception as error:
+        raise ValueError(
+            f"{path} is a damaged {kind} ({error}): copy or export the file again"
+        ) from error
+    grey = pixels[..., None] if pixels.ndim == 2 else pixels
+    # A view would keep the interleaved original.
+    return [np.ascontiguousarray(grey[..., index]) for index in range(grey.shape[2])]
+
+
+def _decode_png(data: bytes) -> np.ndarray:
+    import imagecodecs
+
+    if b"IEND" not in data[-4096:]:
+        raise _BrokenOffError
+    return np.asarray(imagecodecs.png_decode(data))
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    import imagecodecs
+
+    # Within a scan 0xff is always escaped, so the last of these two markers is a real one.
+    if data.rfind(JPEG_END) < data.rfind(JPEG_SCAN):
+        raise _BrokenOffError
+    pixels = np.asarray(imagecodecs.jpeg_decode(data))
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        raise ValueError("it is CMYK, made for printing")
+    return pixels
