@@ -37,6 +37,7 @@ def fields(cls):
         "load_model",
         "open_result",
         "open_slide",
+        "plan",
         "predict",
         "simulate_slide",
         "PredictConfig",
@@ -48,7 +49,8 @@ def test_public_names_are_in_the_api_and_at_the_top(name):
 
 def test_signatures_of_the_api():
     assert parameters(api.load_model) == ["name_or_path", "device"]
-    assert parameters(api.predict)[:4] == ["slide", "model", "config", "store"]
+    assert parameters(api.predict) == ["slide", "model", "config", "store", "client", "resume"]
+    assert parameters(api.plan) == ["slide", "model", "config", "store"]
     assert parameters(api.open_result) == ["path"]
     assert parameters(api.open_slide)[0] == "path"
     assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
@@ -60,13 +62,16 @@ def test_defaults_of_the_api():
     assert inspect.signature(api.load_model).parameters["device"].default == "auto"
     assert inspect.signature(api.simulate_slide).parameters["preset"].default == "internal"
     optional = inspect.signature(api.predict).parameters
-    assert [optional[name].default for name in ("model", "config", "store")] == [None] * 3
+    assert [optional[name].default for name in ("model", "config", "store", "client")] == [None] * 4
+    assert optional["resume"].default is False
 
 
 def test_the_prediction_config_is_frozen_and_has_the_design_s_settings():
     config = api.PredictConfig()
     assert (config.mode, config.steps, config.seed, config.device) == ("fast", None, 0, "auto")
-    assert {"roi", "lanes", "batch_size", "shard", "gamma"} <= set(fields(api.PredictConfig))
+    assert {"roi", "lanes", "workers", "strict", "batch_size", "shard", "gamma"} <= set(
+        fields(api.PredictConfig)
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 1
 
@@ -161,6 +166,9 @@ COMMANDS = {
         "--device",
         "--pixel-size",
         "--roi",
+        "--resume",
+        "--scheduler",
+        "--workers",
     ],
     "models": ["list", "show", "import", "export", "remove"],
 }

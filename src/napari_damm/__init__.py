@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         load_model,
         open_result,
         open_slide,
+        plan,
         predict,
         simulate_slide,
     )
@@ -29,6 +30,7 @@ __all__ = [
     "load_model",
     "open_result",
     "open_slide",
+    "plan",
     "predict",
     "simulate_slide",
 ]

@@ -22,6 +22,7 @@ from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
 
 if TYPE_CHECKING:
     from napari_damm.config import PredictConfig
+    from napari_damm.events import Finished
     from napari_damm.slide import Slide
 
 STACK_AXES = ("z", "t")
@@ -179,7 +180,7 @@ class Prediction:
             raise JobInterrupted(f"interrupted{_to_continue(tally)}") from None
         except JobStopped as error:
             raise JobStopped(f"{error}{_to_continue(tally)}") from error
-        for line in summary(self.out, tally, finished.seconds):
+        for line in summary(self.out, tally, finished):
             typer.echo(line)
         return len(finished.failed)
 
@@ -212,16 +213,21 @@ def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Pa
     return out.with_name(".".join([stem, *parts, *suffixes]))
 
 
-def summary(out: Path, tally: Tally, seconds: float) -> Iterator[str]:
+def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     """Say what a finished prediction made, line by line."""
     planned = tally.planned
     assert planned is not None
     height, width = planned.shape
+    # The record counts what earlier runs and other processes did, too.
+    record = getattr(finished.result, "record", {})
+    multi_modal = tally.share_multi_modal
+    if record.get("windows"):
+        multi_modal = record["multi_modal_windows"] / record["windows"]
     yield f"result      {out}"
     yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
-    yield f"multi-modal {tally.share_multi_modal:.0%} of the windows"
-    yield f"time        {seconds:.1f} s"
+    yield f"multi-modal {multi_modal:.0%} of the windows"
+    yield f"time        {finished.seconds:.1f} s"
 
 
 def _to_continue(tally: Tally) -> str:

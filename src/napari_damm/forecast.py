@@ -118,16 +118,17 @@ def refuse_what_cannot_fit(
 
 def statement(planned: Plan, cost: Forecast) -> str:
     """Say a plan and its cost in one sentence."""
+    if planned.shards_done and not planned.shards:
+        return f"all {_count(planned.shards_done, 'shard')} stored already: nothing is left to do"
     total = planned.all_windows + planned.background_windows
-    skipped = planned.background_windows / total if total else 0.0
     words = [
-        f"{len(planned.windows)} windows in {len(planned.shards)} shards",
-        f"{skipped:.0%} of the slide is background",
+        f"{_count(len(planned.windows), 'window')} in {_count(len(planned.shards), 'shard')}",
+        f"{planned.background_windows} of {total} windows skipped as background",
     ]
     if planned.shards_done:
-        words.append(f"{planned.shards_done} of {planned.all_shards} shards are stored already")
+        words.append(f"{planned.shards_done} of {planned.all_shards} shards stored already")
     if cost.recomputed > 0:
-        words.append(f"{cost.recomputed:.0%} of the windows are computed twice, at shard borders")
+        words.append(f"{cost.recomputed:.1%} of the windows computed twice, at shard borders")
     if cost.seconds is not None:
         words.append(f"about {duration(cost.seconds)}")
     words += [
@@ -148,6 +149,10 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _result_bytes(planned: Plan) -> int:
