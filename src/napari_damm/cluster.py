@@ -12,6 +12,7 @@ same paths (a shared file system). `dask worker` gives its tasks one thread, as 
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 RETRIES = 3
 POLL_S = 0.2
 CONNECT_S = 30
+DROPPED = "the scheduler is gone or dropped the job: see its log, then continue with --resume"
 
 # In a worker process: the jobs it was told of, and its share of those it has begun.
 _specs: dict[str, TaskSpec] = {}
@@ -109,7 +111,7 @@ def _dispatch(client: Client, job: Job, shards: tuple[Shard, ...]) -> Iterator[S
         for shard in shards
     }  # fmt: skip
     try:
-        yield from _collect(tasks)
+        yield from _collect(client, tasks)
     finally:
         with suppress(Exception):  # the scheduler may be what is gone
             client.cancel(list(tasks))
@@ -117,26 +119,26 @@ def _dispatch(client: Client, job: Job, shards: tuple[Shard, ...]) -> Iterator[S
             client.unregister_worker_plugin(spec.id)
 
 
-def _collect(tasks: dict[Any, Shard]) -> Iterator[ShardReport | int]:
-    from distributed import wait
-
-    left = set(tasks)
-    while left:
-        with suppress(TimeoutError):
-            wait(left, timeout=POLL_S, return_when="FIRST_COMPLETED")
-        finished = {task for task in left if task.done()}
-        left -= finished
-        for task in finished:
-            yield _report(task, tasks[task])
-        if not finished:
-            yield 0
+def _collect(client: Client, tasks: dict[Any, Shard]) -> Iterator[ShardReport | int]:
+    # dask's own `wait` knows the process's default client only, which this one need not be
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for task in tasks:
+        task.add_done_callback(finished.put)
+    for _ in tasks:
+        while True:
+            try:
+                task = finished.get(timeout=POLL_S)
+                break
+            except queue.Empty:
+                if client.status != "running":
+                    raise RuntimeError(DROPPED) from None
+                yield 0
+        yield _report(task, tasks[task])
 
 
 def _report(task: Any, shard: Shard) -> ShardReport:
     if task.status == "cancelled":
-        raise RuntimeError(
-            "the scheduler dropped the job: see its log, then continue with --resume"
-        )
+        raise RuntimeError(DROPPED)
     error = task.exception()
     if error is None:
         report: ShardReport = task.result()

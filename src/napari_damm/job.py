@@ -192,7 +192,7 @@ def prepare(
         if opened is not None:
             planned = planned.without(opened.settled())
         cost = estimate(planned, model, setup, config.workers, store, remote)
-        refuse_what_cannot_fit(planned, cost, store, remote)
+        may_not_fit = refuse_what_cannot_fit(planned, cost, store, remote)
         if opened is None:
             opened = ResultStore.create(store, planned.layout, record)
         elif planned.shards:
@@ -202,6 +202,8 @@ def prepare(
         if opened is not None:
             opened.close()
         raise
+    if may_not_fit:
+        notices.append(Notice(may_not_fit, "warning"))
     if cost.seconds is not None or planned.shards_done:
         notices.append(Notice(statement(planned, cost)))
     return Job(slide, model, config, planned, setup, cost, opened, tuple(notices))

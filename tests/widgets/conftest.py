@@ -40,14 +40,16 @@ class FakePredict:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.options: list[dict[str, object]] = []
         self.pause_after: int | None = None
         self.error: BaseException | None = None
         self.error_at_call: BaseException | None = None
         self.resume = threading.Event()
         self.closed = threading.Event()
 
-    def __call__(self, *arguments: object) -> Iterator[Event]:
+    def __call__(self, *arguments: object, **options: object) -> Iterator[Event]:
         self.calls.append(arguments)
+        self.options.append(options)
         if self.error_at_call is not None:
             raise self.error_at_call
         return self._events()

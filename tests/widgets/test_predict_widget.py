@@ -7,9 +7,17 @@ import threading
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QProgressBar, QPushButton
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+)
 
-from napari_damm.events import FailedItem, Finished, Notice
+from napari_damm.events import FailedItem, Finished, Notice, Step
 
 LAYERS = ["NP distribution", "Uncertainty", "Branch"]
 
@@ -28,6 +36,9 @@ def test_controls_are_found_by_name(open_widget):
         assert isinstance(getattr(driver, name), QComboBox)
     for name in ("predict", "cancel"):
         assert isinstance(getattr(driver, name), QPushButton)
+    assert isinstance(driver.region, QComboBox)
+    assert isinstance(driver.out, QLineEdit)
+    assert isinstance(driver.browse, QPushButton)
     assert isinstance(driver.pixel_size, QDoubleSpinBox)
     assert isinstance(driver.progress, QProgressBar)
     assert isinstance(driver.status, QLabel)
@@ -212,9 +223,123 @@ def test_the_status_line_gets_the_room_it_needs(open_widget):
     driver.wait_for(lambda: driver.status.height() >= driver.status.heightForWidth(230))
 
 
+def test_a_line_gives_room_back_when_the_dock_gets_wider(open_widget):
+    driver = open_widget()
+    driver.widget.resize(260, 700)
+    driver.status.say("a sentence that is too long for one line of a narrow dock " * 3)
+    narrow = driver.status.height()
+    driver.widget.resize(1200, 700)
+    driver.wait_for(lambda: driver.status.height() < narrow)
+
+
 def test_a_result_that_cannot_be_shown_is_no_success(open_widget, fake_predict, monkeypatch):
     def refuse(*_):
         raise OSError("the store is gone")
 
     monkeypatch.setattr("napari_damm.widgets.result_layers.ResultLayers.finish", refuse)
     assert open_widget().run() == "the store is gone"
+
+
+def test_an_empty_path_keeps_the_result_in_memory(open_widget, fake_predict):
+    driver = open_widget()
+    assert driver.out.text() == ""
+    assert "gone when napari closes" in driver.out_note.text()
+    driver.run()
+    assert fake_predict.options == [{}]
+
+
+def test_the_path_becomes_the_store_that_is_made_or_resumed(open_widget, fake_predict, tmp_path):
+    driver = open_widget()
+    driver.out.setText(str(tmp_path / "result"))
+    driver.run()
+    assert fake_predict.options == [{"store": tmp_path / "result.ome.zarr", "resume": True}]
+
+
+def test_a_path_that_is_taken_disables_predict_with_the_reason(open_widget, tmp_path):
+    driver = open_widget()
+    (tmp_path / "taken.ome.zarr").mkdir()
+    driver.out.setText(str(tmp_path / "taken.ome.zarr"))
+    assert "exists already: choose another name" in driver.reason.text()
+    assert not driver.predict.isEnabled()
+    driver.out.setText(str(tmp_path / "free"))
+    assert driver.predict.isEnabled()
+
+
+def test_a_path_that_was_taken_meanwhile_is_noticed_at_the_click(
+    open_widget, fake_predict, tmp_path
+):
+    driver = open_widget()
+    driver.out.setText(str(tmp_path / "result"))
+    (tmp_path / "result.ome.zarr").mkdir()
+    driver.click("predict")
+    assert "exists already" in driver.status.text()
+    assert fake_predict.calls == []
+
+
+def test_browsing_fills_the_path_in(open_widget, tmp_path, monkeypatch):
+    chosen = str(tmp_path / "chosen.ome.zarr")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (chosen, ""))
+    driver = open_widget()
+    driver.click("browse")
+    assert driver.out.text() == chosen
+
+
+def test_a_rectangle_becomes_the_region(open_widget, fake_predict):
+    driver = open_widget()
+    assert driver.region.count() == 1
+    corners = [[99.5, 199.5], [99.5, 399.5], [299.5, 399.5], [299.5, 199.5]]
+    area = driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
+    driver.region.setCurrentText("area")
+    assert driver.region_note.text() == "200 x 200 px from y 100, x 200"
+    area.name = "renamed"
+    assert driver.region.currentText() == "renamed"
+    driver.run()
+    assert fake_predict.calls[0][2].roi == (100, 200, 300, 400)
+
+
+def test_a_rectangle_beside_the_image_is_refused_inline(open_widget):
+    driver = open_widget()
+    corners = [[5000, 5000], [5000, 5100], [5100, 5100], [5100, 5000]]
+    driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
+    assert driver.predict.isEnabled()
+    driver.region.setCurrentText("area")
+    assert "'area' lies outside 'vessels'" in driver.reason.text()
+    assert not driver.predict.isEnabled()
+    driver.viewer.layers.remove("area")
+    assert driver.region.currentText() == "Whole image"
+    assert driver.predict.isEnabled()
+
+
+def test_of_a_stack_the_shown_slice_is_predicted(open_widget, fake_predict):
+    driver = open_widget(empty=True)
+    for name in ("vessels", "nuclei"):
+        slices = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((896, 896), np.uint8)
+        place = {"scale": (3, 1, 1), "units": "um", "axis_labels": ("z", "y", "x")}
+        driver.viewer.add_image(slices, name=name, **place)
+    driver.viewer.dims.current_step = (5, 0, 0)
+    assert driver.plane_note.text() == "the shown slice: z5"
+    driver.viewer.dims.current_step = (3, 0, 0)
+    assert driver.plane_note.text() == "the shown slice: z3"
+    driver.run()
+    slide = fake_predict.calls[0][0]
+    assert np.asarray(slide.vessels.planes[0])[0, 0] == 3
+    assert results(driver) == [f"{name} z3" for name in LAYERS]
+    assert driver.viewer.layers["Branch z3"].ndim == 2
+    driver.viewer.dims.ndisplay = 3
+    assert "in the 2-D view" in driver.reason.text()
+
+
+def test_the_engine_waits_until_the_layers_are_there(open_widget, fake_predict, monkeypatch):
+    seen = []
+    driver = open_widget()
+    events = fake_predict._predict
+
+    def watched():
+        for event in events():
+            if isinstance(event, Step) and not seen:
+                seen.append(results(driver))
+            yield event
+
+    monkeypatch.setattr(fake_predict, "_predict", watched)
+    driver.run()
+    assert seen == [LAYERS]

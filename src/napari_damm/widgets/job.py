@@ -1,10 +1,13 @@
 """A running prediction, driven in a thread and read by the GUI when it likes.
 
-1. The thread makes the event generator and walks through it. No Qt object is touched there.
-2. Tiles go to the canvas at once, in that thread; every event then waits in a bounded queue, so a
+1. The thread steps back behind the one that draws, makes the event generator and walks through it.
+   No Qt object is touched there.
+2. At `Planned` it waits for `go_on`: the engine has not started yet, so the screen has the whole
+   machine to build what will be shown.
+3. Tiles go to the canvas at once, in that thread; every event then waits in a bounded queue, so a
    busy screen slows the engine down rather than fill the memory.
-3. The GUI drains the queue on a timer. When the queue is empty and `outcome` is set, it is over.
-4. Cancelling closes the generator from its own thread at the next event. Whatever is raised, be it
+4. The GUI drains the queue on a timer. When the queue is empty and `outcome` is set, it is over.
+5. Cancelling closes the generator from its own thread at the next event. Whatever is raised, be it
    while the generator is made, RuntimeError or MemoryError, ends as the outcome's one sentence.
 
 superqt's `thread_worker` is not used: it swallows a RuntimeError raised in a generator, and
@@ -17,11 +20,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from napari_damm.events import Event, Planned, ShardDone, Tile
+from napari_damm.events import Event, Notice, Planned, ShardDone, Tile
+from napari_damm.widgets.backstage import Ready, no_garbage_collection, stepped_back
 
 log = logging.getLogger(__name__)
 QUEUE_LENGTH = 256
@@ -39,11 +43,12 @@ class Outcome:
 class Job:
     """One event generator in one thread."""
 
-    def __init__(self, make_events: Callable[[], Iterator[Event]]) -> None:
+    def __init__(self, make_events: Callable[[], Iterator[Event | Ready]]) -> None:
         self.outcome: Outcome | None = None
         self._make_events = make_events
-        self._queue: queue.Queue[Event] = queue.Queue(QUEUE_LENGTH)
+        self._queue: queue.Queue[Event | Ready] = queue.Queue(QUEUE_LENGTH)
         self._cancel = threading.Event()
+        self._shown = threading.Event()
         # A daemon: whoever quits Python without cancelling must not wait for a whole slide.
         self._thread = threading.Thread(target=self._run, name="napari-damm job", daemon=True)
 
@@ -54,15 +59,20 @@ class Job:
     def cancel(self) -> None:
         """Ask the thread to stop at its next event."""
         self._cancel.set()
+        self._shown.set()
+
+    def go_on(self) -> None:
+        """Say that what was planned is on the screen."""
+        self._shown.set()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end; tell whether it has."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def drain(self) -> list[Event]:
+    def drain(self) -> list[Event | Ready]:
         """Take the events that have come since the last call."""
-        events = []
+        events: list[Event | Ready] = []
         with suppress(queue.Empty):
             while True:
                 events.append(self._queue.get_nowait())
@@ -75,31 +85,39 @@ class Job:
 
     def _run(self) -> None:
         try:
-            self._walk()
+            with stepped_back():
+                self._walk()
             self.outcome = Outcome(cancelled=self._cancel.is_set())
         except BaseException as error:
             log.exception("The prediction stopped")
             self.outcome = Outcome(message=readable(error))
 
     def _walk(self) -> None:
-        events = self._make_events()
+        events: Iterator[Event | Ready] = iter(())
         canvas: Any = None
         try:
-            for event in events:
-                match event:
-                    case Planned():
-                        canvas = event.canvas
-                    case Tile():
-                        canvas.add(event)
-                    case ShardDone():
-                        canvas.shard_done(event.row, event.col)
-                if not self._put(event):
-                    return
+            with ExitStack() as loading:
+                loading.enter_context(no_garbage_collection())
+                events = self._make_events()
+                for event in events:
+                    match event:
+                        case Planned():
+                            canvas = event.canvas
+                        case Tile():
+                            canvas.add(event)
+                        case ShardDone():
+                            canvas.shard_done(event.row, event.col)
+                    if not self._put(event):
+                        return
+                    if isinstance(event, Planned):
+                        self._shown.wait()
+                    if not isinstance(event, Notice):
+                        loading.close()
         finally:
             # A test may hand over a plain iterator, which has nothing to close.
             getattr(events, "close", lambda: None)()
 
-    def _put(self, event: Event) -> bool:
+    def _put(self, event: Event | Ready) -> bool:
         """Queue an event; False once the job is cancelled."""
         while not self._cancel.is_set():
             with suppress(queue.Full):
@@ -111,6 +129,7 @@ class Job:
 def readable(error: BaseException) -> str:
     """Turn an exception into one sentence for the status line."""
     text = " ".join(str(error).split("\n")[0].split())
+    text = text.replace("another --out", "another path to save to")  # as the widget calls it
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         detail = f" ({text})" if text else ""
         return f"Out of memory{detail}: close other programs or choose the device 'cpu'"

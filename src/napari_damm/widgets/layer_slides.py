@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm.widgets.roles import Channel, stack_problem
+from napari_damm.widgets.roles import Channel
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Layer
 
     from napari_damm.slide import Slide
 
@@ -77,6 +77,7 @@ class SlideRequest:
     pixel_sizes_um: dict[str, float]
     origins_um: dict[str, tuple[float, float]]
     world: World
+    plane: str = ""  # of a stack, such as "z3"
 
     def slide(self) -> Slide:
         """Build the slide."""
@@ -91,10 +92,8 @@ def grid_of(channel: Channel) -> Grid:
     Raises
     ------
     ValueError
-        If the layer is a stack, or is rotated, sheared, flipped or made of oblong pixels.
+        If the layer is rotated, sheared, flipped or made of oblong pixels.
     """
-    if (problem := stack_problem(channel)) is not None:
-        raise ValueError(problem)
     layer = channel.layer
     ndim = layer.ndim
     index = np.zeros(ndim)
@@ -119,7 +118,7 @@ def grid_of(channel: Channel) -> Grid:
     return Grid(side, (y, x), (int(rows), int(cols)), unit, um_per_unit)
 
 
-def _unit_of(layer: Image) -> tuple[str, float | None]:
+def _unit_of(layer: Layer) -> tuple[str, float | None]:
     y_unit, x_unit = layer.units[-2:]
     if y_unit != x_unit:
         raise ValueError(
@@ -154,6 +153,12 @@ def units_ratio(grid: Grid, other: Grid) -> float:
             "give both the same unit"
         )
     return (other.um_per_unit or 1.0) / (grid.um_per_unit or 1.0)
+
+
+def length_ratio(layer: Layer, other: Layer) -> float:
+    """Return how many units of `layer` one unit of `other` is: 1 unless both are lengths."""
+    sizes = [_unit_of(each)[1] for each in (layer, other)]
+    return 1.0 if sizes[0] is None or sizes[1] is None else sizes[1] / sizes[0]
 
 
 def request_slide(vessels: Channel, nuclei: Channel, pixel_size_um: float) -> SlideRequest:

@@ -2,9 +2,10 @@
 
 1. A `PredictRequest`, frozen at the click, makes the events in the job's thread: importing the
    engine and hashing the input are slow, and happen there.
-2. A timer in the GUI thread drains the job: `Planned` adds the layers, the rest moves the progress.
-3. Shown layers are refreshed a few times a second, and less often where a refresh is slow: it may
-   take a tenth of the time at most, so the viewer stays usable.
+2. A timer in the GUI thread drains the job: at `Planned` the layers are added, one at a time, and
+   the job waits for them; the rest moves the progress.
+3. Shown layers are refreshed a few times a second, and less often where that is slow: with the
+   drawing that follows it may take a fifth of the time at most, so the viewer stays usable.
 4. However the job ends, `ended` is emitted once with a sentence, and nothing is left running, not
    even when the widget or the whole viewer is closed on the way.
 """
@@ -13,10 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
@@ -25,74 +23,19 @@ from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
     Signal,
 )
 
-from napari_damm.events import Event, FailedItem, Finished, Notice, Planned, Step, Tile
+from napari_damm.events import Event, Notice, Planned, ShardDone, Step, Tile
+from napari_damm.widgets.backstage import Ready
 from napari_damm.widgets.job import Job, Outcome, readable
-from napari_damm.widgets.layer_slides import SlideRequest
-from napari_damm.widgets.pace import Pace
+from napari_damm.widgets.request import PredictRequest
 from napari_damm.widgets.result_layers import Maps, ResultLayers
+from napari_damm.widgets.tally import Tally, estimate
 
 log = logging.getLogger(__name__)
 DRAIN_MS = 50
 REFRESH_S = 0.3
-REFRESH_SHARE = 0.1
+REFRESH_SHARE = 0.2
 JOIN_S = 10.0
-MULTI_MODAL = 2
 NO_RESULT = "The prediction ended without a result"
-
-
-@dataclass(frozen=True)
-class PredictRequest:
-    """Everything that the analyst chose, resolved when Predict was clicked."""
-
-    slide: SlideRequest
-    model: Path
-    mode: str
-    device: str
-
-    def events(self) -> Iterator[Event]:
-        """Start the prediction; slow, for the worker."""
-        from napari_damm import api
-
-        config = api.PredictConfig(mode=self.mode, device=self.device)
-        events: Iterator[Event] = api.predict(self.slide.slide(), self.model, config)
-        return events
-
-
-@dataclass
-class Tally:
-    """What has happened so far."""
-
-    pace: Pace = field(default_factory=lambda: Pace(windows=0))
-    windows_multi_modal: int = 0
-    failed: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    finished: Finished | None = None
-
-    def count(self, event: Event) -> None:
-        """Take note of one event."""
-        match event:
-            case Notice(message, "warning"):
-                self.warnings.append(message)
-            case Planned():
-                self.pace = Pace(event.windows)
-            case Step():
-                self.pace.step(event.done, event.total)
-            case Tile():
-                self.windows_multi_modal += bool((event.branch == MULTI_MODAL).any())
-                self.pace.window(event.windows_done)
-            case FailedItem():
-                self.failed.append(event.item)
-            case Finished():
-                self.finished = event
-
-    def summary(self, finished: Finished) -> str:
-        """Say in one line what a finished job did."""
-        done = self.pace.windows_done
-        share = 100 * self.windows_multi_modal / max(done, 1)
-        words = [f"Done in {finished.seconds:.0f} s: {done} windows, {share:.0f} % multi-modal"]
-        if self.failed:
-            words.append(f"{len(self.failed)} failed ({self.failed[0]}, ...)")
-        return "; ".join(words + self.warnings)
 
 
 class LivePrediction(QObject):
@@ -110,9 +53,12 @@ class LivePrediction(QObject):
         self._job = Job(request.events)
         self._tally = Tally()
         self._layers: ResultLayers | None = None
-        self._record: Mapping[str, Any] = {}
+        self._planned: Planned | None = None
+        self._going = False  # past the point where the layers are there
+        self._refreshed = 0.0
         self._next_refresh = 0.0
         self._stale = False
+        self._trouble = ""  # why nothing more can be shown
         self._timer = QTimer(self)
         self._timer.setInterval(DRAIN_MS)
         self._timer.timeout.connect(self._tick)
@@ -136,58 +82,88 @@ class LivePrediction(QObject):
     def _tick(self) -> None:
         try:
             events = self._job.drain()
+            if self._trouble:
+                events = []
             for event in events:
                 self._show(event)
-            if any(isinstance(event, Step | Tile) for event in events):
+            self._add_a_layer()
+            if any(isinstance(event, Step | Tile | ShardDone) for event in events):
                 self.progressed.emit(self._tally.pace.fraction, self._tally.pace.text())
-            if self._layers is not None and not self._layers.present:
+            layers = self._layers
+            if layers is not None and not layers.incomplete and not layers.present:
                 self._job.cancel()  # the analyst threw the result away
             self._refresh_now_and_then()
         except Exception as error:  # whatever napari raises, the widget must become ready again
             log.exception("The prediction cannot be shown")
-            self._finish(Outcome(message=readable(error)))
-            return
+            self._trouble = self._trouble or readable(error)
+            self._job.cancel()  # ends within a step; waiting for it here would freeze the screen
         if self._job.over and self._job.outcome is not None:
             self._finish(self._job.outcome)
 
-    def _show(self, event: Event) -> None:
+    def _show(self, event: Event | Ready) -> None:
         self._tally.count(event)
         match event:
             case Notice():
                 self.told.emit(event.message)
             case Planned():
-                self._record = event.record
+                slide, out, self._planned = self._request.slide, self._request.out, event
                 maps = Maps.of_plan(event)
-                self._layers = ResultLayers(self._viewer, maps, self._request.slide.world)
-                self.planned.emit(maps.modalities)
-                self.told.emit("; ".join(["Predicting…", *self._tally.warnings]))
+                self._layers = ResultLayers(self._viewer, maps, slide.world, slide.plane, out)
             case Tile():
                 self._stale = True
-            case Finished():
-                if self._layers is not None:
-                    self._layers.finish(Maps.of_result(event.result))
+            case Ready(maps) if self._layers is not None:
+                self._layers.finish(maps)
+
+    def _add_a_layer(self) -> None:
+        """Add one layer per tick; when all have been drawn, the job goes on."""
+        layers, planned = self._layers, self._planned
+        if layers is None or planned is None or self._going:
+            return
+        if layers.incomplete:
+            layers.add_next()
+            return
+        self._going = True
+        self._job.go_on()
+        self.planned.emit(Maps.of_plan(planned).modalities)
+        self.told.emit("; ".join([self._announcement(planned), *self._tally.warnings]))
+
+    def _announcement(self, planned: Planned) -> str:
+        plane = f" {self._request.slide.plane}" if self._request.slide.plane else ""
+        before = f", {planned.shards_done} of {planned.shards} shards were done"
+        return f"Predicting{plane}{before if planned.shards_done else ''}{estimate(planned)}…"
 
     def _refresh_now_and_then(self) -> None:
-        start = time.monotonic()
-        if self._layers is None or not self._stale or start < self._next_refresh:
+        now = time.monotonic()
+        if self._refreshed:
+            # Drawing follows the refresh in the event loop: a late tick tells how long it took.
+            spent = now - self._refreshed
+            self._next_refresh = self._refreshed + max(REFRESH_S, spent / REFRESH_SHARE)
+            self._refreshed = 0.0
+        if self._layers is None or not self._stale or now < self._next_refresh:
             return
         self._layers.refresh()
-        self._stale = False
-        spent = time.monotonic() - start
-        self._next_refresh = start + max(REFRESH_S, spent / REFRESH_SHARE)
+        self._refreshed, self._stale = now, False
 
     def _finish(self, outcome: Outcome) -> None:
         self.shut_down()
+        if self._trouble:
+            outcome = Outcome(message=self._trouble)
         finished = self._tally.finished
         if finished is not None and not outcome.message:
             self.ended.emit(self._tally.summary(finished))
             return
-        done = f"{self._tally.pace.windows_done} of {self._tally.pace.windows} windows"
+        done = self._tally.pace.windows_text()
+        self.progressed.emit(self._tally.pace.fraction, done if self._layers else "")
         if self._layers is not None:
             state = "cancelled" if outcome.cancelled else "failed"
-            self._layers.stamp({**self._record, "state": state, "windows_done": done})
-        kept = f" after {done}, which stay" if self._layers and self._layers.present else ""
-        self.ended.emit(f"Cancelled{kept}" if outcome.cancelled else outcome.message or NO_RESULT)
+            record = {} if self._planned is None else self._planned.record
+            self._layers.stamp({**record, "state": state, "windows_done": done})
+        shown = self._layers is not None and bool(self._layers.present)
+        saved = self._request.out is not None and self._layers is not None
+        if outcome.cancelled:
+            self.ended.emit(self._tally.cancelled(shown, saved))
+        else:
+            self.ended.emit(outcome.message or NO_RESULT)
 
 
 def _abandon(job: Job, *_: object) -> None:

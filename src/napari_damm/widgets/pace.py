@@ -48,9 +48,13 @@ class Pace:
         started, at = self._first
         return (self.clock() - started) * (1 - self._fraction) / (self._fraction - at)
 
+    def windows_text(self) -> str:
+        """Return how many windows are done, such as "12 of 25 windows"."""
+        return f"{self.windows_done} of {self.windows} windows"
+
     def text(self) -> str:
         """Return the state in words, such as "12 of 25 windows · 0:40 left"."""
-        words = f"{self.windows_done} of {self.windows} windows"
+        words = self.windows_text()
         left = self.seconds_left
         return words if left is None else f"{words} · {duration(left)} left"
 

@@ -1,16 +1,17 @@
 """What the Predict widget looks like: its controls, their names and words. No logic but wording.
 
 From top to bottom, in the order in which an analyst decides: the two channels, their pixel size,
-the model, how thorough, on what device; then why Predict is disabled, if it is; then the run.
+the model, how thorough, on what device; what part of the image, and where the result goes; then why
+Predict is disabled, if it is; then the run.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_damm.widgets.model_cards import Card
+from napari_damm.widgets.note import Note
 from napari_damm.widgets.result_layers import BRANCH_COLOURS, branch_meanings
 
 MODES = {
@@ -39,31 +41,6 @@ DEVICES = {
     **({"mps": "the Apple graphics processor"} if sys.platform == "darwin" else {}),
 }
 NO_SIZE = "not set"
-
-
-class Note(QLabel):
-    """A line of text that takes as many rows as it needs, and none when it is empty."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setWordWrap(True)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.hide()
-
-    def say(self, text: str) -> None:
-        """Show `text`, or nothing at all."""
-        self.setText(text)
-        self.setVisible(bool(text))
-        self._fit()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Ask for the height that the text needs at this width; nested layouts do not."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
 
 
 class PixelSizeBox(QDoubleSpinBox):
@@ -87,9 +64,12 @@ class PixelSizeBox(QDoubleSpinBox):
 class PredictForm(QWidget):
     """The controls of the Predict widget, each found by its objectName."""
 
-    def __init__(self, boxes: Sequence[QComboBox], swap: QPushButton) -> None:
+    def __init__(
+        self, boxes: Sequence[QComboBox], swap: QPushButton, region: QWidget, save_to: QWidget
+    ) -> None:
         super().__init__()
         self.roles = (QLabel(), QLabel())
+        self.plane_note = Note("plane_note")
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.model, self.model_note = _choice("model"), Note("model_note")
         self.mode, self.mode_note = _choice("mode", MODES), Note("mode_note")
@@ -101,11 +81,13 @@ class PredictForm(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setFormat("")
         self.status, self.legend = Note("status"), Note("legend")
-        self._lay_out(boxes, swap)
+        self._lay_out(boxes, swap, region, save_to)
         self.mode.currentTextChanged.connect(self._explain_mode)
         self._explain_mode(self.mode.currentText())
 
-    def _lay_out(self, boxes: Sequence[QComboBox], swap: QPushButton) -> None:
+    def _lay_out(
+        self, boxes: Sequence[QComboBox], swap: QPushButton, region: QWidget, save_to: QWidget
+    ) -> None:
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
@@ -115,10 +97,13 @@ class PredictForm(QWidget):
         with_swap.addWidget(swap)
         form.addRow(self.roles[0], boxes[0])
         form.addRow(self.roles[1], with_swap)
+        form.addRow(self.plane_note)
         form.addRow("Pixel size", _stack(self.pixel_size, self.size_note))
         form.addRow("Model", _stack(self.model, self.model_note))
         form.addRow("Mode", _stack(self.mode, self.mode_note))
         form.addRow("Device", self.device)
+        form.addRow("Region", region)
+        form.addRow("Save to", save_to)
         buttons = QHBoxLayout()
         buttons.addWidget(self.predict, 2)
         buttons.addWidget(self.cancel, 1)
@@ -143,6 +128,13 @@ class PredictForm(QWidget):
         with QSignalBlocker(self.pixel_size):
             self.pixel_size.setValue(size_um or 0.0)
         self.size_note.say(origin)
+
+    def show_settings_of(self, record: Mapping[str, Any] | None) -> None:
+        """Show the settings of an unfinished result, which cannot be changed; None for none."""
+        self.predict.setText("Predict" if record is None else "Resume")
+        self.mode.setEnabled(record is None)
+        if record is not None:
+            self.mode.setCurrentText(str(record.get("mode")))
 
     def show_ready(self, running: bool, reason: str) -> None:
         """Enable Predict, or say why not."""

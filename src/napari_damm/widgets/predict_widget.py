@@ -2,7 +2,8 @@
 
 1. Build the controls (predict_form, role_pickers).
 2. Read the state: the models there are, the layers there are.
-3. Connect: any change says anew whether Predict is possible, and if not, why.
+3. Connect: any change says anew whether Predict is possible, and if not, why; and whether it would
+   resume what an earlier run left on disk.
 4. Predict freezes the controls into a `PredictRequest`; a `LivePrediction` does the rest and hands
    back one sentence.
 """
@@ -10,8 +11,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
     QEvent,
     QSignalBlocker,
@@ -20,14 +23,21 @@ from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.widgets.layer_slides import request_slide
-from napari_damm.widgets.live_prediction import LivePrediction, PredictRequest
+from napari_damm.widgets.live_prediction import LivePrediction
 from napari_damm.widgets.model_cards import NO_MODEL, Card, list_cards
 from napari_damm.widgets.pixel_sizes import PixelSizes
 from napari_damm.widgets.predict_form import PredictForm
+from napari_damm.widgets.region_picker import RegionPicker
+from napari_damm.widgets.request import PredictRequest
 from napari_damm.widgets.role_pickers import RolePickers
+from napari_damm.widgets.save_to import SaveTo
+from napari_damm.widgets.slices import shown_plane, stack_axes
 
 if TYPE_CHECKING:
     import napari.viewer
+
+    from napari_damm.widgets.layer_slides import SlideRequest
+    from napari_damm.widgets.roles import Channel
 
 SAMPLE = "try File > Open Sample > Simulated tumour section"
 
@@ -45,15 +55,22 @@ class PredictWidget(QWidget):
         self._cards: list[Card] = []
         self._run: LivePrediction | None = None
         self._pickers = RolePickers(viewer, self)
-        self._form = PredictForm(self._pickers.boxes, self._pickers.swap)
+        self._region, self._save_to = RegionPicker(viewer), SaveTo()
+        self._form = PredictForm(
+            self._pickers.boxes, self._pickers.swap, self._region, self._save_to
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._form)
 
         self._list_models()
-        self._update()
+        self._on_pick()
 
-        self._pickers.changed.connect(self._update)
+        self._pickers.changed.connect(self._on_pick)
+        self._region.changed.connect(self._update)
+        self._save_to.changed.connect(self._on_destination)
+        for moved in (viewer.dims.events.point, viewer.dims.events.ndisplay):
+            moved.connect(self._on_dims)
         self._form.model.currentIndexChanged.connect(self._on_model)
         self._form.pixel_size.valueChanged.connect(self._on_pixel_size)
         self._form.predict.clicked.connect(self._predict)
@@ -78,6 +95,28 @@ class PredictWidget(QWidget):
         row = self._form.model.currentIndex()
         return self._cards[row] if 0 <= row < len(self._cards) else None
 
+    def _on_pick(self) -> None:
+        primary, _ = self._pickers.picked
+        self._save_to.follow(None if primary is None else primary.layer)
+        self._update()
+
+    def _on_destination(self) -> None:
+        """Take the settings of an unfinished result over, so that it can be resumed as it was."""
+        begun = self._save_to.destination.unfinished
+        record = None if begun is None else begun.record
+        self._region.begin_from(record)
+        self._form.show_settings_of(record)
+        if record is not None:
+            self._form.model.setCurrentText(str((record.get("model") or {}).get("name")))
+        self._update()
+
+    def _on_dims(self, event: Any) -> None:
+        # The viewer may outlive the widget by a moment while its window is torn down.
+        if not isalive(self):  # type: ignore[no-untyped-call]
+            return
+        if any(channel and stack_axes(channel) for channel in self._pickers.picked):
+            self._update()
+
     def _update(self) -> None:
         """Show the pixel size of the picked layer, and whether Predict is possible or why not."""
         primary, _ = self._pickers.picked
@@ -86,11 +125,14 @@ class PredictWidget(QWidget):
             with suppress(ValueError):  # _request() says it
                 size, origin = self._sizes.of(primary)
         self._form.show_pixel_size(size, origin)
+        plane, region, reason = "", None, ""
         try:
-            self._request()
-            reason = ""
+            request = self._request()
+            plane, region = request.slide.plane, request.roi
         except ValueError as error:
             reason = str(error)
+        self._form.plane_note.say(f"the shown slice: {plane}" if plane else "")
+        self._region.show_region(region)
         self._form.show_ready(self._run is not None, reason)
 
     def _request(self) -> PredictRequest:
@@ -107,13 +149,27 @@ class PredictWidget(QWidget):
             raise ValueError(f"Pick a {card.modalities[0]} layer")
         if secondary is None:
             raise ValueError(f"Pick a {card.modalities[1]} layer")
-        size, _ = self._sizes.of(primary)
+        destination = self._save_to.destination
+        slide = self._slide(primary, secondary)
+        roi = self._region.region(primary)
+        if destination.problem:
+            raise ValueError(destination.problem)
         return PredictRequest(
-            slide=request_slide(primary, secondary, size or 0.0),
+            slide=slide,
             model=card.path,
             mode=self._form.mode.currentText(),
             device=self._form.device.currentText(),
+            roi=roi,
+            out=destination.path,
+            begun=destination.unfinished,
         )
+
+    def _slide(self, primary: Channel, secondary: Channel) -> SlideRequest:
+        """Resolve both channels to planes that lie in one world."""
+        shown, plane = shown_plane(primary, self._viewer.dims)
+        beside, other_plane = shown_plane(secondary, self._viewer.dims)
+        size, _ = self._sizes.of(primary)
+        return replace(request_slide(shown, beside, size or 0.0), plane=plane or other_plane)
 
     def _on_pixel_size(self, value: float) -> None:
         primary, secondary = self._pickers.picked
@@ -123,6 +179,7 @@ class PredictWidget(QWidget):
         self._update()
 
     def _predict(self) -> None:
+        self._save_to.look()  # the disk may have changed since
         try:
             request = self._request()
         except ValueError as error:
@@ -149,7 +206,7 @@ class PredictWidget(QWidget):
         if run is not None:
             run.deleteLater()
         self._form.status.say(sentence)
-        self._update()
+        self._save_to.look()
         self.ended.emit(sentence)
 
     def changeEvent(self, event: QEvent | None) -> None:

@@ -4,6 +4,8 @@
    (labels), each placed in the world of the vessels. The reader uses the same.
 2. `ResultLayers` adds them over a live canvas when a job is planned, refreshes the shown ones while
    it runs, and gives them the final arrays and record when it ends.
+3. Where the viewer shows the same store already (a run that was cancelled, or its result opened
+   from disk), those layers are used again, as the analyst has set them up.
 
 Only the NP map is visible at first: it is the answer, and its blending leaves the vessels and
 nuclei recognisable below. The other two are one click away.
@@ -11,8 +13,9 @@ nuclei recognisable below. The other two are one click away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.layer_slides import World
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 NAMES = ("NP distribution", "Uncertainty", "Branch")
 CELL_PX = 32
+MAP = "napari_damm_map"  # which of the three a layer shows, whatever it is called
+STORE_PATH = "napari_damm_path"
 # Okabe and Ito's orange and blue: told apart by colour-blind readers, absent from the maps.
 BRANCH_COLOURS: dict[int | None, str] = {1: "#e69f00", 2: "#56b4e9"}
 
@@ -87,7 +92,6 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
     """Return the three layers as (data, arguments, type), bottom one first."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    metadata = {RESULT_KEY: dict(maps.record)}
     fine = world.place(maps.pixel_size_um, maps.corner_um)
     coarse = world.place(maps.pixel_size_um * CELL_PX, maps.cells_corner_um)
     levels = list(maps.np_levels)
@@ -119,30 +123,59 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
         "visible": False,
         **coarse,
     }
+    data = (levels if len(levels) > 1 else levels[0], maps.uncertainty, maps.branch)
+    looks = zip(data, (np_map, uncertainty, branch), ("image", "image", "labels"), strict=True)
+    record = dict(maps.record)
     return [
-        (levels if len(levels) > 1 else levels[0], {**np_map, "metadata": metadata}, "image"),
-        (maps.uncertainty, {**uncertainty, "metadata": metadata}, "image"),
-        (maps.branch, {**branch, "metadata": metadata}, "labels"),
+        (array, {**look, "metadata": {RESULT_KEY: record, MAP: look["name"]}}, kind)
+        for array, look, kind in looks
     ]
 
 
 class ResultLayers:
-    """The layers of one job in a viewer; whoever removes one simply sees less."""
+    """The layers of one job in a viewer; whoever removes one simply sees less.
 
-    def __init__(self, viewer: Any, maps: Maps, world: World) -> None:
+    `plane` is added to their names, `store` is where the result is saved. napari takes a good part
+    of a second for three layers, so `add_next` adds one at a time, and the screen lives in between.
+    """
+
+    def __init__(
+        self, viewer: Any, maps: Maps, world: World, plane: str = "", store: Path | None = None
+    ) -> None:
+        self._viewer = viewer
+        self._layers: dict[str, Layer] = {}
+        self._plane, self._store = plane, store
+        self._waiting = layer_tuples(maps, world)
+        self._bottom = len(viewer.layers)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether `add_next` has more to add."""
+        return bool(self._waiting)
+
+    def add_next(self) -> None:
+        """Add the next layer, from the top down: the lowest is the answer, and ends up selected."""
         from napari.layers import Layer
 
-        self._viewer = viewer
-        self._layers: list[Layer] = []
-        for layer_tuple in layer_tuples(maps, world):
-            self._layers.append(viewer.add_layer(Layer.create(*layer_tuple)))
-        self._layers[-1].editable = False  # no painting into a result
-        viewer.layers.selection.active = self._layers[0]
+        data, arguments, kind = self._waiting.pop()
+        name = arguments["metadata"][MAP]
+        arguments["name"] = f"{name} {self._plane}".rstrip()
+        if self._store is not None:
+            arguments["metadata"][STORE_PATH] = str(self._store)
+        layer = _layers_of_store(self._viewer.layers, self._store).get(name)
+        if layer is None:
+            layer = Layer.create(data, arguments, kind)
+            self._viewer.layers.insert(min(self._bottom, len(self._viewer.layers)), layer)
+        else:
+            layer.data, layer.metadata = data, arguments["metadata"]
+        self._layers[name] = layer
+        if name == NAMES[-1]:
+            layer.editable = False  # no painting into a result
 
     @property
     def present(self) -> list[Layer]:
         """The layers that are still in the viewer."""
-        return [layer for layer in self._layers if layer in self._viewer.layers]
+        return [layer for layer in self._layers.values() if layer in self._viewer.layers]
 
     def refresh(self) -> None:
         """Show what the canvas has by now, as cheaply as napari can."""
@@ -153,10 +186,11 @@ class ResultLayers:
         """Replace the live arrays by the final ones, and the record by the final one."""
         levels = list(maps.np_levels)
         data = (levels if len(levels) > 1 else levels[0], maps.uncertainty, maps.branch)
-        for layer, final in zip(self._layers, data, strict=True):
-            if layer in self._viewer.layers:
+        for name, final in zip(NAMES, data, strict=True):
+            layer = self._layers.get(name)
+            if layer is not None and layer in self._viewer.layers:
                 layer.data = final
-        self._layers[-1].editable = False  # new data makes it editable again
+                layer.editable = layer.editable and name != NAMES[-1]  # new data resets it
         self.stamp(maps.record)
 
     def stamp(self, record: Mapping[str, Any]) -> None:
@@ -164,3 +198,15 @@ class ResultLayers:
         for layer in self.present:
             layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
             layer.refresh(highlight=False, extent=False)
+
+
+def _layers_of_store(layers: Iterable[Layer], store: Path | None) -> dict[str, Layer]:
+    """Return the layers that show a store, by which of its maps they show."""
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        path = layer.metadata.get(STORE_PATH) or layer.source.path
+        if store is None or RESULT_KEY not in layer.metadata or path is None:
+            continue
+        if Path(path).absolute() == store:
+            found.setdefault(layer.metadata.get(MAP, ""), layer)
+    return found

@@ -1,7 +1,7 @@
 """Which channels could be the vessels and which the nuclei.
 
 1. Every Image layer offers its channels: a plain image one, a multichannel image one per channel,
-   an RGB picture its red, green and blue.
+   an RGB picture its red, green and blue. Of a stack, `slices` picks the plane.
 2. A role is guessed from the channel's name, else from its colour; a name that speaks for one
    role is never taken for the other because of its colour.
 3. What was added last wins a tie, because that is what the analyst is looking at.
@@ -20,6 +20,7 @@ RESULT_KEY = "napari_damm"
 MAX_CHANNELS = 10  # a longer leading axis is a z-stack or a time series, not a set of stains
 RGB_NAMES = ("red", "green", "blue")
 STACK_AXES = ("z", "t", "depth", "time")
+CHANNEL_AXES = ("c", "channel", "channels")
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ class Channel:
         """
         if self.rgb is not None:
             return f"{RGB_NAMES[self.rgb]} · {self.layer.name}"
-        if any(size > 1 for size in self.layer.data.shape[: len(self.index)]):
-            return f"channel {max(self.index)} · {self.layer.name}"
+        leading = tuple(int(size) for size in self.layer.data.shape[: len(self.index)])
+        axis = channel_axis(leading, self.layer.axis_labels)
+        if axis is not None:
+            return f"channel {self.index[axis]} · {self.layer.name}"
         return str(self.layer.name)
 
     @property
@@ -82,7 +85,7 @@ def _channels_of_layer(layer: Image) -> list[Channel]:
         leading = layer.data.ndim - 3
         return [Channel(layer, (0,) * leading, rgb) for rgb in range(len(RGB_NAMES))]
     leading_shape = tuple(int(size) for size in layer.data.shape[:-2])
-    axis = _channel_axis(leading_shape, layer.axis_labels)
+    axis = channel_axis(leading_shape, layer.axis_labels)
     if axis is None:
         return [Channel(layer, (0,) * len(leading_shape))]
     return [
@@ -91,25 +94,18 @@ def _channels_of_layer(layer: Image) -> list[Channel]:
     ]
 
 
-def _channel_axis(leading_shape: Sequence[int], labels: Sequence[str]) -> int | None:
-    """Return the leading axis that is short, longer than one and not called z or t."""
+def channel_axis(leading_shape: Sequence[int], labels: Sequence[str]) -> int | None:
+    """Return the leading axis that holds channels, or None.
+
+    It is the one called so, else the only one longer than one if it is short and not called z or t.
+    """
     axes = [a for a, size in enumerate(leading_shape) if size > 1]
+    named = [a for a in axes if labels[a].lower() in CHANNEL_AXES]
+    if len(named) == 1:
+        return named[0]
     if len(axes) != 1 or leading_shape[axes[0]] > MAX_CHANNELS:
         return None
     return None if labels[axes[0]].lower() in STACK_AXES else axes[0]
-
-
-def stack_problem(channel: Channel) -> str | None:
-    """Say that a channel is a whole stack of planes, or None where it is one plane."""
-    data = channel.layer.data
-    leading = tuple(int(size) for size in data.shape[: len(channel.index)])
-    is_stack = any(size > 1 for size in leading) and (
-        channel.rgb is not None or _channel_axis(leading, channel.layer.axis_labels) is None
-    )
-    if not is_stack:
-        return None
-    shape = " x ".join(str(size) for size in data.shape)
-    return f"'{channel.layer.name}' is a stack ({shape}): pick a 2-D or multichannel image"
 
 
 def roles_of(modalities: Sequence[str]) -> tuple[Role, Role]:

@@ -1,0 +1,42 @@
+"""What a run says about itself at its beginning and its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_damm.events import Planned, ShardDone
+from napari_damm.widgets.tally import GIB, Tally, estimate
+
+
+def planned(**known) -> Planned:
+    return Planned((64, 64), 1.0, (0.0, 0.0), 40, 0, 36, 16, {}, None, **known)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, ""),
+        ({"seconds": 75.0}, " (about 1:15)"),
+        ({"memory_bytes": 2 * GIB, "disk_bytes": GIB // 2}, " (2.0 GB of memory, 0.5 GB of disk)"),
+        ({"seconds": 7200.0, "disk_bytes": 1000}, " (about 2:00:00)"),
+    ],
+)
+def test_the_estimate_names_what_is_known_and_worth_saying(known, words):
+    assert estimate(planned(**known)) == words
+
+
+def test_what_an_earlier_run_did_counts():
+    tally = Tally()
+    tally.count(planned(windows_done=10, shards_done=12))
+    assert tally.cancelled(shown=True, saved=True).startswith("Cancelled after 12 of 36 shards")
+    assert tally.pace.text() == "10 of 40 windows"
+    tally.count(ShardDone(3, 0, 13, 36))
+    assert tally.cancelled(shown=True, saved=True).endswith("13 of 36 shards; Resume continues")
+
+
+def test_where_nothing_is_saved_resuming_is_not_promised():
+    tally = Tally()
+    tally.count(planned())
+    assert "Resume" not in tally.cancelled(shown=True, saved=True)
+    assert tally.cancelled(shown=True, saved=False) == "Cancelled after 0 of 40 windows, which stay"
+    assert tally.cancelled(shown=False, saved=False) == "Cancelled"
