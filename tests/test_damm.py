@@ -78,7 +78,7 @@ def test_a_batch_gives_what_its_windows_give_alone(tiny_model, calls):
     for i in range(8):
         alone = tiny_model.predict_noise(*(value[i : i + 1] for value in calls))
         for one, all_of_them in zip(alone, together, strict=True):
-            torch.testing.assert_close(one[0], all_of_them[i], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(one[0], all_of_them[i], rtol=2e-5, atol=2e-5)
 
 
 @torch.no_grad()

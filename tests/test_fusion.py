@@ -12,6 +12,7 @@ from napari_damm.model.fusion import (
     SpatialMask,
     SqueezeExcitation,
     UncertaintyAwareFusion,
+    project_and_norm,
 )
 
 
@@ -143,3 +144,15 @@ def test_uafm_reads_the_confidence_from_the_uni_modal_feature_alone():
     uni, one, other = (torch.randn(1, 32, 2, 2) for _ in range(3))
     assert torch.equal(block(uni, one).confidence, block(uni, other).confidence)
     assert not torch.allclose(block(uni, one).feature, block(uni, other).feature)
+
+
+def test_in_eval_mode_projection_and_norm_are_one_matrix_with_the_same_result():
+    conv, norm = torch.nn.Conv2d(32, 48, 1), torch.nn.BatchNorm2d(48)
+    torch.nn.init.normal_(norm.weight)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    norm.eval()
+    f = torch.randn(2, 32, 5, 7)
+    with torch.no_grad():
+        got = project_and_norm(f, conv, norm)
+        torch.testing.assert_close(got, norm(conv(f)), rtol=1e-5, atol=1e-5)

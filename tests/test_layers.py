@@ -127,3 +127,23 @@ def test_upsampling_repeats_each_pixel_before_its_convolution():
 def test_channel_counts_must_be_a_few_multiples_of_32(channels):
     with pytest.raises(ValueError, match=r"U-Net channels must be .* multiples of 32, got"):
         check_channels("U-Net", channels)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 1, 1), (2, 32, 5, 8), (1, 32, 16, 3)])
+def test_upsampling_by_phases_is_the_convolution_of_the_upsampled(shape):
+    torch.manual_seed(0)
+    up = Upsample(32, 64)
+    x = torch.randn(shape)
+    with torch.enable_grad():
+        plain = up(x)
+    with torch.no_grad():
+        torch.testing.assert_close(up(x), plain.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_given_is_overwritten_without_gradients():
+    block = ResBlock(32, 32)
+    x = torch.randn(1, 32, 6, 6)
+    before = x.clone()
+    with torch.no_grad():
+        block(x)
+    assert torch.equal(x, before)

@@ -63,7 +63,7 @@ class Assembly:
                 del self._outputs[window]
         lost = not self._lost.isdisjoint(shard.windows)
         status = ShardStatus.FAILED if lost else ShardStatus.DONE
-        return Blended(image, uncertainty, branch, status)
+        return Blended(image, uncertainty, branch, status, len(mine))
 
     def tile(self, output: WindowOutput, windows_done: int) -> Tile:
         """Say what the area of a finished window looks like now."""

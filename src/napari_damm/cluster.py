@@ -25,6 +25,7 @@ from napari_damm.config import PredictConfig
 from napari_damm.events import Event
 from napari_damm.faults import is_disk_full, is_out_of_memory
 from napari_damm.job import Job
+from napari_damm.lane_work import NothingWorks
 from napari_damm.plan import Shard
 from napari_damm.shard_task import ShardReport, TaskSpec, Worker, lost_shard
 from napari_damm.slide import Slide
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 RETRIES = 3
+HOPELESS = (ValueError, NothingWorks)
 POLL_S = 0.2
 CONNECT_S = 30
 DROPPED = "the scheduler is gone or dropped the job: see its log, then continue with --resume"
@@ -143,7 +145,7 @@ def _report(task: Any, shard: Shard) -> ShardReport:
     if error is None:
         report: ShardReport = task.result()
         return report
-    if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, ValueError):
+    if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, HOPELESS):
         raise error
     return lost_shard(shard, error)
 

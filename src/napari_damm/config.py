@@ -13,6 +13,7 @@ STEPS = {"reference": 1000, "fast": 16, "draft": 8}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ORDERS = ("rows", "centre")
 MAX_SEED = 2**64 - 1
+LARGE_NETWORK = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,14 @@ def default_lanes(device: str, workers: int = 1) -> int:
     return 1 if device != "cpu" else max(1, cores() // workers)
 
 
-def default_batch(device: str) -> int:
-    """Windows per network call."""
-    return {"cpu": 4, "cuda": 64}.get(device, 16)
+def default_batch(device: str, parameters: int = 0) -> int:
+    """Windows per network call, for a noise estimator of so many parameters.
+
+    On a CPU 4 show the first tiles soon; a large network gains a tenth from 8.
+    """
+    if device == "cpu":
+        return 8 if parameters > LARGE_NETWORK else 4
+    return 64 if device == "cuda" else 16
 
 
 def cores() -> int:

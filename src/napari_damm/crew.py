@@ -41,12 +41,13 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Blended:
-    """A shard's three maps, as they are stored, and its verdict."""
+    """A shard's three maps, as they are stored, its verdict, and how many windows it is made of."""
 
     image: np.ndarray
     uncertainty: np.ndarray
     branch: np.ndarray
     status: ShardStatus
+    windows: int
 
 
 class Sink(Protocol):

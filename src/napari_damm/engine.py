@@ -224,6 +224,7 @@ class StoreSink:
             blended.uncertainty,
             blended.branch,
             blended.status,
+            blended.windows,
         )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_damm.config import PredictConfig
 from napari_damm.events import Event, Finished, ShardDone, Step
@@ -89,6 +89,8 @@ def _gather(job: Job, dispatch: Dispatch) -> Iterator[Event]:
         yield Step(done, total)
         yield ShardDone(report.row, report.col, shards_done, left.all_shards)
     seconds = time.monotonic() - started
-    extra = {"timings": timings, "told": told}
+    extra: dict[str, Any] = {"timings": timings}
+    if told:
+        extra["out_of_memory"] = list(dict.fromkeys(told))  # workers meet the same
     job.store.finish(summary(job, seconds, failed, extra))
     yield Finished(job.store.result(), seconds, tuple(failed))

@@ -130,12 +130,13 @@ def survey(
             f"the model needs windows of a multiple of {model.config.token_px} px, "
             f"got {planned.lattice.window}"
         )
+    parameters = sum(weight.numel() for weight in model.unet.parameters())
     sampling = Sampling(
         config.mode,
         config.total_steps,
         config.seed,
         config.gamma,
-        config.batch_size or default_batch(device),
+        config.batch_size or default_batch(device, parameters),
     )
     lanes = config.lanes or (1 if remote else default_lanes(device, config.workers))
     return planned, Setup(sampling, device, lanes)

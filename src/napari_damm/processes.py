@@ -28,6 +28,7 @@ from napari_damm.config import PredictConfig
 from napari_damm.events import Event
 from napari_damm.faults import is_disk_full, is_out_of_memory
 from napari_damm.job import Job
+from napari_damm.lane_work import NothingWorks
 from napari_damm.plan import Shard
 from napari_damm.shard_task import ShardReport, TaskSpec, lost_shard
 from napari_damm.shard_worker import ERROR, READY, REPORT, STEPS
@@ -38,10 +39,18 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 POLL_S = 0.2
+ENDING_S = 5.0
 
 
 class WorkerDied(RuntimeError):
     """A worker process ended in the middle of a shard."""
+
+
+class _NoStart(RuntimeError):
+    """A worker could not load the model or open the store: none will."""
+
+
+HOPELESS = (_NoStart, NothingWorks)
 
 
 def predict(
@@ -147,7 +156,7 @@ class _Crew:
         except Exception as error:
             if self._stop.is_set():
                 return
-            if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, _NoStart):
+            if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, HOPELESS):
                 raise
             if isinstance(error, WorkerDied):
                 self._deaths += 1
@@ -217,7 +226,11 @@ class _Crew:
         return kind, value
 
     def _death(self, process: subprocess.Popen[bytes]) -> WorkerDied:
-        code = process.wait()
+        try:
+            code = process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:  # it lives, but not so that anybody understands it
+            process.kill()
+            code = process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return WorkerDied(f"a worker process {how}; if it was memory, use fewer workers")
 
@@ -231,7 +244,3 @@ class _Crew:
             if stream is not None:
                 with suppress(OSError):  # what was still buffered for a dead process
                     stream.close()
-
-
-class _NoStart(RuntimeError):
-    """A worker could not load the model or open the store: none will."""

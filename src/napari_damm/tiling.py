@@ -4,7 +4,7 @@
    `stride` from the absolute origin (0, 0). The last one may overhang (the reader pads by
    reflection); it is never shifted inward, because results depend on the window they come from.
 2. `windows_touching(box)` lists the windows that any output box needs, in lexicographic order.
-3. `weights` ramp linearly over the overlap with a neighbour and are flat at the slide's border, so
+3. `weights` ramp smoothly over the overlap with a neighbour and are flat at the slide's border, so
    that the weights of all windows sum to one everywhere.
 4. `blend` gathers a box from its windows: sum of weight x value in lexicographic order, divided by
    the weights of the windows that are there. Every output pixel is computed from the same numbers
@@ -257,10 +257,16 @@ def _weights(window: int, overlap: int, ends: tuple[bool, bool, bool, bool]) -> 
 
 
 def _axis_weights(window: int, overlap: int, first: bool, last: bool) -> Floats:
-    """Weights along one axis: ramps sampled at pixel centres, flat at the slide's border."""
+    """Weights along one axis: ramps sampled at pixel centres, flat at the slide's border.
+
+    The ramp is a smoothstep, r^2 (3 - 2r): at the very edge of a window, where a decoder's zero
+    padding shows, its weight is close to nothing (a linear ramp left a seam of 5 %).
+    """
     weights = np.ones(window, np.float32)
-    # (k + 1/2) / overlap and its mirror image sum to one, exactly so for a power of two.
-    ramp = ((np.arange(overlap) + 0.5) / max(overlap, 1)).astype(np.float32)
+    r = (np.arange(overlap) + 0.5) / max(overlap, 1)
+    ramp = (r**2 * (3 - 2 * r)).astype(np.float32)
+    # Its second half is made from the first, so that a weight and its mirror image sum to one.
+    ramp[overlap - overlap // 2 :] = 1 - ramp[: overlap // 2][::-1]
     if not first:
         weights[:overlap] = ramp
     if not last:

@@ -18,6 +18,22 @@ from torch.nn import functional as F
 SQUEEZE = 16
 
 
+def project_and_norm(f: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """BN(conv1x1(f)) for f (b, c, h, w).
+
+    With fixed statistics both are one matrix: in eval mode a single product per pixel, which on a
+    CPU with one thread is several times faster than torch's 1x1 convolution.
+    """
+    if norm.training or norm.running_mean is None or norm.running_var is None:
+        out: Tensor = norm(conv(f))
+        return out
+    gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = 0.0 if conv.bias is None else conv.bias
+    shift = (bias - norm.running_mean) * gain + norm.bias
+    by_pixel = F.linear(f.permute(0, 2, 3, 1), conv.weight.flatten(1) * gain[:, None], shift)
+    return by_pixel.permute(0, 3, 1, 2)
+
+
 class SpatialMask(nn.Sequential):
     """A feature's own mask in (0, 1): sigmoid(BN(conv(SiLU(BN(conv(f)))))), all 1x1."""
 
@@ -30,6 +46,16 @@ class SpatialMask(nn.Sequential):
             nn.BatchNorm2d(channels),
             nn.Sigmoid(),
         )
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Mask of f (b, c, h, w)."""
+        expand, expand_norm, _, reduce, reduce_norm, _ = self
+        assert isinstance(expand, nn.Conv2d)
+        assert isinstance(reduce, nn.Conv2d)
+        assert isinstance(expand_norm, nn.BatchNorm2d)
+        assert isinstance(reduce_norm, nn.BatchNorm2d)
+        hidden = F.silu(project_and_norm(f, expand, expand_norm))
+        return torch.sigmoid(project_and_norm(hidden, reduce, reduce_norm))
 
 
 class SqueezeExcitation(nn.Module):
@@ -63,8 +89,7 @@ class MultiModalFusion(nn.Module):
     def forward(self, uni: Tensor, multi: Tensor) -> Tensor:
         """Fuse (b, c, h, w) with (b, c, h, w) into (b, c, h, w)."""
         both = torch.cat([uni * self.mask_uni(uni), multi * self.mask_multi(multi)], dim=1)
-        out: Tensor = self.norm(self.project(self.attention(both)))
-        return out
+        return project_and_norm(self.attention(both), self.project, self.norm)
 
 
 class Attended(NamedTuple):

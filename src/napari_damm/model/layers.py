@@ -47,7 +47,8 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the unit to (b, c_in, h, w)."""
-        return F.silu(self.norm(self.conv(x)))
+        # Without gradients nobody needs what the activation overwrites.
+        return F.silu(self.norm(self.conv(x)), inplace=not torch.is_grad_enabled())
 
 
 class ResUnit(nn.Module):
@@ -60,8 +61,8 @@ class ResUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the unit to (b, c_in, h, w)."""
-        out: Tensor = self.unit(x) + self.skip(x)
-        return out
+        out: Tensor = self.unit(x)
+        return out + self.skip(x) if torch.is_grad_enabled() else out.add_(self.skip(x))
 
 
 class ResBlock(nn.Module):
@@ -105,8 +106,39 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Double the resolution of (b, c_in, h, w)."""
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            return upsample_by_phases(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest-exact"))
         return out
+
+
+def upsample_by_phases(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute the same as `Upsample` with 16 instead of 36 multiplications per pixel of x.
+
+    After a nearest x2 upsampling, two of three taps along an axis fall on the same pixel of x. So
+    each of the four phases of the output (even or odd row, even or odd column) is a 2x2
+    convolution of x, and one convolution computes all four.
+    """
+    c_out, (h, w) = weight.shape[0], x.shape[2:]
+    phases = [_paired(rows, 3) for rows in _paired(weight, 2)]
+    kernel = torch.cat([phases[row][col] for row in (0, 1) for col in (0, 1)])
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    every = F.conv2d(x, kernel, None if bias is None else bias.repeat(4), padding=1)
+    out = x.new_empty((x.shape[0], c_out, 2 * h, 2 * w)).contiguous(
+        memory_format=torch.channels_last
+    )
+    for phase in range(4):
+        row, col = divmod(phase, 2)
+        part = every[:, phase * c_out : (phase + 1) * c_out, row : row + h, col : col + w]
+        out[:, :, row::2, col::2] = part
+    return out
+
+
+def _paired(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Sum the taps of an axis that fall on the same pixel: of the even phase, of the odd one."""
+    first, middle, last = weight.unbind(dim)
+    even = torch.stack([first, middle + last], dim)
+    return even, torch.stack([first + middle, last], dim)
 
 
 def sinusoids(t: Tensor, size: int) -> Tensor:

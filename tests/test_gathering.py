@@ -1,0 +1,297 @@
+"""The coordinator and a worker's share, with the workers in this very process."""
+
+from __future__ import annotations
+
+import errno
+import io
+import pickle
+
+import jobs
+import numpy as np
+import pytest
+import torch
+from jobs import assert_steps_add_up, digest, of, run
+
+from napari_damm import api, cluster, gathering, shard_worker
+from napari_damm.events import FailedItem, Finished, Notice, ShardDone
+from napari_damm.lane_work import NothingWorks
+from napari_damm.lanes import WindowSampler
+from napari_damm.shard_task import Cancelled, TaskSpec, Worker, lost_shard
+from napari_damm.store import DiskFull, ResultStore, ShardStatus
+from napari_damm.store.journal import Journal
+
+WINDOWS, SHARDS = 6, 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patch:
+        jobs.quick_first_stages(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return jobs.make(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    return run(folder, None)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "r.ome.zarr"
+
+
+def here(job, shards):
+    """Compute shards in this process, last first; everything travels as it would."""
+    spec = pickle.loads(pickle.dumps(TaskSpec.of(job)))
+    worker = Worker(spec)
+    for shard in reversed(shards):
+        steps = []
+        report = worker.compute(pickle.loads(pickle.dumps(shard)), steps.append)
+        yield from steps
+        yield pickle.loads(pickle.dumps(report))
+
+
+def gather(folder, out, dispatch=here, resume=False, **wishes):
+    config = api.PredictConfig(**jobs.QUICK | {"workers": 2} | wishes)
+    slide = api.open_slide(folder / "section.ome.tif")
+    model = api.load_model(folder / "tiny.safetensors")
+    return gathering.gather(slide, model, config, out, resume, dispatch)
+
+
+def breaking(monkeypatch, fault, unless=lambda inputs: False):
+    """Let the network raise, unless the pool pleases."""
+    real = WindowSampler.run
+
+    def run(self, inputs):
+        for step in real(self, inputs):
+            if not unless(self if unless.__name__ == "fits" else inputs):
+                raise fault
+            yield step
+
+    monkeypatch.setattr(WindowSampler, "run", run)
+
+
+@pytest.mark.parametrize("wishes", [{}, {"shard": 128, "lanes": 2}, {"order": "centre"}], ids=str)
+def test_shards_computed_on_their_own_make_the_same_result(wishes, folder, out, whole):
+    events = list(gather(folder, out, **wishes))
+    assert digest(events) == digest(whole)
+    assert_steps_add_up(events)
+    record, expected = events[-1].result.record, whole[-1].result.record
+    for key in ("windows", "background_windows", "multi_modal_windows", "failed", "normalisation"):
+        assert record[key] == expected[key]
+
+
+def test_the_journal_says_how_many_windows_made_a_shard(folder, out, tmp_path):
+    list(gather(folder, out))
+    run(folder, tmp_path / "alone.ome.zarr")
+    counts = [
+        {(e.row, e.col): e.windows for e in Journal(path, (2, 3)).latest()}
+        for path in (out, tmp_path / "alone.ome.zarr")
+    ]
+    assert counts[0] == counts[1]
+    assert counts[0][0, 2] == 1
+    assert sum(counts[0].values()) > WINDOWS
+
+
+def test_what_other_workers_stored_is_not_computed_again(folder, out, whole):
+    def two(job, shards):
+        reports = here(job, shards)
+        for report in reports:
+            yield report
+            if not isinstance(report, int) and (report.row, report.col) == (1, 1):
+                raise RuntimeError("the lights went out")
+
+    with pytest.raises(RuntimeError, match="lights"):
+        list(gather(folder, out, two))
+    events = list(gather(folder, out, resume=True))
+    assert len(of(ShardDone, events)) == SHARDS - 2
+    assert digest(events) == digest(whole)
+    assert_steps_add_up(events)
+
+
+def test_a_bad_window_is_told_once_in_the_record_though_neighbours_share_it(
+    folder, out, monkeypatch
+):
+    breaking(monkeypatch, ZeroDivisionError("bad"), lambda pool: (0, 2) not in windows_of(pool))
+    finished = of(Finished, list(gather(folder, out)))[0]
+    assert len(finished.failed) == 1
+    assert finished.failed == tuple(finished.result.record["failed"])
+    assert finished.result.record["windows"] == WINDOWS - 1
+    status = finished.result.status
+    bad = [(int(row), int(col)) for row, col in np.argwhere(status == ShardStatus.FAILED)]
+    assert bad == [(0, 1), (0, 2)]
+
+
+def windows_of(pool):
+    return {each.window for each in pool}
+
+
+def test_a_shard_that_nobody_could_compute_fails_and_the_rest_is_done(folder, out, whole):
+    def one_lost(job, shards):
+        first, *rest = shards
+        yield lost_shard(first, RuntimeError("thrice killed"))
+        yield from here(job, tuple(rest))
+
+    events = list(gather(folder, out, one_lost))
+    assert [item.item for item in of(FailedItem, events)] == ["shard (0, 0)"]
+    result = events[-1].result
+    assert result.status[0, 0] == ShardStatus.FAILED
+    assert (result.status == ShardStatus.DONE).sum() == SHARDS - 1
+    assert not np.asarray(result.np[:200, :200]).any()
+    again = list(gather(folder, out, resume=True))
+    assert digest(again) == digest(whole)
+    assert of(Finished, again)[0].failed == ()
+
+
+def test_out_of_memory_in_a_worker_is_told_and_recorded(folder, out, monkeypatch):
+    def fits(sampler):
+        return sampler.sampling.batch_size <= 1
+
+    breaking(monkeypatch, torch.OutOfMemoryError("the card is full"), fits)
+    events = list(gather(folder, out))
+    told = [event.message for event in of(Notice, events) if event.level == "warning"]
+    assert len(told) == 1
+    assert "batches of 1" in told[0]
+    assert events[-1].result.record["out_of_memory"] == told
+    assert events[-1].failed == ()
+    assert_steps_add_up(events)
+
+
+def test_strict_mode_stops_a_worker_that_is_out_of_memory(folder, out, monkeypatch):
+    breaking(monkeypatch, MemoryError())
+    with pytest.raises(MemoryError, match="strict"):
+        list(gather(folder, out, strict=True))
+    ResultStore.reopen(out).close()
+
+
+def test_a_fault_of_the_model_stops_the_job_with_its_reason(folder, out, monkeypatch):
+    breaking(monkeypatch, ZeroDivisionError("wrong weights"))
+    with pytest.raises(NothingWorks, match="wrong weights"):
+        list(gather(folder, out, shard=320))
+
+
+def test_a_worker_that_is_stopped_leaves_within_a_step(folder, out):
+    def stopped(job, shards):
+        worker, seen = Worker(TaskSpec.of(job)), []
+
+        def step(done):
+            seen.append(done)
+            worker.stop()
+
+        try:
+            worker.compute(shards[-1], step)
+        finally:
+            assert len(seen) == 1
+            assert not jobs.threads_left()
+        yield 0
+
+    with pytest.raises(Cancelled):
+        list(gather(folder, out, stopped, steps=200))
+
+
+def test_a_job_that_ended_while_a_dask_worker_loads_its_model_is_not_computed(
+    folder, out, monkeypatch
+):
+    def ended(job, shards):
+        spec = TaskSpec.of(job)
+
+        def slow(given):
+            cluster.stop(given.id)
+            return Worker(given)
+
+        cluster.begin(spec)
+        monkeypatch.setattr(cluster, "Worker", slow)
+        try:
+            cluster.compute(spec.id, shards[0])
+        finally:
+            assert spec.id not in cluster._workers
+        yield 0
+
+    with pytest.raises(Cancelled):
+        list(gather(folder, out, ended))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("none left"),
+        NothingWorks("why"),
+        torch.OutOfMemoryError("card"),
+        ValueError("v"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_dask_task_without_hope_stops_the_job(error, folder, out):
+    class Task:
+        status = "error"
+
+        def exception(self):
+            return pickle.loads(pickle.dumps(error))
+
+    with pytest.raises(type(error), match=str(error)):
+        cluster._report(Task(), None)
+
+
+def test_a_full_disk_in_a_worker_arrives_as_one(folder, out, monkeypatch):
+    def full(job, shards):
+        worker = Worker(TaskSpec.of(job))
+        monkeypatch.setattr("zarr.Array.__setitem__", raising(OSError(errno.ENOSPC, "full")))
+        try:
+            worker.compute(shards[0])
+        except OSError as error:
+            raise received(shard_worker.ERROR, error) from None
+        yield 0
+
+    with pytest.raises(DiskFull, match="disk is full.*--resume"):
+        list(gather(folder, out, full))
+    monkeypatch.undo()
+    ResultStore.reopen(out).close()
+
+
+def raising(error):
+    def function(*args):
+        raise error
+
+    return function
+
+
+def received(kind, value):
+    """What arrives of a message of a worker process."""
+    pipe = io.BytesIO()
+    shard_worker.send(pipe, kind, value)
+    shard_worker.send(pipe, shard_worker.STEPS, 3)
+    pipe.seek(0)
+    assert (sent := pickle.load(pipe))[0] == kind
+    assert pickle.load(pipe) == (shard_worker.STEPS, 3)
+    return sent[1]
+
+
+class OneWay(Exception):
+    """Pickles, but cannot be made again from what was pickled."""
+
+    def __reduce__(self):
+        return raise_type_error, ()
+
+
+def raise_type_error():
+    raise TypeError("one argument too few")
+
+
+@pytest.mark.parametrize("error", [OneWay("blind mice"), ValueError(lambda: "blind mice")])
+def test_errors_that_cannot_be_sent_arrive_as_what_they_say(error):
+    assert str(received(shard_worker.ERROR, error)) == f"{type(error).__name__}: {error}"
+
+
+def test_a_spec_is_small_where_slide_and_model_are_files(folder, out):
+    def weighed(job, shards):
+        sizes.append(len(pickle.dumps(TaskSpec.of(job))))
+        yield from (lost_shard(shard, RuntimeError("not tried")) for shard in shards)
+
+    sizes = []
+    list(gather(folder, out, weighed))
+    assert sizes[0] < 20_000
