@@ -9,9 +9,9 @@ import pytest
 from models import random_model, tiny_config
 
 from napari_damm import engine
+from napari_damm.config import PredictConfig
 from napari_damm.crew import pool_size
 from napari_damm.events import FailedItem, Finished, Planned, ShardDone, Step, Tile
-from napari_damm.config import PredictConfig
 from napari_damm.slide import slide_from_arrays
 from napari_damm.store import ShardStatus, open_result
 from napari_damm.tiling import Lattice
@@ -197,7 +197,8 @@ def test_a_slide_smaller_than_a_window_works(model):
 
 
 @pytest.mark.parametrize(
-    ("windows", "lanes", "most", "size"), [(25, 2, 8, 7), (6, 2, 8, 3), (1, 4, 8, 1), (64, 2, 8, 8)]
+    ("windows", "lanes", "batch", "size"),
+    [(25, 2, 4, 8), (36, 2, 4, 8), (6, 2, 4, 4), (1, 4, 4, 4), (64, 2, 4, 8), (20, 2, 8, 16)],
 )
-def test_pools_let_the_lanes_end_together(windows, lanes, most, size):
-    assert pool_size(windows, lanes, most) == size
+def test_pools_hold_full_batches_and_let_the_lanes_end_together(windows, lanes, batch, size):
+    assert pool_size(windows, lanes, batch) == size

@@ -7,10 +7,10 @@ import pytest
 import torch
 from models import random_model, tiny_config
 
-from napari_damm.lanes import Sampling, WindowInput, WindowSampler, fixed_batches
+from napari_damm.lanes import Breath, Sampling, WindowInput, WindowSampler, fixed_batches
 from napari_damm.model.damm import select_branch
 from napari_damm.noise import window_noise
-from napari_damm.sampling import sample_dpm_solver
+from napari_damm.sampling import SamplerStep, sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
 
 SIDE = 64
@@ -80,7 +80,13 @@ def test_running_one_decoder_equals_running_both(model):
 def test_a_step_is_reported_for_each_timestep(model):
     sampling = Sampling("fast", 4, 0, 0.5, 2)
     *steps, _ = WindowSampler(model, sampling, "cpu").run(windows(2))
-    assert [step.t for step in steps] == sampling.timesteps()
+    told = [step.t for step in steps if isinstance(step, SamplerStep)]
+    assert told == sampling.timesteps()
+
+
+def test_there_is_a_chance_to_stop_at_every_window_that_is_encoded_or_decoded(model):
+    *steps, _ = WindowSampler(model, Sampling("fast", 1, 0, 0.5, 2), "cpu").run(windows(3))
+    assert [isinstance(step, Breath) for step in steps] == [True] * 3 + [False] + [True] * 3
 
 
 def test_three_image_channels_are_fed_by_replication_and_averaged_back():

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_damm import gathering
 from napari_damm.config import PredictConfig
-from napari_damm.events import Event
+from napari_damm.events import Event, Notice
 from napari_damm.faults import is_disk_full, is_out_of_memory
 from napari_damm.job import Job
 from napari_damm.lane_work import NothingWorks
@@ -95,6 +95,8 @@ def predict(
     def dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
         return _dispatch(client, job, shards)
 
+    if not client.scheduler_info()["workers"]:
+        yield Notice("waiting for the cluster's first worker")
     if config.device == "auto":
         # what the workers have counts, not what this machine has
         device = client.submit(best_device, pure=False).result()

@@ -37,6 +37,7 @@ READ_AHEAD = 2
 WRITE_AHEAD = 2
 UNTAKEN_POOLS = 2
 POLL_S = 0.2
+PATIENCE = 16
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,9 @@ class Crew:
         self._stored = 0
         self._lanes = lanes
         self._pool_size = pool_size(
-            len(work.plan.windows), lanes, POOL_BATCHES * work.ladder.current.sampling.batch_size
+            len(work.plan.windows), lanes, work.ladder.current.sampling.batch_size
         )
+        self._unread_in_a_row = 0
         jobs = [("reader", self._read), ("writer", self._write)]
         jobs += [(f"lane {k}", self._sample) for k in range(lanes)]
         self._threads = [
@@ -187,9 +189,11 @@ class Crew:
                         pool.append(
                             cut_patiently(self._work.slide, self._work.plan, window, self._pause)
                         )
+                    self._unread_in_a_row = 0
                 except Exception as error:
                     if is_out_of_memory(error):
                         raise
+                    self._unread_in_a_row += 1
                     self._messages.put(WindowFailed(window, one_line(error)))
             if pool:
                 self._put(self._pools, pool)
@@ -197,7 +201,9 @@ class Crew:
             self._put(self._pools, None)
 
     def _pause(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
+        # Where the whole file is gone, waiting at each of its windows helps nobody.
+        patient = self._unread_in_a_row < PATIENCE
+        if self._stop.wait(seconds if patient else 0.0):
             raise _Stopped
 
     def _sample(self) -> None:
@@ -262,8 +268,9 @@ class Crew:
         raise _Stopped
 
 
-def pool_size(windows: int, lanes: int, most: int) -> int:
-    """Windows per pool: at most `most`, and such that the lanes end at about the same time."""
-    per_lane = -(-windows // lanes)
-    rounds = max(1, -(-per_lane // most))
-    return max(1, -(-per_lane // rounds))
+def pool_size(windows: int, lanes: int, batch: int) -> int:
+    """Windows per pool: up to `POOL_BATCHES` full batches, so that the lanes end together."""
+    batches = -(-windows // batch)
+    per_lane = -(-batches // lanes)
+    rounds = -(-per_lane // POOL_BATCHES)
+    return batch * max(1, -(-per_lane // max(1, rounds)))

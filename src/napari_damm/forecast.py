@@ -43,7 +43,7 @@ class Forecast:
     Attributes
     ----------
     memory_bytes
-        Peak memory of this process (of each worker, where there are several, about the same).
+        Peak memory, of all workers together where there are several.
     disk_bytes
         Upper bound of the stored result.
     seconds
@@ -72,7 +72,10 @@ def forecast(
     """Say what a plan will cost in so many workers, given how long a lane takes for a window."""
     windows = planned.windows_apart if workers > 1 else len(planned.windows)
     disk = _result_bytes(planned)
-    memory = psutil.Process().memory_info().rss + _working_bytes(planned, model, setup)
+    held = psutil.Process().memory_info().rss
+    memory = held + _working_bytes(planned, model, setup)
+    if workers > 1:
+        memory = held + workers * memory  # each loads what this process has loaded
     if not on_disk:
         memory += disk
     seconds = None

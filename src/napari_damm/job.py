@@ -23,12 +23,14 @@ from napari_damm.job_record import differences, job_record, now, version_changes
 from napari_damm.plan import Plan, plan
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import ResultStore, ShardStatus, open_result
+from napari_damm.tiling import Box
 
 if TYPE_CHECKING:
     from napari_damm.lanes import Sampling, WindowSampler
     from napari_damm.model.damm import DAMM
 
 MULTI_MODAL = 2
+FAR = 2**40
 WORTH_TIMING = 64
 """Jobs of fewer windows are over before their forecast is of use."""
 
@@ -90,17 +92,26 @@ class Job:
     def multi_modal_windows(self) -> int:
         """Count the windows of the whole job that took the multi-modal branch."""
         lattice, region = self.plan.lattice, self.plan.region
-        branch = np.asarray(self.store.arrays.branch[:])
         first = region.cells()
-        corners = (
-            lattice.owned_cells(*window).intersect(first)
-            for window in lattice.windows_touching(region)
-        )
-        return sum(
-            int(branch[cells.y0 - first.y0, cells.x0 - first.x0] == MULTI_MODAL)
-            for cells in corners
-            if not cells.empty
-        )
+        windows = lattice.windows_touching(region)
+        (i0, j0), (i1, j1) = windows[0], windows[-1]
+        # Rows of cells are owned by rows of windows: one cell of each stands for the window.
+        rows = [
+            lattice.owned_cells(i, j0).intersect(_all_columns(first)) for i in range(i0, i1 + 1)
+        ]
+        cols = [lattice.owned_cells(i0, j).intersect(_all_rows(first)) for j in range(j0, j1 + 1)]
+        y = [box.y0 - first.y0 for box in rows if not box.empty]
+        x = [box.x0 - first.x0 for box in cols if not box.empty]
+        branch = np.asarray(self.store.arrays.branch[:])
+        return int((branch[np.ix_(y, x)] == MULTI_MODAL).sum())
+
+
+def _all_columns(box: Box) -> Box:
+    return Box(box.y0, 0, box.y1, FAR)
+
+
+def _all_rows(box: Box) -> Box:
+    return Box(0, box.x0, FAR, box.x1)
 
 
 def survey(

@@ -114,11 +114,15 @@ class _Attempt:
 
     def run(self) -> Iterator[Stepped]:
         """Sample the part; steps that turn out to be in vain are taken back."""
+        from napari_damm.lanes import Breath
+
         steps = 0
         try:
             for step in self.sampler.run(self.part):
                 if isinstance(step, list):
                     self.outputs = [each for each in step if _finite(each)]
+                elif isinstance(step, Breath):
+                    yield Stepped(0)
                 else:
                     steps += 1
                     yield Stepped(len(self.part))

@@ -76,6 +76,13 @@ class WindowOutput:
     multi: bool
 
 
+class Breath:
+    """Nothing to report, but a chance to stop: yielded between the parts of a long computation."""
+
+
+BREATH = Breath()
+
+
 class WindowSampler:
     """Samples pools of windows; one instance serves several lanes (it keeps no state)."""
 
@@ -87,13 +94,24 @@ class WindowSampler:
         self.device = device
         self.schedule = NoiseSchedule()
 
-    def run(self, inputs: Sequence[WindowInput]) -> Iterator[SamplerStep | list[WindowOutput]]:
-        """Yield after every denoising step of the pool, and at last its outputs."""
+    def run(
+        self, inputs: Sequence[WindowInput]
+    ) -> Iterator[SamplerStep | Breath | list[WindowOutput]]:
+        """Yield after every denoising step of the pool, and at last its outputs.
+
+        While windows are encoded and decoded it yields a `Breath` now and then.
+        """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
+        latents: dict[str, list[Tensor]] = {"primary": [], "secondary": []}
+        for start in range(0, len(inputs), self.first_stage_batch):
+            part = inputs[start : start + self.first_stage_batch]
+            for role, done in latents.items():
+                with torch.inference_mode():
+                    done.append(self._encode([getattr(each, role) for each in part], role))
+            yield BREATH
         with torch.inference_mode():
-            primary = self._encode([each.primary for each in inputs], "primary")
-            secondary = self._encode([each.secondary for each in inputs], "secondary")
+            primary, secondary = (torch.cat(done) for done in latents.values())
             gate = _Gate(self, primary, secondary)
         steps = self._steps(gate.denoise, inputs, primary.shape)
         while True:
@@ -104,7 +122,17 @@ class WindowSampler:
                 break
             x = step.x
             yield step
-        yield self._outputs(inputs, x, gate)
+        images = []
+        for start in range(0, len(inputs), self.first_stage_batch):
+            with torch.inference_mode():
+                images.append(self._decode(x[start : start + self.first_stage_batch]))
+            yield BREATH
+        yield _outputs(inputs, np.concatenate(images), gate)
+
+    @property
+    def first_stage_batch(self) -> int:
+        """Windows per call of a first stage: on a CPU it is faster on one, a GPU wants many."""
+        return 1 if self.device == "cpu" else self.sampling.batch_size
 
     def _steps(
         self,
@@ -136,7 +164,7 @@ class WindowSampler:
 
         One step of one full batch stands for all, so this takes a fraction of a second.
         """
-        alone = 1 if self.device == "cpu" else self.sampling.batch_size
+        alone = self.first_stage_batch
         threads = torch.get_num_threads()
         if self.device == "cpu":
             torch.set_num_threads(1)
@@ -144,7 +172,7 @@ class WindowSampler:
             blank = [np.zeros((side, side), np.float32)] * alone
             start = time.perf_counter()
             primary, secondary = (self._encode(blank, role) for role in ("primary", "secondary"))
-            self._one_by_one(self.model.decode, primary)
+            self._decode(primary)
             first_stages = self._since(start) / alone
             batch = [
                 z[:1].expand(self.sampling.batch_size, -1, -1, -1) for z in (primary, secondary)
@@ -171,24 +199,25 @@ class WindowSampler:
             return self.model.encode(image.expand(-1, channels, -1, -1), role)
 
         stacked = torch.from_numpy(np.stack(images))[:, None].to(self.device)
-        return self._one_by_one(encode, stacked)
+        return self._in_first_stage_batches(encode, stacked)
 
-    @torch.inference_mode()
-    def _outputs(
-        self, inputs: Sequence[WindowInput], x_0: Tensor, gate: _Gate
-    ) -> list[WindowOutput]:
-        images = self._one_by_one(lambda z: self.model.decode(z).mean(dim=1), x_0)
-        relative = ((images + 1) / 2).float().cpu().numpy()
-        uncertainty = (1 - gate.confidence).float().cpu().numpy()
-        return [
-            WindowOutput(each.window, relative[k], tokens_to_cells(uncertainty[k]), bool(multi))
-            for k, (each, multi) in enumerate(zip(inputs, gate.multi.tolist(), strict=True))
-        ]
+    def _decode(self, x_0: Tensor) -> Floats:
+        """Clean latents (b, c, h, w) -> relative intensity (b, h, w)."""
+        images = self._in_first_stage_batches(lambda z: self.model.decode(z).mean(dim=1), x_0)
+        relative: Floats = ((images + 1) / 2).float().cpu().numpy()
+        return relative
 
-    def _one_by_one(self, call: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        # On a CPU a first stage is faster on one window than on a batch; a GPU wants batches.
-        size = 1 if self.device == "cpu" else self.sampling.batch_size
+    def _in_first_stage_batches(self, call: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        size = self.first_stage_batch
         return in_batches(lambda index: call(batch[index]), len(batch), size, batch.device)
+
+
+def _outputs(inputs: Sequence[WindowInput], images: Floats, gate: _Gate) -> list[WindowOutput]:
+    uncertainty = (1 - gate.confidence).float().cpu().numpy()
+    return [
+        WindowOutput(each.window, images[k], tokens_to_cells(uncertainty[k]), bool(multi))
+        for k, (each, multi) in enumerate(zip(inputs, gate.multi.tolist(), strict=True))
+    ]
 
 
 class _Gate:

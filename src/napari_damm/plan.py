@@ -124,7 +124,8 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
     normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
     layout = ResultLayout.for_region(region, model_um, slide.origin, config.shard)
     wanted = lattice.windows_touching(region)
-    run = {w: w for w in wanted if touches_tissue(mask, cell_px, lattice.window_box(*w))}
+    touching = touches_tissue(mask, cell_px, lattice)
+    run = {w: w for w in wanted if touching[w]}
     shards = tuple(
         _shard(layout, lattice, region, (row, col), run)
         for row, col in _ordered(layout.grid, config.order)

@@ -67,6 +67,8 @@ def stopped_because(error: BaseException) -> str:
     if is_disk_full(error):
         told = one_line(error)
         return told if "disk is full" in told else f"the disk is full: {told}; free some space"
+    if isinstance(error, MemoryError) and "out of memory" in str(error):
+        return one_line(error)
     if is_out_of_memory(error):
         return "out of memory; close other programs or choose a smaller region"
     return f"stopped by an internal error, {type(error).__name__}: {one_line(error)}"

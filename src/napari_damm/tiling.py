@@ -28,6 +28,9 @@ from numpy.typing import NDArray
 WINDOW = 256
 STRIDE = 192
 CELL = 32
+LEAST_WEIGHT = 0.003
+"""Pixels of less weight count as not predicted: the outermost two of a window beside background,
+which a decoder's zero padding spoils. Everywhere else the weights sum to one."""
 
 Window = tuple[int, int]
 """Row and column of a window in its lattice."""
@@ -153,7 +156,7 @@ class Lattice:
 
         Returns
         -------
-        float32 array of the box's shape.
+        float32 array of the box's shape; 0 also in the two pixels beside an absent window.
         """
         total = np.zeros(box.shape, np.float32)
         weight = np.zeros(box.shape, np.float32)
@@ -168,7 +171,9 @@ class Lattice:
             part = self.weights(i, j)[source]
             total[target] += part * values[source]
             weight[target] += part
-        return np.divide(total, weight, out=total, where=weight > 0)
+        seen = weight >= LEAST_WEIGHT
+        total[~seen] = 0
+        return np.divide(total, weight, out=total, where=seen)
 
     def cell_owner(self, y: int, x: int) -> Window:
         """Return the window that absolute cell (y, x) belongs to.

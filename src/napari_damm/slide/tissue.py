@@ -34,7 +34,7 @@ from scipy import ndimage
 from napari_damm.faults import is_out_of_memory
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, pick_level, read_region
-from napari_damm.tiling import CELL, Box
+from napari_damm.tiling import CELL, Box, Lattice
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide
@@ -91,11 +91,26 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
     return (mask if mask.any() else np.ones(cells, bool)), cell_px
 
 
-def touches_tissue(mask: Mask, cell_px: int, box: Box) -> bool:
-    """Return whether any model pixel of a box lies in a cell of tissue."""
-    rows = slice(max(0, box.y0 // cell_px), max(0, -(-box.y1 // cell_px)))
-    cols = slice(max(0, box.x0 // cell_px), max(0, -(-box.x1 // cell_px)))
-    return bool(mask[rows, cols].any())
+def touches_tissue(mask: Mask, cell_px: int, lattice: Lattice) -> Mask:
+    """Return for every window (rows, cols) of a lattice whether any of its pixels is tissue."""
+    # A table of sums over all cells above and to the left answers any box with four numbers.
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    sums[1:, 1:] = mask.cumsum(0, np.int64).cumsum(1)
+    top, bottom = _cell_edges(lattice, lattice.rows, cell_px, mask.shape[0])
+    left, right = _cell_edges(lattice, lattice.cols, cell_px, mask.shape[1])
+    tissue = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
+    tissue += sums[np.ix_(top, left)] - sums[np.ix_(bottom, left)]
+    touching: Mask = tissue > 0
+    return touching
+
+
+def _cell_edges(
+    lattice: Lattice, windows: int, cell_px: int, cells: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first cell of each window along an axis, and the one after its last."""
+    start = np.arange(windows, dtype=np.int64) * lattice.stride
+    stop = -(-(start + lattice.window) // cell_px)
+    return np.minimum(start // cell_px, cells), np.minimum(stop, cells)
 
 
 def _grid(shape: tuple[int, int], cell_px: int) -> tuple[int, int]:

@@ -29,6 +29,7 @@ COARSE_ENOUGH = 512
 
 _LARGEST_CHUNKS = 512, 512, 384, 384, 192
 _SHARD_UNIT = 64
+_MINUS_ZERO = 0x8000
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -211,9 +212,11 @@ def halve(image: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 def to_half(image: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """Return float16, values beyond its range cut off rather than made infinite."""
-    half = np.clip(image, -_HALF_MAX, _HALF_MAX).astype(np.float16)
+    half: NDArray[np.float16] = np.clip(image, -_HALF_MAX, _HALF_MAX).astype(np.float16)
     # -0.0 becomes 0.0: a chunk of zeros is not stored, and must read back as it was.
-    return np.asarray(half + np.float16(0))
+    bits = half.view(np.uint16)
+    bits[bits == _MINUS_ZERO] = 0
+    return half
 
 
 def _clipped(shard: int, length: int) -> int:

@@ -1,0 +1,135 @@
+"""Worker processes: the same result, whoever dies; nobody left behind."""
+
+from __future__ import annotations
+
+import crashing
+import jobs
+import psutil
+import pytest
+from jobs import assert_steps_add_up, digest, of, run
+
+from napari_damm import processes
+from napari_damm.events import Finished, Planned, ShardDone, Step
+from napari_damm.shard_task import ModelSource
+from napari_damm.store import ResultStore
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return jobs.make(tmp_path_factory.mktemp("job"), (250, 640))
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The events of a run in this process alone."""
+    return run(folder, None)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "r.ome.zarr"
+
+
+def workers_of_ours():
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "napari_damm.shard_worker" in child.cmdline()]
+
+
+def test_a_worker_that_is_killed_in_a_shard_changes_nothing(folder, out, whole):
+    events, victim = [], None
+    for event in jobs.predict(folder, out, workers=2):
+        events.append(event)
+        if victim is None and isinstance(event, Step) and event.done:
+            victim = workers_of_ours()[0]
+            victim.kill()
+    assert victim is not None
+    assert digest(events) == digest(whole)
+    assert_steps_add_up(events)
+    assert not workers_of_ours()
+    assert not jobs.threads_left()
+    record, expected = events[-1].result.record, whole[-1].result.record
+    for key in ("windows", "multi_modal_windows", "failed", "normalisation", "batch_size"):
+        assert record[key] == expected[key]
+
+
+def test_the_workers_of_a_killed_coordinator_end_and_the_job_goes_on(folder, out, whole):
+    pids = out.with_name("pids")
+    dead = crashing.in_another_process(crashing.crash_with_workers, "journal", 2, folder, out, pids)
+    assert dead == -9
+    workers = [psutil.Process(int(pid)) for pid in pids.read_text().split() if alive(pid)]
+    assert not psutil.wait_procs(workers, timeout=20)[1]
+    events = run(folder, out, resume=True)
+    assert of(Planned, events)[0].shards_done == 1
+    assert digest(events) == digest(whole)
+
+
+def alive(pid):
+    return psutil.pid_exists(int(pid))
+
+
+def test_closing_ends_the_workers_at_once_also_those_that_are_starting(folder, out):
+    running = jobs.predict(folder, out, workers=2)
+    while not isinstance(next(running), Step):
+        pass
+    assert workers_of_ours()
+    running.close()
+    assert not workers_of_ours()
+    assert not jobs.threads_left()
+    ResultStore.reopen(out).close()
+
+
+def test_a_worker_that_begins_while_the_crew_stops_is_ended(monkeypatch):
+    crew = processes._Crew(b"", ())
+    crew._stop.set()
+    monkeypatch.setattr(processes.sys, "executable", "sleep")
+    started = []
+    popen = processes.subprocess.Popen
+
+    def long_sleep(command, **options):
+        started.append(popen(["sleep", "1000"], **options))
+        return started[0]
+
+    monkeypatch.setattr(processes.subprocess, "Popen", long_sleep)
+    with pytest.raises(processes.WorkerDied, match="signal 9"):
+        crew._begin(0)
+    assert started[0].wait(10) == -9
+    crew._end(0)
+
+
+def test_workers_that_all_die_at_the_start_stop_the_job_with_a_reason(folder, out, monkeypatch):
+    monkeypatch.setattr(processes.sys, "executable", "false")
+    events = []
+    with pytest.raises(processes.WorkerDied, match="worker process ended with code 1"):
+        events.extend(jobs.predict(folder, out, workers=2))
+    monkeypatch.undo()
+    assert not jobs.threads_left()
+    assert not of(ShardDone, events) + of(Finished, events)
+    ResultStore.reopen(out).close()
+
+
+def test_workers_need_a_store_on_disk(folder):
+    with pytest.raises(ValueError, match="--out"):
+        next(jobs.predict(folder, None, workers=2))
+
+
+def test_a_model_file_that_was_replaced_is_refused_by_a_worker(folder, tmp_path):
+    from napari_damm import api
+
+    path = tmp_path / "tiny.safetensors"
+    jobs.write_model(path)
+    source = ModelSource.of(api.load_model(path))
+    assert source.load().card["sha256"] == source.sha256
+    jobs.write_model(path, seed=1)
+    with pytest.raises(ValueError, match="another model on this worker"):
+        source.load()
+
+
+def test_a_model_without_a_file_travels_with_its_weights(tiny_model):
+    import pickle
+
+    import torch
+
+    source = pickle.loads(pickle.dumps(ModelSource.of(tiny_model)))
+    sent = source.load().state_dict()
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(sent[name], value)
