@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_damm.crew import Blended
 from napari_damm.events import Tile
-from napari_damm.plan import Plan, Shard
+from napari_damm.planning import Plan, Shard
 from napari_damm.store import ShardStatus
 from napari_damm.tiling import Window
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from napari_damm.faults import is_out_of_memory, one_line
 from napari_damm.lane_work import POOL_BATCHES, Done, Progress, WindowFailed, sample_pool
-from napari_damm.plan import Plan, Shard
+from napari_damm.planning import Plan, Shard
 from napari_damm.slide import Slide
 from napari_damm.store import ShardStatus
 from napari_damm.window_reader import cut_patiently

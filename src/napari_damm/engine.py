@@ -26,7 +26,7 @@ from napari_damm.events import Event, FailedItem, Finished, Notice, ShardDone, S
 from napari_damm.forecast import Forecast, forecast, refuse_what_cannot_fit, statement
 from napari_damm.job import Job, mark_background, prepare, summary, survey
 from napari_damm.lane_work import Done, Stepped, Told, WindowFailed
-from napari_damm.plan import Plan, Shard
+from napari_damm.planning import Plan, Shard
 from napari_damm.slide import Slide
 from napari_damm.store import ResultStore
 from napari_damm.tiling import Window

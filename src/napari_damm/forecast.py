@@ -19,7 +19,7 @@ import psutil
 
 from napari_damm.crew import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.lane_work import POOL_BATCHES
-from napari_damm.plan import Plan
+from napari_damm.planning import Plan
 
 if TYPE_CHECKING:
     from napari_damm.job import Setup

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.config import PredictConfig
 from napari_damm.events import Event, Finished, ShardDone, Step
 from napari_damm.job import Job, mark_background, prepare, summary
-from napari_damm.plan import Shard
+from napari_damm.planning import Shard
 from napari_damm.shard_task import ShardReport
 from napari_damm.slide import Slide
 

@@ -20,7 +20,7 @@ from napari_damm.config import PredictConfig, default_batch, default_lanes
 from napari_damm.events import Event, Notice, Planned
 from napari_damm.forecast import Forecast, forecast, refuse_what_cannot_fit, statement
 from napari_damm.job_record import differences, job_record, now, version_changes
-from napari_damm.plan import Plan, plan
+from napari_damm.planning import Plan, plan
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import ResultStore, ShardStatus, open_result
 from napari_damm.tiling import Box

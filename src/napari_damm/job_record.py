@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_damm.config import PredictConfig
-from napari_damm.plan import Plan
+from napari_damm.planning import Plan
 from napari_damm.slide import Slide
 
 if TYPE_CHECKING:

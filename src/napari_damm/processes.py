@@ -29,7 +29,7 @@ from napari_damm.events import Event
 from napari_damm.faults import is_disk_full, is_out_of_memory
 from napari_damm.job import Job
 from napari_damm.lane_work import NothingWorks
-from napari_damm.plan import Shard
+from napari_damm.planning import Shard
 from napari_damm.shard_task import ShardReport, TaskSpec, lost_shard
 from napari_damm.shard_worker import ERROR, READY, REPORT, STEPS
 from napari_damm.slide import Slide

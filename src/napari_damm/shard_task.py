@@ -23,7 +23,7 @@ from napari_damm.engine import compute
 from napari_damm.events import FailedItem, Notice, Step
 from napari_damm.faults import one_line
 from napari_damm.job import Job, Setup
-from napari_damm.plan import Plan, Shard
+from napari_damm.planning import Plan, Shard
 from napari_damm.slide import Slide
 from napari_damm.store import ShardStatus, ShardWriter
 

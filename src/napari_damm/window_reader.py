@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_damm.faults import is_out_of_memory
-from napari_damm.plan import Plan
+from napari_damm.planning import Plan
 from napari_damm.slide import Slide, normalise, read_region
 from napari_damm.tiling import Window
 

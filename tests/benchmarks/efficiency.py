@@ -46,7 +46,7 @@ from napari_damm.crew import pool_size
 from napari_damm.events import Finished, Planned, Step, Tile
 from napari_damm.job import survey
 from napari_damm.lanes import WindowInput, WindowSampler
-from napari_damm.plan import Plan
+from napari_damm.planning import Plan
 from napari_damm.slide import Slide
 
 TARGET = 0.92

@@ -50,7 +50,7 @@ from windows import cut_windows, evaluation_section, machine, sample_windows
 from napari_damm import api, lanes, noise
 from napari_damm.config import default_batch, default_lanes
 from napari_damm.model.damm import DAMM
-from napari_damm.plan import Plan, plan
+from napari_damm.planning import Plan, plan
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.slide import Slide, tissue_mask
 from napari_damm.tiling import STRIDE, WINDOW, Box, Lattice, Window

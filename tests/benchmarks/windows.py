@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_damm.lanes import WindowInput, WindowOutput, WindowSampler
     from napari_damm.model.damm import DAMM
-    from napari_damm.plan import Plan
+    from napari_damm.planning import Plan
 
 
 def evaluation_section(size: int, seed: int, preset: str) -> tuple[SimulatedSlide, Slide]:
@@ -106,7 +106,7 @@ def load_model(name: str) -> tuple[DAMM, float]:
 
 def whole_images(slide: Slide, model: DAMM) -> tuple[np.ndarray, np.ndarray]:
     """Return vessels and nuclei of the whole slide, normalised."""
-    from napari_damm.plan import plan
+    from napari_damm.planning import plan
 
     planned = plan(slide, model.card)
     shape, limits = planned.lattice.shape, planned.normalisation

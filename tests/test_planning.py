@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_damm.config import PredictConfig, default_batch
-from napari_damm.plan import plan
+from napari_damm.planning import plan
 from napari_damm.slide import slide_from_arrays
 from napari_damm.tiling import Box
 
