@@ -31,7 +31,7 @@ demo: $(STAMP)
 	@$(BIN)/napari-damm demo --out demo
 
 test: $(STAMP) system
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP) system
 	@$(BIN)/ruff check .
