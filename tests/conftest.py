@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -32,3 +33,11 @@ def tiny_model_file(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     return save_model(random_model(), path, CARD)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_works():
+    """Let SIGINT interrupt, here and in child processes; a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
