@@ -29,7 +29,7 @@ _FLOAT = 4
 _HALF = 2
 _PYRAMID = 4 / 3
 # Feature maps alive at once in the widest block of a first stage, in units of its widest map.
-# Measured: see tests/benchmarks/peak_memory.py.
+# On the safe side: forecasts were 1.5 to 1.8 times the peaks of tests/benchmarks/peak_memory.py.
 _MAPS_ALIVE = 8
 _BLOCK_CACHE = 128 * 2**20
 _RESERVE = 256 * 2**20

@@ -2,8 +2,7 @@
 
 1. `create` makes group, arrays and job record beside the path (never one that exists), renames the
    whole into place and locks it. `reopen` locks an existing store instead and recovers it:
-   leftovers of a kill are swept; a shard whose files are as the journal says keeps its status;
-   all others are pending again.
+   leftovers of a kill are swept; shards not as the journal says are pending again.
 2. `write_shard` writes a whole shard (`ShardWriter`) and commits it with a journal line and its
    status. A shard whose files a worker process wrote is only committed.
 3. `mark` and `mark_many` commit shards that have no pixels (background) or failed.
