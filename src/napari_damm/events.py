@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -100,11 +101,126 @@ class FailedItem:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event. `result` is a `napari_damm.store.Result` (of a training: the model)."""
+    """The last event.
+
+    `result` is a `napari_damm.store.Result`; of a training a `TrainedModel`, of an evaluation a
+    `Report`.
+    """
 
     result: Any
     seconds: float
     failed: tuple[str, ...] = ()
 
 
-Event = Notice | Planned | Step | Tile | ShardDone | FailedItem | Finished
+@dataclass(frozen=True)
+class TrainPlanned:
+    """The training is resolved: its data are measured and split. Nothing has been learnt yet.
+
+    `steps` is how many there will be, None where `minutes` decide. `steps_done` were made by an
+    earlier run that is being resumed. `folder` is the run's folder, `record` what goes on the card.
+    """
+
+    sections: int
+    train_patches: int
+    validation_patches: int
+    modalities: tuple[str, str, str]
+    pixel_size_um: float
+    folder: Path
+    record: Mapping[str, Any]
+    steps: int | None = None
+    minutes: float | None = None
+    steps_done: int = 0
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Work that is not learning, such as "measuring sections": `done` of `total` (0: unknown)."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """One step of a training.
+
+    `phase` is "joint", "gated", or "autoencoder of <modality>", for which only `loss` means
+    anything. `progress` (0..1) and `seconds_left` (None: not known yet) are of the whole training,
+    `waiting` is the share of the time since the last step that was spent on data.
+    """
+
+    step: int
+    epoch: int
+    phase: str
+    progress: float
+    loss: float
+    loss_uni: float = float("nan")
+    loss_multi: float = float("nan")
+    confidence: float = float("nan")
+    learning_rate: float = float("nan")
+    samples_per_s: float = float("nan")
+    waiting: float = 0.0
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class ValidationTile:
+    """One window that no training patch touches, as images (h, w) float32 of 0..1.
+
+    `y`, `x` are its corner in model pixels of the section `section`, `corner_um` the same in the
+    world (upper left corner of its first pixel). `before` is predicted by the base model (None when
+    training from scratch), `now` by the model as it is.
+    """
+
+    section: str
+    y: int
+    x: int
+    pixel_size_um: float
+    corner_um: tuple[float, float]
+    primary: numpy.ndarray
+    secondary: numpy.ndarray
+    truth: numpy.ndarray
+    before: numpy.ndarray | None
+    now: numpy.ndarray
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The model was tried on the validation windows, gated, with single samples.
+
+    `scores` has "ssim", "psnr", "mse", "r2" and "std_ratio" (spread of the prediction over that
+    of the truth); `base_scores` the same of the base model (empty when training from scratch).
+    `step` 0 is before any training. `best`: this is the best so far, and it was kept.
+    """
+
+    step: int
+    progress: float
+    scores: Mapping[str, float]
+    base_scores: Mapping[str, float]
+    best: bool
+    tiles: tuple[ValidationTile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint of step `step` is safely on disk: the training can be resumed from there."""
+
+    path: Path
+    step: int
+
+
+Event = (
+    Notice
+    | Planned
+    | Step
+    | Tile
+    | ShardDone
+    | FailedItem
+    | TrainPlanned
+    | Preparing
+    | TrainStep
+    | Validated
+    | Saved
+    | Finished
+)

@@ -9,12 +9,19 @@
 """
 
 from napari_damm.slide.channels import find_channel, guess_channel
-from napari_damm.slide.normalisation import Normalisation, measure_normalisation, normalise
+from napari_damm.slide.normalisation import (
+    Normalisation,
+    intensity_limits,
+    measure_normalisation,
+    normalise,
+    tissue_values,
+)
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.readers import stack_size
 from napari_damm.slide.resample import check_finite, model_shape, read_region
 from napari_damm.slide.slide import (
     Slide,
+    open_beside,
     open_slide,
     slide_from_arrays,
 )
@@ -29,13 +36,16 @@ __all__ = [
     "check_finite",
     "find_channel",
     "guess_channel",
+    "intensity_limits",
     "measure_normalisation",
     "model_shape",
     "normalise",
+    "open_beside",
     "open_slide",
     "read_region",
     "slide_from_arrays",
     "stack_size",
     "tissue_mask",
+    "tissue_values",
     "touches_tissue",
 ]

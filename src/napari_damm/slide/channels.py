@@ -17,6 +17,7 @@ USUAL_NAMES = {
         "endothel", "vascul", "lectin",
     ),
     "nuclei": ("nuclei", "nucleus", "nuclear", "dapi", "hoechst", "draq5", "sytox"),
+    "target": ("nanoparticle", "quantum", "qd", "particle", "tracer", "target"),
 }  # fmt: skip
 LISTED_CHANNELS = 12
 
@@ -42,16 +43,19 @@ def find_channel(names: Sequence[str], wanted: str | int, where: str) -> int:
     else:
         index = int(wanted)
     if not 0 <= index < len(names):
-        raise ValueError(f"no channel {wanted!r} in {where}: choose one of {_listed(names)}")
+        raise ValueError(f"no channel {wanted!r} in {where}: choose one of {listed(names)}")
     return index
 
 
 def guess_channel(names: Sequence[str], role: str) -> int | None:
-    """Return the channel with a usual name of a role ("vessels", "nuclei"), if just one has."""
+    """Return the channel with a usual name of a role (a key of `USUAL_NAMES`), if just one has."""
     for usual in USUAL_NAMES[role]:
         matches = [index for index, name in enumerate(names) if usual in name.casefold()]
         if matches:
-            return matches[0] if len(matches) == 1 else None
+            # "nanoparticles" is meant where there is "nanoparticles_true" as well.
+            plain = [i for i in matches if names[i].casefold().removesuffix("s") == usual]
+            chosen = matches if len(matches) == 1 else plain
+            return chosen[0] if len(chosen) == 1 else None
     if role == "nuclei" and tuple(names[:3]) == RGB[:3]:
         return 2  # Nuclear stains are blue, and shown so; vessels have no such custom.
     return None
@@ -79,7 +83,7 @@ def choose_channels(
         if found[role] is None:
             raise ValueError(
                 f"cannot tell which channel of {file.path} shows the {role}: give "
-                f"--{role}-channel, one of {_listed(file.channels)}"
+                f"--{role}-channel, one of {listed(file.channels)}"
             )
     v, n = found["vessels"], found["nuclei"]
     assert v is not None
@@ -87,12 +91,13 @@ def choose_channels(
     if one_file and v == n:
         raise ValueError(
             f"vessels and nuclei are the same channel {main.channels[v]!r} of {main.path}: give "
-            f"two of {_listed(main.channels)}"
+            f"two of {listed(main.channels)}"
         )
     return v, n
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """List channels by number and name, the first dozen of them."""
     shown = [f"{index}: {name}" if name != str(index) else name for index, name in enumerate(names)]
     more = len(shown) - LISTED_CHANNELS
     return ", ".join(shown[:LISTED_CHANNELS]) + (f" and {more} more" if more > 0 else "")

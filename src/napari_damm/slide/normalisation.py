@@ -70,18 +70,38 @@ def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: floa
     ValueError
         If a channel is blank.
     """
+    vessels, nuclei = (
+        intensity_limits(
+            tissue_values(raster, slide, model_um, mask, cell_px), f"{raster.name!r} ({role})", role
+        )
+        for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
+    )
+    return Normalisation(vessels, nuclei)
+
+
+def intensity_limits(values: np.ndarray, what: str, role: str) -> tuple[float, float]:
+    """Return the intensities that the model sees as -1 and 1, from those of tissue.
+
+    Raises
+    ------
+    ValueError
+        If the channel `what` is blank.
+    """
+    low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+    if not low < high:
+        raise ValueError(
+            f"channel {what} is blank, nearly all its pixels are {low:g}: "
+            f"choose another with --{role}-channel"
+        )
+    return low, high
+
+
+def tissue_values(
+    raster: Raster, slide: Slide, model_um: float, mask: Mask, cell_px: int
+) -> NDArray[np.float32]:
+    """Return model pixels (n,) of a channel that lie in tissue, from blocks all over the slide."""
     corners = _sample_corners(mask, cell_px)
-    limits = []
-    for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei)):
-        values = _tissue_values(raster, slide, model_um, (mask, cell_px), corners)
-        low, high = (float(v) for v in np.percentile(values, PERCENTILES))
-        if not low < high:
-            raise ValueError(
-                f"channel {raster.name!r} ({role}) is blank, nearly all its pixels are {low:g}: "
-                f"choose another with --{role}-channel"
-            )
-        limits.append((low, high))
-    return Normalisation(limits[0], limits[1])
+    return _tissue_values(raster, slide, model_um, (mask, cell_px), corners)
 
 
 def _sample_corners(mask: Mask, cell_px: int) -> NDArray[np.intp]:

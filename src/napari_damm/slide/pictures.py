@@ -2,25 +2,30 @@
 
 1. Check that the end of the file is there, which decoders do not.
 2. Decode, and keep each channel as a plane of its own, faster to slice than an interleaved one.
-3. Another process gets the path and decodes the file again: pixels are not sent along.
+3. The pictures used last stay decoded, up to half a GB of them: a folder may hold thousands.
+4. Another process gets the path and decodes the file again: pixels are not sent along.
 """
 
 from __future__ import annotations
 
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_damm.slide.planes import LazyPlane
+from napari_damm.slide.planes import BlockCache, LazyPlane
 from napari_damm.slide.raster import RGB, ImageFile
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
+DECODED_BYTES = 512 * 2**20
+
 _DECODING = threading.Lock()
+_DECODED = BlockCache(DECODED_BYTES)
 
 
 class _BrokenOffError(Exception):
@@ -28,24 +33,23 @@ class _BrokenOffError(Exception):
 
 
 class Picture:
-    """The channels of a picture file, decoded when they are first asked for in a process."""
+    """The channels of a picture file, decoded when they are asked for."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
         self.kind = kind
-        self._channels: list[np.ndarray] | None = None
+        self._key = uuid.uuid4().hex
 
     @property
-    def channels(self) -> list[np.ndarray]:
-        """The channels (y, x)."""
+    def channels(self) -> np.ndarray:
+        """The channels (channel, y, x)."""
         with _DECODING:
-            if self._channels is None:
-                self._channels = _decode(self.path, self.kind)
-        return self._channels
+            pixels = _DECODED.get((self._key, 0, 0), lambda: _decode(self.path, self.kind))
+        return pixels
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the pixels behind."""
-        return self.__dict__ | {"_channels": None}
+        """Be another picture elsewhere: the file may be another there."""
+        return self.__dict__ | {"_key": uuid.uuid4().hex}
 
 
 class PictureSource:
@@ -65,7 +69,8 @@ class PictureSource:
         channels = self.picture.channels
         if self.channel >= len(channels) or channels[self.channel].shape != self.shape:
             raise OSError(f"{self.picture.path} is another picture now: open it again")
-        return channels[self.channel][y0:y1, x0:x1]
+        pixels: np.ndarray = channels[self.channel][y0:y1, x0:x1]
+        return pixels
 
 
 def read_picture(path: Path, kind: str) -> ImageFile:
@@ -85,7 +90,7 @@ def read_picture(path: Path, kind: str) -> ImageFile:
     return ImageFile(path, names, planes)
 
 
-def _decode(path: Path, kind: str) -> list[np.ndarray]:
+def _decode(path: Path, kind: str) -> np.ndarray:
     try:
         pixels = (_decode_png if kind == "PNG" else _decode_jpeg)(path.read_bytes())
     except _BrokenOffError as error:
@@ -95,8 +100,7 @@ def _decode(path: Path, kind: str) -> list[np.ndarray]:
             f"{path} is a damaged {kind} ({error}): copy or export the file again"
         ) from error
     grey = pixels[..., None] if pixels.ndim == 2 else pixels
-    # A view would keep the interleaved original.
-    return [np.ascontiguousarray(grey[..., index]) for index in range(grey.shape[2])]
+    return np.asarray(np.moveaxis(grey, -1, 0), order="C")
 
 
 def _decode_png(data: bytes) -> np.ndarray:

@@ -108,17 +108,22 @@ def check_finite(slide: Slide) -> None:
         Naming the channel and the place.
     """
     for raster in (slide.vessels, slide.nuclei):
-        if raster.dtype.kind != "f":
-            continue
-        sizes = [plane.shape[0] * plane.shape[1] for plane in raster.planes]
-        small = [level for level, size in enumerate(sizes) if size <= CHECK_ALL_PIXELS]
-        level = small[0] if small else len(sizes) - 1
-        height, width = raster.planes[level].shape
-        tops, lefts = (range(0, length, CHECK_BLOCK) for length in (height, width))
-        if not small:
-            tops, lefts = (r[:: -(-len(r) // CHECK_SAMPLES)] for r in (tops, lefts))
-        for top, left in product(tops, lefts):
-            _read(raster, level, (top, top + CHECK_BLOCK), (left, left + CHECK_BLOCK))
+        check_raster_finite(raster)
+
+
+def check_raster_finite(raster: Raster) -> None:
+    """Refuse NaN and infinite pixels of one channel; see `check_finite`."""
+    if raster.dtype.kind != "f":
+        return
+    sizes = [plane.shape[0] * plane.shape[1] for plane in raster.planes]
+    small = [level for level, size in enumerate(sizes) if size <= CHECK_ALL_PIXELS]
+    level = small[0] if small else len(sizes) - 1
+    height, width = raster.planes[level].shape
+    tops, lefts = (range(0, length, CHECK_BLOCK) for length in (height, width))
+    if not small:
+        tops, lefts = (r[:: -(-len(r) // CHECK_SAMPLES)] for r in (tops, lefts))
+    for top, left in product(tops, lefts):
+        _read(raster, level, (top, top + CHECK_BLOCK), (left, left + CHECK_BLOCK))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from napari_damm.slide.channels import choose_channels, find_channel
+from napari_damm.slide.channels import choose_channels, find_channel, guess_channel, listed
 from napari_damm.slide.identity import identify_arrays, identify_files
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
@@ -43,6 +43,8 @@ class Slide:
     identify
         Returns what tells this input from another (JSON-able). Called once, when needed: of
         arrays it reads the content.
+    index
+        Of a stack, which plane this is, by axis ("z", "t").
     """
 
     channels: tuple[Raster, ...]
@@ -50,6 +52,7 @@ class Slide:
     nuclei: Raster
     name: str
     identify: Callable[[], dict[str, Any]] = field(repr=False)
+    index: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Check that vessels and nuclei share ground."""
@@ -131,8 +134,8 @@ def open_slide(
     um = _pixel_size_um(main, pixel_size_um)
     channels = [_raster(main, index, um) for index in range(len(main.channels))]
     if other is not main:
-        raster = _raster(other, n, _nuclei_pixel_size_um(main, other, um, pixel_size_um))
-        _check_same_field(channels[v], raster, main, other)
+        raster = _raster(other, n, _pixel_size_beside(channels[v], other, pixel_size_um))
+        _check_same_field(channels[v], raster, str(main.path), str(other.path))
         if raster.name.casefold() in {channel.name.casefold() for channel in channels}:
             raster = replace(raster, name=f"{raster.name} ({other.path.name})")
         n = len(channels)
@@ -143,11 +146,56 @@ def open_slide(
         for role, file in (("vessels", main), ("nuclei", other))
     }
     identify = partial(identify_files, files, roles)
-    name = " ".join([main.path.name, *(f"{a}{i}" for a, i in stack.chosen(z, t).items())])
-    slide = Slide(tuple(channels), channels[v], channels[n], name, identify)
+    chosen = stack.chosen(z, t)
+    name = " ".join([main.path.name, *(f"{a}{i}" for a, i in chosen.items())])
+    slide = Slide(tuple(channels), channels[v], channels[n], name, identify, chosen)
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
     return slide
+
+
+def open_beside(
+    slide: Slide,
+    path: str | Path,
+    channel: str | int | None = None,
+    pixel_size_um: float | None = None,
+    role: str = "target",
+) -> Raster:
+    """Open a further channel of the field of a slide that was opened from files.
+
+    Parameters
+    ----------
+    slide
+        From `open_slide`.
+    path
+        A file of its own for this channel.
+    channel
+        Name or number; None = the only one, or the one with a usual name for the role.
+    pixel_size_um
+        What was given for the slide: it holds here too where the shapes agree.
+    role
+        What the channel is, for messages.
+
+    Raises
+    ------
+    ValueError
+        As `open_slide`.
+    """
+    other = open_image(path, slide.index.get("z"), slide.index.get("t"))
+    if channel is None and len(other.channels) == 1:
+        index: int | None = 0
+    elif channel is None:
+        index = guess_channel(other.channels, role)
+    else:
+        index = find_channel(other.channels, channel, str(other.path))
+    if index is None:
+        raise ValueError(
+            f"cannot tell which channel of {other.path} shows the {role}: give "
+            f"--{role}-channel, one of {listed(other.channels)}"
+        )
+    raster = _raster(other, index, _pixel_size_beside(slide.vessels, other, pixel_size_um))
+    _check_same_field(slide.vessels, raster, slide.name, str(other.path))
+    return raster
 
 
 def slide_from_arrays(
@@ -211,17 +259,15 @@ def _pixel_size_um(file: ImageFile, given: float | None) -> float:
     return square_pixel_um(file.pixel_size_um, str(file.path))
 
 
-def _nuclei_pixel_size_um(
-    main: ImageFile, other: ImageFile, vessels_um: float, given: float | None
-) -> float:
-    """Return the pixel size of a separate file of nuclei."""
-    same_shape = main.planes[0][0].shape == other.planes[0][0].shape
+def _pixel_size_beside(vessels: Raster, other: ImageFile, given: float | None) -> float:
+    """Return the pixel size of a further file of the same field."""
+    same_shape = vessels.shape == other.planes[0][0].shape
     if other.pixel_size_um is None or (given is not None and same_shape):
-        return vessels_um
+        return vessels.pixel_size_um
     return square_pixel_um(other.pixel_size_um, str(other.path))
 
 
-def _check_same_field(vessels: Raster, nuclei: Raster, main: ImageFile, other: ImageFile) -> None:
+def _check_same_field(vessels: Raster, nuclei: Raster, main: str, other: str) -> None:
     if vessels.origin != nuclei.origin:
         return  # Both files say where they lie: whether they overlap is checked by Slide.
     same_grid = vessels.pixel_size_um == nuclei.pixel_size_um
@@ -232,9 +278,8 @@ def _check_same_field(vessels: Raster, nuclei: Raster, main: ImageFile, other: I
     pairs = zip(vessels.extent_um, nuclei.extent_um, tolerance, strict=True)
     if any(abs(a - b) > allowed for a, b, allowed in pairs):
         sizes = [
-            f"{file.path} is {raster.shape[0]} x {raster.shape[1]} px "
-            f"of {raster.pixel_size_um:g} um"
-            for file, raster in ((main, vessels), (other, nuclei))
+            f"{path} is {raster.shape[0]} x {raster.shape[1]} px of {raster.pixel_size_um:g} um"
+            for path, raster in ((main, vessels), (other, nuclei))
         ]
         raise ValueError(
             f"sizes differ, {sizes[0]} and {sizes[1]}: give two images of the same field"

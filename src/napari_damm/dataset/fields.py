@@ -1,0 +1,225 @@
+"""Sections on the model's grid: measured once, then read patch by patch.
+
+1. What is tissue, and what may be used: inside the region, and inside all three images. Both are
+   masks on cells of 32 model pixels from the section's corner.
+2. The intensities that become -1 and 1: percentiles over tissue, of the image or, for patches that
+   were cut from sections, of their whole folder. The rules are those of Predict.
+3. `Field.read` gives any box of any image in [-1, 1], lazily.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.dataset.sections import Section
+from napari_damm.dataset.sources import ROLES, Region
+from napari_damm.slide import (
+    Normalisation,
+    intensity_limits,
+    model_shape,
+    normalise,
+    read_region,
+    tissue_mask,
+    tissue_values,
+)
+from napari_damm.slide.resample import check_raster_finite
+from napari_damm.tiling import CELL, Box
+
+Mask = NDArray[np.bool_]
+Limits = dict[str, tuple[float, float]]
+
+PATCH_PX = 512
+"""A folder whose images are all at most so large holds patches of sections."""
+POOLED_IMAGES = 64
+"""Limits of a folder are measured on so many of its images, spread evenly."""
+REACH_PX = 2.0
+_OPTIONS = {"primary": "vessels", "secondary": "nuclei", "target": "target"}
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A section on the grid of a model.
+
+    Parameters
+    ----------
+    section, model_um
+        The images, and the side of a model pixel in um.
+    shape
+        Height and width in model pixels.
+    limits
+        Role -> intensities that the model sees as -1 and 1.
+    usable, tissue
+        Cells of 32 px: those that patches may cover, and those that hold tissue.
+    """
+
+    section: Section
+    model_um: float
+    shape: tuple[int, int]
+    limits: Limits
+    usable: Mask
+    tissue: Mask
+
+    def read(self, role: str, box: Box) -> NDArray[np.float32]:
+        """Read a box of model pixels of an image, in [-1, 1]; reflected beyond the border.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the pixels are not finite, or cannot be read.
+        """
+        pixels = read_region(
+            self.section.raster(role), box, self.model_um, self.section.slide.origin, self.shape
+        )
+        return normalise(pixels, *self.limits[role])
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The limits of the two inputs, as a prediction takes them."""
+        return Normalisation(self.limits["primary"], self.limits["secondary"])
+
+
+def survey(sections: Sequence[Section], model_um: float | None) -> Iterator[Field]:
+    """Measure sections, one after the other.
+
+    `model_um` None takes each section's own pixel size.
+
+    Raises
+    ------
+    ValueError, OSError
+        If an image is blank, not finite or not readable.
+    """
+    pooled: dict[str, Limits] = {}
+    for section in sections:
+        um = model_um or section.slide.pixel_size_um
+        for role in ROLES:
+            check_raster_finite(section.raster(role))
+        shape = model_shape(section.slide, um)
+        mask, cell_px = tissue_mask(section.slide, um)
+        cells = -(-shape[0] // CELL), -(-shape[1] // CELL)
+        tissue = _on_cells(mask, cell_px, cells)
+        if section.folder and section.folder not in pooled:
+            family = [other for other in sections if other.folder == section.folder]
+            pooled[section.folder] = _pooled_limits(family, model_um)
+        limits = pooled.get(section.folder) or _limits(section, um, mask, cell_px)
+        usable = _covered(section, um, cells) & _in_region(section, um, cells)
+        yield Field(section, um, shape, limits, usable, tissue)
+
+
+def _limits(section: Section, um: float, mask: Mask, cell_px: int) -> Limits:
+    return {
+        role: intensity_limits(
+            tissue_values(section.raster(role), section.slide, um, mask, cell_px),
+            f"{section.raster(role).name!r} ({role} of {section.name})",
+            _OPTIONS[role],
+        )
+        for role in ROLES
+    }
+
+
+def _pooled_limits(family: Sequence[Section], model_um: float | None) -> Limits:
+    """Return the limits that the images of a folder share; {} where each has its own."""
+    mode = family[0].intensities
+    if mode == "auto":
+        sides = (
+            side
+            for section in family
+            for side in model_shape(section.slide, model_um or section.slide.pixel_size_um)
+        )
+        mode = "folder" if max(sides) <= PATCH_PX else "image"
+    if mode == "image":
+        return {}
+    step = -(-len(family) // POOLED_IMAGES)
+    values: dict[str, list[NDArray[np.float32]]] = {role: [] for role in ROLES}
+    for section in family[::step]:
+        um = model_um or section.slide.pixel_size_um
+        mask, cell_px = tissue_mask(section.slide, um)
+        for role, found in values.items():
+            found.append(tissue_values(section.raster(role), section.slide, um, mask, cell_px))
+    return {
+        role: intensity_limits(
+            np.concatenate(found), f"{role} of {family[0].folder}", _OPTIONS[role]
+        )
+        for role, found in values.items()
+    }
+
+
+def _on_cells(mask: Mask, cell_px: int, cells: tuple[int, int]) -> Mask:
+    """Return a mask of coarser cells on cells of 32 px."""
+    factor = cell_px // CELL
+    pairs = zip(cells, mask.shape, strict=True)
+    rows, cols = (np.minimum(np.arange(n) // factor, m - 1) for n, m in pairs)
+    fine: Mask = mask[np.ix_(rows, cols)]
+    return fine
+
+
+def _covered(section: Section, um: float, cells: tuple[int, int]) -> Mask:
+    """Return the cells in which every image has pixels."""
+    covered = np.ones(cells, bool)
+    origin = section.slide.origin
+    for role in ("secondary", "target"):
+        raster = section.raster(role)
+        for axis in (0, 1):
+            low = (raster.origin[axis] - origin[axis]) / um
+            high = low + raster.extent_um[axis] / um
+            edge = np.arange(cells[axis]) * CELL
+            whole = section.slide.vessels.extent_um[axis] / um
+            inside = (edge >= low - REACH_PX) & (np.minimum(edge + CELL, whole) <= high + REACH_PX)
+            covered &= inside[:, None] if axis == 0 else inside[None, :]
+    return covered
+
+
+def _in_region(section: Section, um: float, cells: tuple[int, int]) -> Mask:
+    """Return the cells that lie wholly in the region and the rectangle."""
+    inside = np.ones(cells, bool)
+    if section.roi is not None:
+        scale = section.slide.pixel_size_um / um
+        y0, x0, y1, x1 = (value * scale for value in section.roi)
+        inside &= _within(cells, (y0, x0), (y1, x1), section, um)
+    if section.region is not None:
+        inside &= _of_mask(section.region, section, um, cells)
+    return inside
+
+
+def _within(
+    cells: tuple[int, int],
+    low: tuple[float, float],
+    high: tuple[float, float],
+    section: Section,
+    um: float,
+) -> Mask:
+    axes = []
+    for axis in (0, 1):
+        edge = np.arange(cells[axis]) * CELL
+        end = np.minimum(edge + CELL, section.slide.vessels.extent_um[axis] / um)
+        axes.append((edge >= low[axis] - 1e-6) & (end <= high[axis] + 1e-6))
+    return np.outer(axes[0], axes[1])
+
+
+def _of_mask(region: Region, section: Section, um: float, cells: tuple[int, int]) -> Mask:
+    """Return the cells of which the mask holds every pixel."""
+    outside = ~np.asarray(region.mask, bool)
+    # A table of sums over all pixels above and to the left answers any box with four numbers.
+    sums = np.zeros((outside.shape[0] + 1, outside.shape[1] + 1), np.int64)
+    sums[1:, 1:] = outside.cumsum(0, np.int64).cumsum(1)
+    spans, fits = [], []
+    for axis in (0, 1):
+        start = np.arange(cells[axis]) * CELL
+        stop = np.minimum(start + CELL, math.ceil(section.slide.vessels.extent_um[axis] / um))
+        shift = section.slide.origin[axis] - region.origin[axis]
+        low = (start * um + shift) / region.pixel_size_um
+        high = (stop * um + shift) / region.pixel_size_um
+        length = outside.shape[axis]
+        # within half a pixel of the mask: what was drawn is not more exact than that
+        fits.append((low >= -0.5) & (high <= length + 0.5))
+        first = np.clip(np.floor(low + 0.5).astype(int), 0, length)
+        spans.append((first, np.clip(np.ceil(high - 0.5).astype(int), first, length)))
+    (top, bottom), (left, right) = spans
+    count = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
+    count += sums[np.ix_(top, left)] - sums[np.ix_(bottom, left)]
+    inside: Mask = (count == 0) & np.outer(*fits)
+    return inside

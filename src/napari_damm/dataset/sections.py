@@ -1,0 +1,294 @@
+"""From sources to sections: three images of one field, on their places in the world.
+
+1. A slide is opened as Predict opens it; its target is one more channel, or a file of its own.
+2. Of a folder, every name that stands in all three sub-folders is a section, in order of name.
+3. Simulated sections are drawn when they are opened: the same seed is the same section.
+4. Layers are taken as they are.
+
+Pictures of a stain saved in colour have it spread over red, green and blue: their mean is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_damm.dataset.sources import (
+    ROLES,
+    FolderSource,
+    Region,
+    RoiBox,
+    SectionSource,
+    SimulatedSource,
+    SlideSource,
+    Source,
+)
+from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide, training_seed
+from napari_damm.slide import Raster, Slide, open_beside, open_slide, slide_from_arrays
+from napari_damm.slide.channels import find_channel, guess_channel, listed
+from napari_damm.slide.planes import Plane
+from napari_damm.slide.raster import RGB
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Three images of one field.
+
+    Parameters
+    ----------
+    name
+        What people call it.
+    slide
+        Its `vessels` are the primary image, its `nuclei` the secondary one.
+    target
+        The image to be predicted.
+    region, roi
+        The part that may be used: a mask, or a rectangle in pixels of the primary image, or all.
+    folder, intensities
+        Sections of one folder share it, and may share intensity limits: "folder" if so, "image" if
+        not, "auto" where that depends on their size.
+    use
+        "split", "train" or "validation".
+    """
+
+    name: str
+    slide: Slide
+    target: Raster
+    region: Region | None = None
+    roi: RoiBox | None = None
+    folder: str = ""
+    intensities: str = "image"
+    use: str = "split"
+
+    def __post_init__(self) -> None:
+        """Check that the target shares ground with the primary image."""
+        for axis in (0, 1):
+            (a, b), (c, d) = (_span(raster, axis) for raster in (self.slide.vessels, self.target))
+            if min(b, d) <= max(a, c):
+                raise ValueError(
+                    f"the target of {self.name} does not overlap its primary image: "
+                    f"{'yx'[axis]} runs over {c:g}..{d:g} um in one and {a:g}..{b:g} um in the "
+                    "other; give images of the same field"
+                )
+
+    def raster(self, role: str) -> Raster:
+        """Return the image of a role."""
+        return {
+            "primary": self.slide.vessels,
+            "secondary": self.slide.nuclei,
+            "target": self.target,
+        }[role]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this input from another, plain JSON values."""
+        shapes = {role: list(self.raster(role).shape) for role in ROLES}
+        return {"name": self.name, "shape": shapes["target"], **self.slide.identity}
+
+
+def open_sections(source: Source, evaluation: bool = False) -> Iterator[Section]:
+    """Open the sections of a source, one after the other.
+
+    `evaluation` allows the simulator's reserved seeds, which no training may see.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence, where an image is missing, unusable or does not fit the others.
+    """
+    match source:
+        case SlideSource():
+            yield _open_slide(source)
+        case FolderSource():
+            yield from _open_folder(source)
+        case SimulatedSource():
+            yield from _simulate(source, evaluation)
+        case SectionSource():
+            yield _of_arrays(source)
+
+
+def _open_slide(source: SlideSource) -> Section:
+    slide = open_slide(
+        source.path,
+        source.secondary,
+        source.primary_channel,
+        source.secondary_channel,
+        source.pixel_size_um,
+        source.z,
+        source.t,
+    )
+    if source.target is None:
+        target = _own_target(slide, source.target_channel, str(source.path))
+    else:
+        target = open_beside(slide, source.target, source.target_channel, source.pixel_size_um)
+    return Section(slide.name, _with_target(slide, target), target, roi=source.roi, use=source.use)
+
+
+def _own_target(slide: Slide, wanted: str | int | None, path: str) -> Raster:
+    names = [raster.name for raster in slide.channels]
+    index = guess_channel(names, "target") if wanted is None else find_channel(names, wanted, path)
+    if index is None:
+        raise ValueError(
+            f"cannot tell which channel of {path} is the target: give --target-channel, one of "
+            f"{listed(names)}"
+        )
+    target = slide.channels[index]
+    if target in (slide.vessels, slide.nuclei):
+        raise ValueError(
+            f"the target is the same channel as an input, {target.name!r} of {path}: give another"
+        )
+    return target
+
+
+def _with_target(slide: Slide, target: Raster) -> Slide:
+    """Return the slide, known by its target as well: a training on another is another."""
+    before = slide.identify
+
+    def identify() -> dict[str, Any]:
+        return {**before(), "target": {"channel": target.name, "shape": list(target.shape)}}
+
+    return replace(slide, identify=identify)
+
+
+def _open_folder(source: FolderSource) -> Iterator[Section]:
+    folder = Path(source.path)
+    modalities = {role: getattr(source, role) for role in ROLES}
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: check the path")
+    files: dict[str, dict[str, Path]] = {}
+    for role, name in modalities.items():
+        inside = folder / name
+        if not inside.is_dir():
+            there = sorted(p.name for p in folder.iterdir() if p.is_dir())
+            raise FileNotFoundError(
+                f"{folder} has no sub-folder {name!r} (the {role} image): "
+                + (f"it has {', '.join(there[:6])}" if there else "it has none")
+            )
+        files[role] = {p.name: p for p in sorted(inside.iterdir()) if not p.name.startswith(".")}
+    if not any(files.values()):
+        raise ValueError(f"{folder} holds no images: put equally named files into its sub-folders")
+    for role, named in files.items():
+        for other, others in files.items():
+            alone = sorted(set(named) - set(others))
+            if alone:
+                raise ValueError(
+                    f"{alone[0]} ({len(alone)} in all) stands in {folder / modalities[role]} but "
+                    f"not in {folder / modalities[other]}: give every image in all three"
+                )
+    for name in files["primary"]:
+        paths = {role: files[role][name] for role in ROLES}
+        section = _of_files(name, paths, source)
+        yield replace(section, folder=str(folder), intensities=source.intensities)
+
+
+def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Section:
+    slide = open_slide(
+        paths["primary"],
+        paths["secondary"],
+        vessels_channel=0,
+        nuclei_channel=0,
+        pixel_size_um=source.pixel_size_um,
+    )
+    target = open_beside(slide, paths["target"], 0, source.pixel_size_um)
+    primary = _one_image(paths["primary"], slide.vessels)
+    secondary = _one_image(paths["secondary"], slide.nuclei)
+    slide = replace(slide, vessels=primary, nuclei=secondary)
+    target = _one_image(paths["target"], target)
+    for role, raster in (("secondary", secondary), ("target", target)):
+        if raster.shape != primary.shape and raster.pixel_size_um == primary.pixel_size_um:
+            raise ValueError(
+                f"{paths[role]} is {raster.shape[0]} x {raster.shape[1]} px and {paths['primary']} "
+                f"{primary.shape[0]} x {primary.shape[1]}: give images of the same field"
+            )
+    return Section(name, _with_target(slide, target), target, use=source.use)
+
+
+class MeanPlane:
+    """The mean of planes of one shape, float32: a stain that was saved as a colour picture."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, planes: Sequence[Plane]) -> None:
+        self.planes = planes
+        self.shape = planes[0].shape
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
+        """Return the mean over the pixels of a box."""
+        mean: np.ndarray[Any, Any] = np.asarray(
+            np.mean([plane[key] for plane in self.planes], axis=0, dtype=np.float32)
+        )
+        return mean
+
+
+def _one_image(path: Path, raster: Raster) -> Raster:
+    """Return the only channel of a file, or the mean of its colours."""
+    from napari_damm.slide.readers import open_image
+
+    image = open_image(path, 0, 0)
+    colours = [i for i, name in enumerate(image.channels) if name in RGB[:3]]
+    if len(image.channels) in (1, 2) and len(colours) < 3:  # grey, with or without alpha
+        return raster
+    if len(colours) == 3:
+        levels = zip(*(image.planes[i] for i in colours), strict=True)
+        return replace(raster, planes=tuple(MeanPlane(level) for level in levels))
+    raise ValueError(
+        f"{path} has {len(image.channels)} channels ({listed(image.channels)}): a folder's images "
+        "have one stain each; train on the file itself and name its channels"
+    )
+
+
+def _simulate(source: SimulatedSource, evaluation: bool) -> Iterator[Section]:
+    last = source.first_seed + source.sections - 1
+    if not evaluation:
+        for seed in (source.first_seed, last):
+            training_seed(seed)
+    elif source.first_seed < EVALUATION_SEEDS_FROM:
+        raise ValueError(
+            f"seeds below {EVALUATION_SEEDS_FROM} are for training, evaluate on others, "
+            f"got {source.first_seed}"
+        )
+    for seed in range(source.first_seed, last + 1):
+        drawn = simulate_slide(source.size, seed, source.preset)
+        images = {
+            "primary": drawn.vessels,
+            "secondary": drawn.nuclei,
+            "target": drawn.nanoparticles,
+        }
+        name = f"simulated {source.preset} {seed}"
+        section = _of_arrays(SectionSource(images, drawn.pixel_size_um, name=name, use=source.use))
+        identity = {"kind": "simulated", "preset": source.preset, "seed": seed, "size": source.size}
+        yield replace(section, slide=replace(section.slide, identify=partial(dict, identity)))
+
+
+def _of_arrays(source: SectionSource) -> Section:
+    slide = slide_from_arrays(
+        source.images, source.pixel_size_um, source.origin, "primary", "secondary", source.name
+    )
+    target = slide.channel("target")
+    before, pixels = slide.identify, target
+
+    def identify() -> dict[str, Any]:
+        from napari_damm.slide.identity import identify_arrays
+
+        return {**before(), "target": identify_arrays({"target": pixels})["target"]}
+
+    slide = replace(slide, identify=identify)
+    return Section(source.name, slide, target, source.region, use=source.use)
+
+
+def identity_hash(sections: Sequence[Section]) -> str:
+    """Return a hash of all that tells these sections from others."""
+    digest = hashlib.sha256()
+    for section in sections:
+        digest.update(repr(sorted(section.identity.items(), key=lambda kv: kv[0])).encode())
+    return digest.hexdigest()
+
+
+def _span(raster: Raster, axis: int) -> tuple[float, float]:
+    return raster.origin[axis], raster.origin[axis] + raster.extent_um[axis]

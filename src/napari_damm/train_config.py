@@ -1,0 +1,197 @@
+"""The user's wishes for a training, checked as far as that goes without data.
+
+One frozen value makes the command's options, the widget's fields and the settings file. Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from napari_damm.config import DEVICES, MAX_SEED
+
+PRESETS = ("tiny", "small", "paper")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+_NAME = re.compile(r"\w[\w. -]*")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The user's wishes for a training.
+
+    Parameters
+    ----------
+    name
+        Name of the model that comes out.
+    epochs, minutes
+        How long: passes over the training patches, or time on the clock, all included. `minutes`
+        rules where it is given. Only with `epochs` is a run reproducible to the bit.
+    preset
+        None fine-tunes the base model. "tiny", "small" or "paper" trains a new one of that size
+        from scratch, first stages included.
+    gated_from
+        Share of the training after which the gated phase follows the joint one (paper: 0.4).
+    batch_size, learning_rate, weight_decay
+        Of AdamW. The learning rate warms up and falls along a cosine.
+    average
+        Decay per step of the moving average of the weights, which is what is kept.
+    gradient_clip
+        Largest norm of a gradient.
+    gamma, confidence_weight
+        Threshold of the gate and weight of the confidence's loss (paper: 0.5 and 1e-4).
+    weight_limit
+        0 weighs all timesteps alike, as in the paper; a limit weighs each by the error of x_0 that
+        its error of eps means, at most so much. Short trainings need it.
+    crop_px, crop_until
+        Up to this share of the training, samples are crops of so many pixels of a patch: cheaper,
+        for training from scratch. 0 = whole patches.
+    validation_share
+        Share of the tissue that is kept for validation, in blocks.
+    validations, validation_windows, validation_tiles
+        How often the model is tried there, on how many windows, and how many of them are shown.
+    patience
+        Stop after so many validations in a row without a better one; 0 = never.
+    variants
+        How many augmented views of each patch there are; their latents are kept on disk.
+    jitter
+        Share of the views in which the secondary image is shifted or dimmed: what teaches the gate.
+    adapt_first_stages
+        Train the autoencoders on these images as well, where they reproduce them poorly.
+    first_stage_steps
+        Steps for each autoencoder (None: 300 to adapt one, 2000 from scratch).
+    lpips, discriminator_from
+        Of the autoencoders' loss: the perceptual term (needs the package `lpips`), and the step
+        from which a patch discriminator joins in (None: never; paper: 50000).
+    checkpoint_minutes
+        How often the state is saved, to be resumed from.
+    device, devices, strategy, precision
+        "auto", "cpu", "cuda" or "mps"; number of them, and how Lightning Fabric spreads work over
+        several ("auto", "ddp"); "32-true", "bf16-mixed", or "auto": the latter on CUDA.
+    seed
+        Key of all that is random.
+    pixel_size_um, modalities
+        Of a model from scratch: side of its pixel (None: that of the data), and what the primary,
+        secondary and target images are called.
+    """
+
+    name: str = "my model"
+    epochs: int = 100
+    minutes: float | None = None
+    preset: str | None = None
+    gated_from: float = 0.4
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.01
+    average: float = 0.995
+    gradient_clip: float = 1.0
+    gamma: float = 0.5
+    confidence_weight: float = 1e-4
+    weight_limit: float = 20.0
+    crop_px: int = 0
+    crop_until: float = 0.0
+    validation_share: float = 0.2
+    validations: int = 10
+    validation_windows: int = 12
+    validation_tiles: int = 4
+    patience: int = 0
+    variants: int = 8
+    jitter: float = 0.25
+    adapt_first_stages: bool = False
+    first_stage_steps: int | None = None
+    lpips: bool = False
+    discriminator_from: int | None = None
+    checkpoint_minutes: float = 2.0
+    device: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+    pixel_size_um: float | None = None
+    modalities: tuple[str, str, str] = ("vessels", "nuclei", "nanoparticles")
+
+    def __post_init__(self) -> None:
+        """Check every value that can be checked without data."""
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+        self._check_choices()
+        self._check_numbers()
+        if len(set(self.modalities)) != 3 or not all(
+            isinstance(m, str) and m for m in self.modalities
+        ):
+            raise ValueError(f"modalities must be 3 different names, got {self.modalities!r}")
+
+    def _check_choices(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(
+                "name must be letters, digits, spaces, '-', '_' and '.', "
+                f"beginning with a letter or digit, got {self.name!r}"
+            )
+        for name, choices in (
+            ("preset", (None, *PRESETS)),
+            ("device", DEVICES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in choices:
+                listed = ", ".join(choice for choice in choices if choice)
+                raise ValueError(f"{name} must be one of {listed}, got {getattr(self, name)!r}")
+
+    def _check_numbers(self) -> None:
+        rules: tuple[tuple[Mapping[str, float], Callable[[float, float], bool], str], ...] = (
+            (_LEAST, lambda low, v: v >= low, "{} or more"),
+            (dict.fromkeys(_POSITIVE, 0), lambda _, v: 0 < v < float("inf"), "above {}"),
+            (dict.fromkeys(_SHARES, 1), lambda high, v: 0 <= v <= high, "in 0..{}"),
+            (_BELOW, lambda high, v: 0 <= v < high, "0 or more and below {}"),
+        )
+        for bounds, holds, words in rules:
+            for name, bound in bounds.items():
+                value = getattr(self, name)
+                if value is None and name in _OPTIONAL:
+                    continue
+                if not (_is_number(value) and holds(bound, value)):
+                    raise ValueError(f"{name} must be {words.format(bound)}, got {value!r}")
+        if self.validation_share == 0:
+            raise ValueError("validation_share must be above 0, got 0")
+        for name in _WHOLE:
+            value = getattr(self, name)
+            if value is not None and value != int(value):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the card and the settings file."""
+        return {**asdict(self), "modalities": list(self.modalities)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Read back what `to_dict` wrote, or a person did.
+
+        Raises
+        ------
+        ValueError
+            If there is an unknown name, or a value is refused.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
+        return cls(**values)
+
+
+_WHOLE = (
+    "epochs", "batch_size", "validations", "validation_tiles", "validation_windows", "patience",
+    "variants", "first_stage_steps", "discriminator_from", "devices", "crop_px", "seed",
+)  # fmt: skip
+_LEAST = {
+    "epochs": 1, "batch_size": 1, "validations": 1, "validation_tiles": 1, "patience": 0,
+    "validation_windows": 1, "variants": 1, "first_stage_steps": 0, "discriminator_from": 0,
+    "devices": 1, "crop_px": 0, "weight_decay": 0, "confidence_weight": 0, "weight_limit": 0,
+}  # fmt: skip
+_POSITIVE = ("minutes", "learning_rate", "checkpoint_minutes", "gradient_clip", "pixel_size_um")
+_SHARES = ("gated_from", "crop_until", "jitter", "gamma")
+_BELOW = {"average": 1, "validation_share": 0.9, "seed": MAX_SEED + 1}
+_OPTIONAL = ("minutes", "first_stage_steps", "discriminator_from", "pixel_size_um")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
