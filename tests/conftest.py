@@ -41,3 +41,13 @@ def _ctrl_c_works():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def tiny_base_file(tmp_path_factory):
+    """A tiny model as a file that trainings can start from, base.safetensors; do not change it."""
+    from trainings import base_model
+
+    from napari_damm.model_file import save_model
+
+    return save_model(base_model(), tmp_path_factory.mktemp("base") / "base.safetensors")

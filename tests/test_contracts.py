@@ -33,6 +33,8 @@ def fields(cls):
 @pytest.mark.parametrize(
     "name",
     [
+        "EvaluateConfig",
+        "evaluate",
         "import_authors_checkpoint",
         "load_model",
         "open_result",
@@ -51,6 +53,7 @@ def test_signatures_of_the_api():
     assert parameters(api.load_model) == ["name_or_path", "device"]
     assert parameters(api.predict) == ["slide", "model", "config", "store", "client", "resume"]
     assert parameters(api.plan) == ["slide", "model", "config", "store"]
+    assert parameters(api.evaluate) == ["data", "model", "config", "out"]
     assert parameters(api.open_result) == ["path"]
     assert parameters(api.open_slide)[0] == "path"
     assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
@@ -169,6 +172,27 @@ COMMANDS = {
         "--resume",
         "--scheduler",
         "--workers",
+    ],
+    "evaluate": [
+        "--vessels-channel",
+        "--nuclei-channel",
+        "--target-channel",
+        "--nuclei",
+        "--target",
+        "--pixel-size",
+        "--roi",
+        "--folders",
+        "--simulated",
+        "--simulated-preset",
+        "--simulated-size",
+        "--first-seed",
+        "--model",
+        "--compare",
+        "--mode",
+        "--steps",
+        "--seed",
+        "--device",
+        "--out",
     ],
     "models": ["list", "show", "import", "export", "remove"],
 }

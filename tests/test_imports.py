@@ -35,7 +35,10 @@ def test_the_engine_loads_no_gui_even_with_torch_loaded():
     assert not modules_after("import napari_damm.engine, napari_damm.model") & GUI
 
 
-@pytest.mark.parametrize("module", ["simulate", "tiling", "noise", "metrics", "events"])
+@pytest.mark.parametrize(
+    "module",
+    ["simulate", "tiling", "noise", "metrics", "analysis", "events", "evaluation", "figure"],
+)
 def test_pure_modules_load_no_torch(module):
     assert not modules_after(f"import napari_damm.{module}") & (GUI | {"torch"})
 

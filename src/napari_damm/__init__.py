@@ -13,7 +13,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from napari_damm.api import (
+        EvaluateConfig,
+        FolderSource,
         PredictConfig,
+        SectionSource,
+        SimulatedSource,
+        SlideSource,
+        TrainConfig,
+        evaluate,
+        fine_tune,
         import_authors_checkpoint,
         load_model,
         open_result,
@@ -24,8 +32,16 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "EvaluateConfig",
+    "FolderSource",
     "PredictConfig",
+    "SectionSource",
+    "SimulatedSource",
+    "SlideSource",
+    "TrainConfig",
     "__version__",
+    "evaluate",
+    "fine_tune",
     "import_authors_checkpoint",
     "load_model",
     "open_result",

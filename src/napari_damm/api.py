@@ -5,27 +5,39 @@ Heavy imports happen inside the functions: importing this module loads neither t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_damm.config import PredictConfig
+from napari_damm.dataset import FolderSource, SectionSource, SimulatedSource, SlideSource
+from napari_damm.evaluate_config import EvaluateConfig
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.slide import Slide, open_slide
 from napari_damm.store import Result, open_result
+from napari_damm.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from napari_damm.dataset import Source
     from napari_damm.engine import Survey
     from napari_damm.events import Event
     from napari_damm.model.damm import DAMM
 
 __all__ = [
+    "EvaluateConfig",
+    "FolderSource",
     "PredictConfig",
     "Result",
+    "SectionSource",
     "SimulatedSlide",
+    "SimulatedSource",
     "Slide",
+    "SlideSource",
+    "TrainConfig",
+    "evaluate",
+    "fine_tune",
     "import_authors_checkpoint",
     "load_model",
     "open_result",
@@ -103,6 +115,95 @@ def plan(
 
     config = config or PredictConfig()
     return engine.plan(slide, load_model(model, config.device), config, store)
+
+
+def fine_tune(
+    data: Source | Sequence[Source] | None = None,
+    model: DAMM | str | Path | None = None,
+    config: TrainConfig | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Fine-tune a model on sections with a nanoparticle image, as a generator of events.
+
+    Parameters
+    ----------
+    data
+        One or more of `SlideSource`, `FolderSource`, `SimulatedSource` and `SectionSource`. None on
+        resuming takes those that the training was begun with.
+    model
+        The base: a loaded model, a name, a path, or None for the bundled one. Unused where
+        `config.preset` asks for a new model.
+    config
+        Wishes; all have defaults.
+    out
+        Folder for checkpoints, curves and the model; None makes one in the user's data folder,
+        named as the model. Without `resume` it must not exist yet.
+    resume
+        Go on with the training in `out`; with `epochs` and one device to the same bits as without
+        the interruption.
+
+    Yields
+    ------
+    `Preparing`, `TrainPlanned`, then `TrainStep`, `Validated`, `Saved` and `Notice` as they come,
+    and `Finished(TrainedModel)` last. Closing the generator stops at the end of a step: the state
+    is saved, and the best model so far is in the folder (`training_folder.read_training` says so).
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, before `TrainPlanned` and with nothing left behind or lost.
+
+    Examples
+    --------
+    >>> data = FolderSource("patches", pixel_size_um=0.5)  # doctest: +SKIP
+    >>> for event in fine_tune(data, config=TrainConfig(minutes=15)):  # doctest: +SKIP
+    ...     print(event)
+    """
+    from napari_damm import train
+
+    yield from train.fine_tune(data, model, config, out, resume)
+
+
+def evaluate(
+    data: Source | Sequence[Source],
+    model: DAMM | str | Path | None = None,
+    config: EvaluateConfig | None = None,
+    out: str | Path | None = None,
+) -> Iterator[Event]:
+    """Judge a model on sections with a nanoparticle image, as a generator of events.
+
+    Parameters
+    ----------
+    data
+        One or more of `SlideSource`, `FolderSource`, `SimulatedSource` and `SectionSource`;
+        simulated sections have reserved seeds (10,000 and up).
+    model
+        A loaded model, a name, a path, or None for the bundled one.
+    config
+        Wishes; all have defaults. `config.compare` is a second model for the same sections.
+    out
+        New folder for tables, JSON and a figure; None writes nothing.
+
+    Yields
+    ------
+    `Preparing` while it works, `FailedItem` for a section that cannot be evaluated, and
+    `Finished` last; its `result` is an `evaluation.Report`. Closing the generator cancels.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, with nothing left behind.
+
+    Examples
+    --------
+    >>> data = SimulatedSource(10, size=1024, first_seed=10_000)  # doctest: +SKIP
+    >>> *_, finished = evaluate(data, out="report")  # doctest: +SKIP
+    >>> print(finished.result.to_json())  # doctest: +SKIP
+    """
+    from napari_damm.evaluation import run
+
+    yield from run.evaluate(data, model, config, out)
 
 
 def load_model(name_or_path: DAMM | str | Path | None = None, device: str = "auto") -> DAMM:

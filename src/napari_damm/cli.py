@@ -23,8 +23,10 @@ from typing import Annotated
 import typer
 
 from napari_damm import __version__
+from napari_damm.cli_evaluate import evaluate
 from napari_damm.cli_models import models
 from napari_damm.cli_predict import predict
+from napari_damm.cli_train import train
 from napari_damm.faults import is_disk_full, one_line
 from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
 
@@ -41,6 +43,8 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.command()(predict)
+app.command()(evaluate)
+app.command()(train)
 
 _Out = Annotated[Path, typer.Option(help="Folder for the results; it must not exist yet.")]
 _Size = Annotated[int, typer.Option(help="Side of the section, pixels.")]

@@ -9,16 +9,25 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_damm.cli_data import (
+    NucleiChannel,
+    NucleiFile,
+    PixelSize,
+    Roi,
+    VesselsChannel,
+    name_or_index,
+)
+from napari_damm.cli_options import Device, Mode, ModelName, Seed, Steps
 from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
     from napari_damm.config import PredictConfig
@@ -62,34 +71,16 @@ class Inputs:
 def predict(
     image: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
     out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
-    nuclei: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Nuclei, where they have their own file.")
-    ] = None,
-    vessels_channel: Annotated[
-        str | None, typer.Option(metavar="C", help="Name or number (from 0) of the vessels.")
-    ] = None,
-    nuclei_channel: Annotated[
-        str | None, typer.Option(metavar="C", help="Name or number (from 0) of the nuclei.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Model; the bundled one by default.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option(metavar="reference|fast|draft", help="Sampler: exact to quick.")
-    ] = "fast",
-    steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the mode's.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same result.")] = 0,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="What computes.")
-    ] = "auto",
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="UM", help="Pixel size in um, if the file does not say."),
-    ] = None,
-    roi: Annotated[
-        tuple[int, int, int, int] | None,
-        typer.Option(metavar="Y0 X0 Y1 X1", help="Only this region, in vessel pixels."),
-    ] = None,
+    nuclei: NucleiFile = None,
+    vessels_channel: VesselsChannel = None,
+    nuclei_channel: NucleiChannel = None,
+    model: ModelName = None,
+    mode: Mode = "fast",
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    pixel_size: PixelSize = None,
+    roi: Roi = None,
     z: Annotated[
         str | None, typer.Option(metavar="N|all", help="Plane of a z stack, from 0.")
     ] = None,
@@ -118,8 +109,8 @@ def predict(
     )
     options = {
         "nuclei": nuclei,
-        "vessels_channel": _name_or_index(vessels_channel),
-        "nuclei_channel": _name_or_index(nuclei_channel),
+        "vessels_channel": name_or_index(vessels_channel),
+        "nuclei_channel": name_or_index(nuclei_channel),
         "pixel_size_um": pixel_size,
     }
     inputs = Inputs(image, options, {"z": z, "t": t})
@@ -132,7 +123,7 @@ def predict(
         return 0
     failed = 0
     with ExitStack() as stack:
-        stack.enter_context(_stopped_by_sigterm())
+        stack.enter_context(interrupted_by_sigterm())
         client = None
         if scheduler is not None:
             from napari_damm import cluster
@@ -242,25 +233,3 @@ def _index(axis: str, value: str | None) -> int:
     if value is None or not value.isdecimal():
         raise ValueError(f"--{axis} must be a number from 0, or all, got {value!r}")
     return int(value)
-
-
-def _name_or_index(channel: str | None) -> str | int | None:
-    return int(channel) if channel is not None and channel.isdecimal() else channel
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Let a batch system's SIGTERM end a job as Ctrl-C does: cleanly, and to be resumed."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread, where nobody can interrupt us
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_damm.slide import Normalisation
-from napari_damm.store.layout import SHARD
+from napari_damm.tiling import SHARD
+
+if TYPE_CHECKING:
+    from napari_damm.slide import Normalisation
 
 STEPS = {"reference": 1000, "fast": 16, "draft": 8}
 DEVICES = ("auto", "cpu", "cuda", "mps")

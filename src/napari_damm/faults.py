@@ -14,6 +14,10 @@ DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.E
 _CPU_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
 
+class JobFault(RuntimeError):
+    """A job cannot go on, and the message says all that a person needs."""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error means that nothing more can be written."""
     return isinstance(error, OSError) and error.errno in DISK_FULL_NUMBERS

@@ -65,15 +65,15 @@ def draw(panels: SectionPanels, title: str, caption: str) -> Figure:
     height, width = panels.extent_um
     whole = (0.0, width, height, 0.0)
 
-    _image(axes[0], panels.vessels, "Vessels (input)", whole, "gray")
-    _image(axes[1], panels.nuclei, "Nuclei (input)", whole, "gray")
-    truth = _image(axes[2], panels.truth, "Nanoparticles, truth (as imaged)", whole, "inferno")
-    _image(axes[3], panels.prediction, "Nanoparticles, predicted", whole, "inferno")
+    show_image(axes[0], panels.vessels, "Vessels (input)", whole, "gray")
+    show_image(axes[1], panels.nuclei, "Nuclei (input)", whole, "gray")
+    truth = show_image(axes[2], panels.truth, "Nanoparticles, truth (as imaged)", whole, "inferno")
+    show_image(axes[3], panels.prediction, "Nanoparticles, predicted", whole, "inferno")
     figure.colorbar(truth, ax=[axes[2]], label="relative intensity", shrink=0.8)
     figure.colorbar(truth, ax=[axes[3]], label="relative intensity", shrink=0.8)
 
     cells = _cell_extent(panels)
-    uncertainty = _image(axes[4], panels.uncertainty, "Uncertainty", cells, "viridis")
+    uncertainty = show_image(axes[4], panels.uncertainty, "Uncertainty", cells, "viridis")
     figure.colorbar(uncertainty, ax=[axes[4]], label="0 sure, 1 unsure", shrink=0.8)
     branch = axes[5].imshow(
         panels.branch,
@@ -86,7 +86,7 @@ def draw(panels: SectionPanels, title: str, caption: str) -> Figure:
     key = figure.colorbar(branch, ax=[axes[5]], ticks=[0, 1, 2], shrink=0.8)
     key.ax.set_yticklabels(BRANCH_NAMES)
     for ax in axes:
-        _finish(ax, whole)
+        finish_panel(ax, whole)
     return figure
 
 
@@ -97,7 +97,8 @@ def scale_bar_um(width_um: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= room))
 
 
-def _image(ax: Axes, image: np.ndarray, title: str, extent: Extent, cmap: str) -> AxesImage:
+def show_image(ax: Axes, image: np.ndarray, title: str, extent: Extent, cmap: str) -> AxesImage:
+    """Draw values of 0..1 over an extent (left, right, bottom, top) in um."""
     step = max(1, -(-max(image.shape) // _LONGEST_SIDE_PX))
     coarse = image.shape[0] * 4 < _LONGEST_SIDE_PX // 4
     ax.set_title(title)
@@ -116,7 +117,7 @@ def _cell_extent(panels: SectionPanels) -> Extent:
     return (0.0, cols * panels.cell_um, rows * panels.cell_um, 0.0)
 
 
-def _finish(ax: Axes, extent: Extent) -> None:
+def finish_panel(ax: Axes, extent: Extent) -> None:
     """Crop to the section, drop the ticks, draw the scale bar."""
     _, width, height, _ = extent
     ax.set_xlim(0, width)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -45,13 +44,14 @@ def job_record(
     import torch
 
     from napari_damm import __version__
+    from napari_damm.model_file import content_hash
 
     lattice = planned.lattice
     return {
         "input": dict(slide.identity),
         "model": {
             "name": model.card.get("name", "unnamed"),
-            "sha256": model.card.get("sha256") or _content_hash(model),
+            "sha256": model.card.get("sha256") or content_hash(model),
             "modalities": list(model.card["modalities"]),
         },
         "mode": sampling.mode,
@@ -113,12 +113,3 @@ def _differences(name: str, a: Any, b: Any) -> Iterator[str]:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:16]}..."
-
-
-def _content_hash(model: DAMM) -> str:
-    """Hash of the weights of a model that came from no file."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,9 +1,10 @@
 """Measures of agreement between images: pure functions of arrays.
 
-1. Pixel by pixel: ``mse``, ``psnr``, ``r2``, ``pearson_r``.
+1. Pixel by pixel: ``mse``, ``psnr``, ``r2``, ``pearson_r``, ``std_ratio``.
 2. By local structure: ``ssim``.
 3. Between raters: ``icc31``. Between a score and a mask: ``auroc``.
 4. The baseline that a model has to beat: ``best_blur`` of the vessels.
+5. How sure a mean over sections is: ``bootstrap_interval``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ Values = NDArray[np.float64]
 
 BLUR_SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 """Gaussian widths (px) of the grid that ``best_blur`` searches by default."""
+_REACH = 5  # half of the window of SSIM
+_BAND = 512
 
 
 def mse(truth: ArrayLike, prediction: ArrayLike) -> float:
@@ -77,24 +80,83 @@ def pearson_r(truth: ArrayLike, prediction: ArrayLike) -> float:
     return float(a @ b) / scale if scale > 0 else 0.0
 
 
-def ssim(truth: ArrayLike, prediction: ArrayLike, data_range: float = 1.0) -> float:
-    """Return the mean structural similarity (Wang et al. 2004) of two (y, x) images.
+def std_ratio(truth: ArrayLike, prediction: ArrayLike) -> float:
+    """Return the spread (standard deviation) of the prediction over that of the truth.
 
-    Gaussian window of sigma 1.5 px (11 px wide) and population covariance, as in the paper.
+    Below 1 the prediction is smoother than the truth, as a mean of many would be.
 
     Raises
     ------
     ValueError
-        As ``mse``; if the images are not 2-D or smaller than 11 px; if ``data_range`` <= 0.
+        As ``mse``, or if the truth is constant.
     """
     a, b = _pair(truth, prediction)
+    spread = float(a.std())
+    if spread == 0:
+        raise ValueError("std_ratio needs a truth that varies, got a constant one")
+    return float(b.std()) / spread
+
+
+def ssim(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    data_range: float = 1.0,
+    mask: ArrayLike | None = None,
+) -> float:
+    """Return the mean structural similarity (Wang et al. 2004) of two (y, x) images.
+
+    Gaussian window of sigma 1.5 px (11 px wide) and population covariance, as in the paper. The
+    outer 5 px, where the window overhangs, do not count; with a ``mask`` (y, x) only its True
+    pixels do.
+
+    Raises
+    ------
+    ValueError
+        As ``mse``; if the images are not 2-D or smaller than 11 px; if ``data_range`` <= 0; if
+        the mask has another shape or leaves no pixel.
+    """
+    values = ssim_map(truth, prediction, data_range)
+    if mask is None:
+        return float(values.mean())
+    chosen = np.asarray(mask, dtype=bool)
+    height, width = values.shape
+    if chosen.shape != (height + 2 * _REACH, width + 2 * _REACH):
+        raise ValueError(f"mask must have the images' shape, got {chosen.shape}")
+    inside = chosen[_REACH:-_REACH, _REACH:-_REACH]
+    if not inside.any():
+        raise ValueError(f"the mask leaves no pixel that is {_REACH} px or more from the border")
+    return float(values[inside].mean())
+
+
+def ssim_map(truth: ArrayLike, prediction: ArrayLike, data_range: float = 1.0) -> Values:
+    """Return the structural similarity around each pixel that is 5 px or more from the border.
+
+    Shape (y - 10, x - 10). Computed in bands of rows, so that memory stays within a few images.
+
+    Raises
+    ------
+    ValueError
+        As ``ssim``.
+    """
+    a, b = np.asarray(truth), np.asarray(prediction)
     _check_range(data_range)
-    if a.ndim != 2 or min(a.shape) < 11:
+    if a.shape != b.shape:
+        raise ValueError(f"images must have one shape, got {a.shape} and {b.shape}")
+    if a.ndim != 2 or min(a.shape) < 2 * _REACH + 1:
         raise ValueError(f"ssim needs (y, x) images of 11 px or more a side, got shape {a.shape}")
-    value = skimage_metrics.structural_similarity(  # type: ignore[no-untyped-call]
-        a, b, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
-    return float(value)
+    rows = range(0, a.shape[0] - 2 * _REACH, _BAND)
+    bands = [slice(top, min(top + _BAND + 2 * _REACH, a.shape[0])) for top in rows]
+    return np.concatenate([_ssim_of_band(a[band], b[band], data_range) for band in bands])
+
+
+def _ssim_of_band(truth: ArrayLike, prediction: ArrayLike, data_range: float) -> Values:
+    a, b = _pair(truth, prediction)
+    _, values = skimage_metrics.structural_similarity(  # type: ignore[no-untyped-call]
+        a, b, data_range=data_range, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    inside: Values = values[_REACH:-_REACH, _REACH:-_REACH]
+    return inside
 
 
 def icc31(ratings: ArrayLike) -> float:
@@ -167,6 +229,30 @@ def best_blur(
     scored = [(pearson_r(b, ndimage.gaussian_filter(a, s)), float(s)) for s in sigmas]
     r, sigma = max(scored)
     return sigma, r
+
+
+def bootstrap_interval(
+    values: ArrayLike, seed: int = 0, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the interval in which the mean of ``values`` (one per section) lies.
+
+    Percentiles of the means of ``resamples`` draws with replacement (Efron 1979). None for fewer
+    than two values, which say nothing of how sections differ.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if not np.isfinite(x).all():
+        raise ValueError("bootstrap_interval needs finite values, got NaN or infinity")
+    if x.size < 2:
+        return None
+    drawn = np.random.default_rng(seed).integers(0, x.size, (resamples, x.size))
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(x[drawn].mean(axis=1), (tail, 100.0 - tail))
+    return float(low), float(high)
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[Values, Values]:

@@ -1,40 +1,34 @@
-"""A job's events, shown on a terminal: one progress bar, and one line per notice.
+"""A job's events, followed to the end: shown on the terminal, and tallied.
 
-1. `Planned` opens the bar.
-2. `Step` moves it; `Tile` counts windows and which branch each was predicted with.
-3. `Notice` and `FailedItem` are printed above it, on stderr.
-4. `Finished` closes it and the tally of the job is returned.
-
-What goes wrong before `Planned` is bad input and passes through unchanged; what goes wrong later
-is a job that stopped, and becomes `JobStopped`.
+1. Each event is shown (`terminal`) and counted.
+2. What goes wrong before a plan (`Planned`, `TrainPlanned`) is bad input and passes through
+   unchanged; what goes wrong later is a job that stopped, and becomes `JobStopped`.
+3. A job that can be stopped between its events is, at the first Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-from tqdm import tqdm
 
 from napari_damm.events import (
     Event,
     FailedItem,
     Finished,
-    Notice,
     Planned,
+    Saved,
     ShardDone,
-    Step,
     Tile,
+    TrainPlanned,
+    TrainStep,
+    Validated,
 )
-from napari_damm.faults import is_disk_full, is_out_of_memory, one_line
+from napari_damm.faults import JobFault, is_disk_full, is_out_of_memory, one_line
+from napari_damm.signals import asked_to_stop
+from napari_damm.terminal import Terminal
 
 _MULTI_MODAL = 2
-BAR_INTERVAL_S = 0.2
-LOG_INTERVAL_S = 10.0
 
 
 class JobStopped(Exception):
@@ -55,6 +49,15 @@ class Tally:
     windows_done: int = 0
     shards_done: int = 0
     failed: list[str] = field(default_factory=list)
+    train_planned: TrainPlanned | None = None
+    train_step: TrainStep | None = None
+    validated: Validated | None = None
+    saved: Saved | None = None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the job had its plan: what goes wrong from then on is no bad input."""
+        return self.planned is not None or self.train_planned is not None
 
     @property
     def share_multi_modal(self) -> float:
@@ -71,24 +74,47 @@ def stopped_because(error: BaseException) -> str:
         return one_line(error)
     if is_out_of_memory(error):
         return "out of memory; close other programs or choose a smaller region"
+    if isinstance(error, JobFault | OSError):
+        return one_line(error)
     return f"stopped by an internal error, {type(error).__name__}: {one_line(error)}"
 
 
-def follow(events: Iterator[Event], tally: Tally) -> Finished:
+def follow(events: Iterator[Event], tally: Tally, stops_between_events: bool = False) -> Finished:
     """Drive a job to its end with a progress bar; `tally` says how far it came, even on errors.
+
+    Parameters
+    ----------
+    events
+        The job.
+    tally
+        Is filled in.
+    stops_between_events
+        At the first Ctrl-C or SIGTERM let the job come to its next event, and close it there; at
+        the second interrupt it at once. Otherwise the first does that.
 
     Raises
     ------
     JobStopped
         An error after the job was planned. Earlier errors pass through.
+    JobInterrupted
+        It was closed between two events, as the user wished.
     """
-    with _closing(events), closing(_Terminal()) as terminal:
+    with ExitStack() as stack:
+        wish = stack.enter_context(asked_to_stop()) if stops_between_events else None
+        stack.enter_context(_closing(events))
+        terminal = stack.enter_context(closing(Terminal()))
         try:
             for event in events:
                 terminal.show(event)
                 _count(event, tally)
+                if wish is not None and wish.asked and tally.finished is None:
+                    # Here, not on the way out, for closing a job may fail as well.
+                    with _closing(events):
+                        raise JobInterrupted("interrupted")
+        except JobInterrupted:
+            raise
         except Exception as error:
-            if tally.planned is None:
+            if not tally.is_planned:
                 raise
             raise JobStopped(stopped_because(error)) from error
     if tally.finished is None:
@@ -108,77 +134,16 @@ def _count(event: Event, tally: Tally) -> None:
             tally.shards_done = event.shards_done
         case FailedItem():
             tally.failed.append(f"{event.item}: {event.message}")
+        case TrainPlanned():
+            tally.train_planned = event
+        case TrainStep():
+            tally.train_step = event
+        case Validated():
+            tally.validated = event
+        case Saved():
+            tally.saved = event
         case Finished():
             tally.finished = event
-
-
-class _Terminal:
-    """The bar and the lines above it, on stderr; where that is no terminal, a line now and then."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-        self._started = self._last_line = 0.0
-        self._first_done = 0  # steps of an earlier run say nothing about the pace of this one
-        self._windows = self._shards = ""
-
-    def show(self, event: Event) -> None:
-        match event:
-            case Planned():
-                self._started = self._last_line = time.monotonic()
-                self._first_done = event.windows_done * event.steps
-                self._windows = f"window {event.windows_done}/{event.windows}"
-                if sys.stderr.isatty():
-                    self._bar = _new_bar(event, self._windows)
-            case Step():
-                self._move(event)
-            case Tile():
-                self._describe(f"window {event.windows_done}/{event.windows}")
-            case ShardDone():
-                if event.shards > 1:
-                    self._describe(self._windows, f", shard {event.shards_done}/{event.shards}")
-            case Notice():
-                self._say(event.message)
-            case FailedItem():
-                self._say(f"failed: {event.item}: {event.message}")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _describe(self, windows: str, shards: str | None = None) -> None:
-        self._windows = windows
-        self._shards = self._shards if shards is None else shards
-        if self._bar is not None:
-            self._bar.set_description_str(windows + self._shards, refresh=False)
-
-    def _move(self, step: Step) -> None:
-        now = time.monotonic()
-        if self._bar is not None:
-            self._bar.total = step.total
-            self._bar.update(step.done - self._bar.n)
-        elif now - self._last_line >= LOG_INTERVAL_S:
-            self._last_line = now
-            told = f"{self._windows}{self._shards}, {step.done / step.total:.0%}"
-            made = step.done - self._first_done
-            if made > 0:
-                left = (now - self._started) * (step.total - step.done) / made
-                told += f", {tqdm.format_interval(left)} left"
-            self._say(told)
-
-    def _say(self, message: str) -> None:
-        tqdm.write(f"napari-damm: {message}", file=sys.stderr)
-
-
-def _new_bar(planned: Planned, description: str) -> tqdm[Any]:
-    return tqdm(
-        total=max(1, planned.windows * planned.steps),
-        initial=planned.windows_done * planned.steps,
-        desc=description,
-        file=sys.stderr,
-        mininterval=BAR_INTERVAL_S,
-        leave=False,
-        bar_format="{desc} {percentage:3.0f}% |{bar:30}| {elapsed} gone, {remaining} left",
-    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ here imports torch.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -26,55 +27,79 @@ class TrainConfig:
     ----------
     name
         Name of the model that comes out.
-    epochs, minutes
-        How long: passes over the training patches, or time on the clock, all included. `minutes`
-        rules where it is given. Only with `epochs` is a run reproducible to the bit.
+    epochs
+        How long: passes over the training patches. Reproducible to the bit on one device.
+    minutes
+        How long, in minutes on the clock, instead of epochs. The noise estimator's time:
+        training autoencoders comes before it.
     preset
-        None fine-tunes the base model. "tiny", "small" or "paper" trains a new one of that size
-        from scratch, first stages included.
+        Train a new model of this size from scratch: tiny, small or paper. Left out, the
+        base model is fine-tuned.
     gated_from
-        Share of the training after which the gated phase follows the joint one (paper: 0.4).
-    batch_size, learning_rate, weight_decay
-        Of AdamW. The learning rate warms up and falls along a cosine.
+        Share of the training after which the gated phase follows the joint one (paper:
+        0.4).
+    batch_size
+        Patches per step. Where memory runs out, they are computed in parts.
+    learning_rate
+        Highest rate of AdamW; it warms up, and falls along a cosine (paper: 1e-4).
+    weight_decay
+        Weight decay of AdamW.
     average
         Decay per step of the moving average of the weights, which is what is kept.
     gradient_clip
         Largest norm of a gradient.
-    gamma, confidence_weight
-        Threshold of the gate and weight of the confidence's loss (paper: 0.5 and 1e-4).
+    gamma
+        Confidence from which a window uses the multi-modal branch.
+    confidence_weight
+        Weight of the confidence's own loss (paper: 1e-4).
     weight_limit
-        0 weighs all timesteps alike, as in the paper; a limit weighs each by the error of x_0 that
-        its error of eps means, at most so much. Short trainings need it.
-    crop_px, crop_until
-        Up to this share of the training, samples are crops of so many pixels of a patch: cheaper,
-        for training from scratch. 0 = whole patches.
+        0 weighs all timesteps alike, as the paper does. A limit weighs each by the error of
+        the image that its error means, at most so much: short trainings need it.
+    crop_px
+        Side in pixels of crops of the patches, for the start of a training from scratch:
+        cheaper. 0: whole patches.
+    crop_until
+        Share of the training in which crops are used.
     validation_share
         Share of the tissue that is kept for validation, in blocks.
-    validations, validation_windows, validation_tiles
-        How often the model is tried there, on how many windows, and how many of them are shown.
+    validations
+        How often the model is tried on validation windows.
+    validation_windows
+        On how many of them.
+    validation_tiles
+        How many of them are shown.
     patience
-        Stop after so many validations in a row without a better one; 0 = never.
+        Stop after so many validations in a row without a better one; 0: never.
     variants
-        How many augmented views of each patch there are; their latents are kept on disk.
+        Augmented views of each patch. Their latents are kept on disk.
     jitter
-        Share of the views in which the secondary image is shifted or dimmed: what teaches the gate.
+        Share of the views in which the secondary image misleads, shifted or faded: what
+        teaches the gate.
     adapt_first_stages
-        Train the autoencoders on these images as well, where they reproduce them poorly.
+        Train the autoencoders on these images too, where they reproduce them poorly.
     first_stage_steps
-        Steps for each autoencoder (None: 300 to adapt one, 2000 from scratch).
-    lpips, discriminator_from
-        Of the autoencoders' loss: the perceptual term (needs the package `lpips`), and the step
-        from which a patch discriminator joins in (None: never; paper: 50000).
+        Steps of each autoencoder. Left out: 300 to adapt one, 2000 from scratch.
+    lpips
+        Add the perceptual term to the autoencoders' loss (needs the package lpips).
+    discriminator_from
+        Step from which a patch discriminator joins the autoencoders' training (paper:
+        50000). Left out: never.
     checkpoint_minutes
         How often the state is saved, to be resumed from.
-    device, devices, strategy, precision
-        "auto", "cpu", "cuda" or "mps"; number of them, and how Lightning Fabric spreads work over
-        several ("auto", "ddp"); "32-true", "bf16-mixed", or "auto": the latter on CUDA.
+    device
+        auto, cpu, cuda or mps.
+    devices
+        Number of devices.
+    strategy
+        How Lightning Fabric spreads the work over several devices: auto, ddp.
+    precision
+        32-true, bf16-mixed, or auto: the latter on CUDA.
     seed
         Key of all that is random.
-    pixel_size_um, modalities
-        Of a model from scratch: side of its pixel (None: that of the data), and what the primary,
-        secondary and target images are called.
+    pixel_size_um
+        Side in um of a new model's pixel. Left out: that of the data.
+    modalities
+        What a new model's primary, secondary and target images are called.
     """
 
     name: str = "my model"
@@ -176,6 +201,19 @@ class TrainConfig:
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
         return cls(**values)
+
+
+def help_of_settings() -> dict[str, str]:
+    """Return what the docstring says of each setting: what options and tooltips show."""
+    lines = inspect.cleandoc(TrainConfig.__doc__ or "").splitlines()
+    told: dict[str, str] = {}
+    name = ""
+    for line in lines[lines.index("----------") + 1 :]:
+        if not line.startswith(" "):
+            name = line
+        else:
+            told[name] = f"{told.get(name, '')} {line.strip()}".strip()
+    return told
 
 
 _WHOLE = (

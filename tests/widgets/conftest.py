@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_training import FakeTrain
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
@@ -135,24 +136,84 @@ class Driver:
     def wait_for(self, condition) -> None:
         self.qtbot.waitUntil(condition, timeout=TIMEOUT_MS)
 
-    def run(self) -> str:
-        """Click Predict and wait for the end; return the status line."""
+    def run(self, button: str = "predict") -> str:
+        """Click Predict (or Start ...) and wait for the end; return the status line."""
         with self.qtbot.waitSignal(self.widget.ended, timeout=TIMEOUT_MS):
-            self.click("predict")
+            self.click(button)
         return self.status.text()
 
     def cancel_run(self) -> str:
-        with self.qtbot.waitSignal(self.widget.ended, timeout=TIMEOUT_MS):
-            self.click("cancel")
-        return self.status.text()
+        return self.run("cancel")
 
     def add_stains(self, **arguments) -> None:
         """Add a vessels and a nuclei layer of 896 um."""
+        self.add_images("vessels", "nuclei", **arguments)
+
+    def add_images(self, *names: str, **arguments) -> None:
+        """Add layers of 896 um."""
         rng = np.random.default_rng(0)
-        for name in ("vessels", "nuclei"):
+        for name in names:
             image = rng.random((896, 896), np.float32)
             place = {"scale": (1, 1), "units": "um", **arguments}
             self.viewer.add_image(image, name=name, **place)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tmp_path_factory):
+    """A random model as a file."""
+    from models import random_model
+
+    from napari_damm.model_file import save_model
+
+    model = random_model()
+    model.card.update(CARD)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def own_folders(monkeypatch, tmp_path, tiny_model_file):
+    """Real lists of models and trainings in folders of the test's own; "tiny" is bundled."""
+    from napari_damm.model_file import library
+
+    monkeypatch.setattr("napari_damm.model_file.list_models", library.list_models)
+    monkeypatch.setattr(library, "bundled_folder", lambda: tiny_model_file.parent)
+    monkeypatch.setenv(library.USER_FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(
+        "napari_damm.training_folder.trainings_folder", lambda: tmp_path / "trainings"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def fake_train(monkeypatch, own_folders, tiny_model_file):
+    """Replace `napari_damm.api.fine_tune`, as the widget looks it up when it is clicked."""
+    fake = FakeTrain(tiny_model_file)
+    monkeypatch.setattr("napari_damm.api.fine_tune", fake)
+    yield fake
+    fake.resume.set()
+
+
+@pytest.fixture
+def open_trainer(qtbot, own_folders):
+    """Open the Fine-tune widget on a viewer without a window, with three stains unless `empty`."""
+
+    def open_(*, empty: bool = False) -> Driver:
+        from napari.components import ViewerModel
+
+        from napari_damm.widgets import TrainWidget
+
+        viewer = ViewerModel()
+        widget = TrainWidget(viewer)
+        qtbot.addWidget(widget)
+        widget.show()
+        driver = Driver(viewer, qtbot, widget)
+        if not empty:
+            driver.add_images("vessels", "nuclei", "nanoparticles")
+        return driver
+
+    return open_
 
 
 @pytest.fixture
@@ -187,11 +248,11 @@ def plugin() -> None:
 
 @pytest.fixture
 def dock_widget(plugin, make_napari_viewer, qtbot):
-    """Open the widget as napari does from its menu, in a real viewer."""
+    """Open a widget as napari does from its menu, in a real viewer (a new one if none is given)."""
 
-    def dock() -> Driver:
-        viewer = make_napari_viewer()
-        _, widget = viewer.window.add_plugin_dock_widget("napari-damm", "Predict nanoparticles")
+    def dock(name: str = "Predict nanoparticles", viewer=None) -> Driver:
+        viewer = viewer or make_napari_viewer()
+        _, widget = viewer.window.add_plugin_dock_widget("napari-damm", name)
         return Driver(viewer, qtbot, widget)
 
     return dock

@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 
 from napari_damm.widgets.roles import channels_of, guess, roles_of
 
-PRIMARY, SECONDARY = roles_of(("vessels", "nuclei", "nanoparticles"))
+PRIMARY, SECONDARY, TARGET = roles_of(("vessels", "nuclei", "nanoparticles"))
 
 
 def image(name: str, shape: tuple[int, ...] = (32, 40), **arguments) -> Image:
@@ -17,7 +17,7 @@ def image(name: str, shape: tuple[int, ...] = (32, 40), **arguments) -> Image:
 
 def guesses(*layers) -> list[str | None]:
     channels = channels_of(layers)
-    found = guess(PRIMARY, SECONDARY, channels), guess(SECONDARY, PRIMARY, channels)
+    found = guess(PRIMARY, [SECONDARY], channels), guess(SECONDARY, [PRIMARY], channels)
     return [channel and channel.label for channel in found]
 
 
@@ -101,7 +101,15 @@ def test_what_was_opened_last_wins():
 
 
 def test_the_card_of_another_model_gives_the_words():
-    first, second = roles_of(("T1", "T2", "FLAIR"))
+    first, second, third = roles_of(("T1", "T2", "FLAIR"))
     channels = channels_of([image("scan T1"), image("scan T2")])
-    assert guess(first, second, channels).label == "scan T1"
-    assert guess(second, first, channels).label == "scan T2"
+    assert guess(first, [second, third], channels).label == "scan T1"
+    assert guess(second, [first, third], channels).label == "scan T2"
+
+
+@pytest.mark.parametrize("name", ["nanoparticles", "QD 655", "target"])
+def test_the_target_is_guessed_by_name(name):
+    channels = channels_of([image("vessels"), image(name), image("nuclei")])
+    found = guess(TARGET, [PRIMARY, SECONDARY], channels)
+    assert found is not None
+    assert found.label == name

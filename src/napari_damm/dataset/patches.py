@@ -7,8 +7,8 @@ Everything lies on cells of 32 model pixels; a patch is a window of 8 x 8 cells 
    folder) stay whole; of these the last in order validate, so that neighbours stay together.
 2. A patch trains only if none of its cells validates, and validates only if all of them do: no
    pixel is ever on both sides.
-3. Patches are spread over what is left: one in each square of 192 px to train, of 256 px to
-   validate, so that validation windows do not overlap.
+3. Patches are spread over what is left: one in each square of 192 px to train, closer where that
+   gives but a few; of 256 px to validate, so that validation windows do not overlap.
 4. Patches with little tissue are drawn seldom.
 """
 
@@ -25,7 +25,8 @@ from napari_damm.tiling import CELL, WINDOW, Box
 
 SIDE = WINDOW // CELL
 BLOCK = 2 * SIDE
-TRAIN_STEP, VALIDATION_STEP = SIDE * 3 // 4, SIDE
+TRAIN_STEPS, VALIDATION_STEP = (6, 3, 2, 1), SIDE
+FEW = 4
 LEAST_BLOCKS = 8
 LEAST_TRAIN, LEAST_VALIDATION = 2, 1
 FULL_TISSUE, LEAST_CHANCE = 0.25, 0.1
@@ -68,19 +69,22 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     none_is_cut = len(whole) == len(fields) > 1
     keep = max(int(none_is_cut), round(share * len(whole)))
     last = set(whole[len(whole) - keep :])
-    train: list[Patch] = []
     validation: list[Patch] = []
-    corners = []
+    opened: list[Mask] = []
     for k, field in enumerate(fields):
         held = validating[k]
-        cells: Mask = np.full_like(field.usable, k in last) if held is None else held
+        cells = np.full(field.usable.shape, k in last, np.bool_) if held is None else held
         open_to_training = corners_inside(field.usable & ~cells)
-        corners.append(open_to_training)
-        train += _spread(k, field, open_to_training, TRAIN_STEP)
+        opened.append(open_to_training)
         validation += _spread(k, field, corners_inside(field.usable & cells), VALIDATION_STEP)
+    train: list[Patch] = []
+    for step in TRAIN_STEPS:
+        train = [p for k, field in enumerate(fields) for p in _spread(k, field, opened[k], step)]
+        if len(train) >= FEW:
+            break
     validation = _without_empty(validation)
     _check_enough(fields, train, validation)
-    return Split(tuple(train), tuple(validation), tuple(corners))
+    return Split(tuple(train), tuple(validation), tuple(opened))
 
 
 def corners_inside(cells: Mask) -> Mask:
@@ -98,8 +102,7 @@ def corners_inside(cells: Mask) -> Mask:
             edge = np.take(grown, [cells.shape[axis] - 1], axis)
             grown[tuple(beyond)] = edge
     views = np.lib.stride_tricks.sliding_window_view(grown, (SIDE, SIDE))
-    inside: Mask = views.all(axis=(2, 3))
-    return inside
+    return np.asarray(views.all(axis=(2, 3)), np.bool_)
 
 
 def epoch_order(patches: Sequence[Patch], seed: int, epoch: int) -> NDArray[np.int64]:

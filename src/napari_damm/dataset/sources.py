@@ -7,7 +7,7 @@ it holds images). `sections.open_sections` makes sections of them. Any mix may b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ class SlideSource:
     def __post_init__(self) -> None:
         """Check what can be checked without the files."""
         _check_choice("use", self.use, USES)
+        for name in ("path", "secondary", "target"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
         if self.roi is not None:
             object.__setattr__(self, "roi", tuple(float(v) for v in self.roi))
 
@@ -82,6 +85,7 @@ class FolderSource:
         """Check what can be checked without the files."""
         _check_choice("use", self.use, USES)
         _check_choice("intensities", self.intensities, INTENSITIES)
+        object.__setattr__(self, "path", Path(self.path))
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,56 @@ class SectionSource:
 
 
 Source = SlideSource | FolderSource | SimulatedSource | SectionSource
+_KINDS: dict[str, type[SlideSource | FolderSource | SimulatedSource]] = {
+    "slide": SlideSource,
+    "folder": FolderSource,
+    "simulated": SimulatedSource,
+}
+
+
+def source_to_dict(source: Source) -> dict[str, Any] | None:
+    """Return plain values for a settings file, paths made absolute; None of images at hand."""
+    for kind, cls in _KINDS.items():
+        if isinstance(source, cls):
+            values = {name: _plain(value) for name, value in asdict(source).items()}
+            return {"kind": kind, **{k: v for k, v in values.items() if v is not None}}
+    return None
+
+
+def source_from_dict(values: Mapping[str, Any], folder: Path | None = None) -> Source:
+    """Read back what `source_to_dict` wrote, or a person did; paths are relative to `folder`.
+
+    Raises
+    ------
+    ValueError
+        If the kind or a name is unknown, or a value is refused.
+    """
+    given = dict(values)
+    kind = given.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"kind of data must be one of {', '.join(_KINDS)}, got {kind!r}")
+    cls = _KINDS[kind]
+    known = [f.name for f in fields(cls)]
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"unknown setting {name!r} of {kind} data: choose from {', '.join(known)}"
+            )
+    for name in ("path", "secondary", "target") if kind == "slide" else ("path",):
+        if folder is not None and given.get(name) is not None and kind != "simulated":
+            given[name] = folder / str(given[name])
+    if given.get("roi") is not None:
+        given["roi"] = tuple(given["roi"])
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise ValueError(f"{kind} data need more settings ({error})") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

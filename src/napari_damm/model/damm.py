@@ -56,6 +56,20 @@ class DAMMConfig:
         stage = VQGANConfig((32, 32, 64, 64), image_channels=1, latent_channels=4, codebook=4096)
         return cls((stage,) * 3, UNetConfig((32, 32, 64, 128), 128, latent_channels=4))
 
+    @classmethod
+    def tiny(cls) -> DAMMConfig:
+        """Return the smallest sizes with the bundled model's grid: to try things out in seconds."""
+        stage = VQGANConfig((32,) * 4, image_channels=1, latent_channels=4, codebook=64)
+        return cls((stage,) * 3, UNetConfig((32,) * 4, 32, latent_channels=4))
+
+    @classmethod
+    def of_preset(cls, name: str) -> DAMMConfig:
+        """Return the sizes that go by a name: tiny, small or paper."""
+        presets = {"tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
+        if name not in presets:
+            raise ValueError(f"preset must be one of {', '.join(presets)}, got {name!r}")
+        return presets[name]()
+
     @property
     def latent_factor(self) -> int:
         """Image pixels per latent pixel."""

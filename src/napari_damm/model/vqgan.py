@@ -121,7 +121,10 @@ class VQGAN(nn.Module):
 
     def forward(self, image: Tensor, quantize: bool = True) -> Reconstruction:
         """Encode and decode; `quantize=False` leaves the codebook out (its warm-up)."""
-        z = self.encode(image)
+        return self.reconstruct(self.encode(image), quantize)
+
+    def reconstruct(self, z: Tensor, quantize: bool = True) -> Reconstruction:
+        """Decode a latent (b, c, h, w) with all that training needs."""
         quantized = self.quantizer(z) if quantize else Quantized(z, z.new_zeros(()))
         image, before_last = self._render(quantized.z)
         return Reconstruction(image, self.half_output(before_last), quantized.loss)

@@ -22,12 +22,13 @@ from napari_damm.model_file.library import (
     resolve_device,
     user_folder,
 )
-from napari_damm.model_file.weights import save_model
+from napari_damm.model_file.weights import content_hash, save_model
 
 __all__ = [
     "ModelInfo",
     "bundled_folder",
     "check_new_name",
+    "content_hash",
     "export_model",
     "find_model",
     "first_few",

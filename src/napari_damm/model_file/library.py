@@ -154,8 +154,10 @@ def resolve_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def import_model(path: str | Path, name: str | None = None) -> ModelInfo:
+def import_model(path: str | Path, name: str | None = None, replace: bool = False) -> ModelInfo:
     """Check a one-file model and copy it into the user's folder, as `name` (its file's name).
+
+    With `replace`, a model of the user's own that has this name already is replaced.
 
     Raises
     ------
@@ -167,7 +169,10 @@ def import_model(path: str | Path, name: str | None = None) -> ModelInfo:
     path = Path(path)
     read_model(path)
     folder = user_folder()
-    target = folder / f"{check_new_name(path.stem if name is None else name)}{SUFFIX}"
+    name = path.stem if name is None else name
+    if not (replace and name in _files(folder)):
+        check_new_name(name)
+    target = folder / f"{name}{SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
     copy_file(path, target)
     return _describe(target, bundled=False)

@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.model_file.files import written_whole
 from napari_damm.model_file.header import (
     CARD_KEY,
     FORMAT_VERSION,
@@ -20,6 +20,7 @@ from napari_damm.model_file.header import (
     first_few,
     read_header,
 )
+from napari_damm.whole_file import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,15 @@ def save_model(model: DAMM, path: str | Path, card: Mapping[str, Any] | None = N
     with written_whole(path) as stream:
         stream.write(save(tensors, {CARD_KEY: text}))
     return path
+
+
+def content_hash(model: DAMM) -> str:
+    """Return the SHA-256 of the weights of a model that came from no file."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _as_stored(name: str, value: torch.Tensor) -> torch.Tensor:

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.tiling import CELL, Box, shard_boxes
+from napari_damm.tiling import CELL, SHARD, Box, shard_boxes
 
-SHARD = 3072
 MAX_LEVELS = 5
 COARSE_ENOUGH = 512
 """The pyramid ends with the first level whose sides are no longer than this."""

@@ -8,7 +8,8 @@
 3. While it loads, and until the layers are there, no garbage is collected: every module makes
    thousands of objects, and Python would stop all threads for a quarter of a second, several
    times, to look through them.
-4. Of a finished result it reads the small maps, so that showing them reads nothing.
+4. Tiles go to the canvas at once, in that thread.
+5. Of a finished result it reads the small maps, so that showing them reads nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_damm.events import Event, Finished
+from napari_damm.events import Event, Finished, Planned, ShardDone, Tile
 from napari_damm.preload import preload_torch
 from napari_damm.widgets.layer_slides import World
 from napari_damm.widgets.result_layers import Maps, layer_tuples
@@ -87,11 +88,19 @@ def load_what_is_slow() -> None:
 
 
 def with_maps(events: Iterator[Event]) -> Iterator[Event | Ready]:
-    """Pass events on, and before the last one what there will be to show."""
+    """Pass events on, feed the canvas, and before the last one tell what there will be to show."""
+    canvas: Any = None
     try:
         for event in events:
-            if isinstance(event, Finished):
-                yield Ready(_small_in_memory(Maps.of_result(event.result)))
+            match event:
+                case Planned():
+                    canvas = event.canvas
+                case Tile():
+                    canvas.add(event)
+                case ShardDone():
+                    canvas.shard_done(event.row, event.col)
+                case Finished():
+                    yield Ready(_small_in_memory(Maps.of_result(event.result)))
             yield event
     finally:
         # A test may hand over a plain iterator, which has nothing to close.

@@ -1,14 +1,16 @@
-"""A running prediction, driven in a thread and read by the GUI when it likes.
+"""A running job, driven in a thread and read by the GUI when it likes.
 
 1. The thread steps back behind the one that draws, makes the event generator and walks through it.
    No Qt object is touched there.
-2. At `Planned` it waits for `go_on`: the engine has not started yet, so the screen has the whole
-   machine to build what will be shown.
-3. Tiles go to the canvas at once, in that thread; every event then waits in a bounded queue, so a
-   busy screen slows the engine down rather than fill the memory.
+2. At an event of a kind that it `waits_after`, it waits for `go_on`: the engine has not started
+   yet, so the screen has the whole machine to build what will be shown.
+3. Every event waits in a bounded queue, so a busy screen slows the engine down rather than fill
+   the memory.
 4. The GUI drains the queue on a timer. When the queue is empty and `outcome` is set, it is over.
-5. Cancelling closes the generator from its own thread at the next event. Whatever is raised, be it
-   while the generator is made, RuntimeError or MemoryError, ends as the outcome's one sentence.
+5. Cancelling closes the generator from its own thread at the next event. `afterwards` is then done
+   in that thread, however it ended: what it returns is `Outcome.left`.
+6. Whatever is raised, be it while the generator is made, RuntimeError or MemoryError, ends as the
+   outcome's one sentence.
 
 superqt's `thread_worker` is not used: it swallows a RuntimeError raised in a generator, and
 torch's out-of-memory error is one, so that a widget would wait forever.
@@ -24,7 +26,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from napari_damm.events import Event, Notice, Planned, ShardDone, Tile
+from napari_damm.events import Event, Notice
 from napari_damm.widgets.backstage import Ready, no_garbage_collection, stepped_back
 
 log = logging.getLogger(__name__)
@@ -38,14 +40,22 @@ class Outcome:
 
     cancelled: bool = False
     message: str = ""
+    left: Any = None
 
 
 class Job:
     """One event generator in one thread."""
 
-    def __init__(self, make_events: Callable[[], Iterator[Event | Ready]]) -> None:
+    def __init__(
+        self,
+        make_events: Callable[[], Iterator[Event | Ready]],
+        waits_after: tuple[type, ...] = (),
+        afterwards: Callable[[], Any] = lambda: None,
+    ) -> None:
         self.outcome: Outcome | None = None
         self._make_events = make_events
+        self._waits_after = waits_after
+        self._afterwards = afterwards
         self._queue: queue.Queue[Event | Ready] = queue.Queue(QUEUE_LENGTH)
         self._cancel = threading.Event()
         self._shown = threading.Event()
@@ -84,32 +94,35 @@ class Job:
         return self.outcome is not None and self._queue.empty()
 
     def _run(self) -> None:
+        with stepped_back():
+            message = self._message_of(self._walk)
+            left: list[Any] = []
+            trouble = self._message_of(lambda: left.append(self._afterwards()))
+        self.outcome = Outcome(
+            cancelled=self._cancel.is_set() and not (message or trouble),
+            message=message or trouble,
+            left=left[0] if left else None,
+        )
+
+    def _message_of(self, do: Callable[[], Any]) -> str:
+        """Do something, and say what was raised; "" for nothing."""
         try:
-            with stepped_back():
-                self._walk()
-            self.outcome = Outcome(cancelled=self._cancel.is_set())
+            do()
         except BaseException as error:
-            log.exception("The prediction stopped")
-            self.outcome = Outcome(message=readable(error))
+            log.exception("The job stopped")
+            return readable(error)
+        return ""
 
     def _walk(self) -> None:
         events: Iterator[Event | Ready] = iter(())
-        canvas: Any = None
         try:
             with ExitStack() as loading:
                 loading.enter_context(no_garbage_collection())
                 events = self._make_events()
                 for event in events:
-                    match event:
-                        case Planned():
-                            canvas = event.canvas
-                        case Tile():
-                            canvas.add(event)
-                        case ShardDone():
-                            canvas.shard_done(event.row, event.col)
                     if not self._put(event):
                         return
-                    if isinstance(event, Planned):
+                    if isinstance(event, self._waits_after):
                         self._shown.wait()
                     if not isinstance(event, Notice):
                         loading.close()

@@ -1,17 +1,17 @@
-"""From two channels shown in the viewer to the slide that the engine reads.
+"""From channels shown in the viewer to the slide that the engine reads.
 
 1. The layer's transform says where its pixels are in the viewer's world; anything but scaling and
    moving (shear, rotation, flips, oblong pixels) is refused, because resampling would lie.
 2. The vessels' pixel size in um, stated by the layer or entered, fixes how many um one unit of
-   that world is. Nuclei are placed in the same world, so what lies together on the screen lies
-   together in the slide.
+   that world is. Nuclei (and the target to train on) are placed in the same world, so what lies
+   together on the screen lies together in the slide.
 3. Results go back through the same `World`, in the units of the vessels' layer: they overlay it
    whatever it is measured in, even beside layers that state no unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class SlideRequest:
-    """Two channels, resolved and checked; `slide()` may be slow and belongs in the worker."""
+    """Channels by role, resolved and checked; `slide()` may be slow, and is for the worker."""
 
     name: str
     planes: dict[str, list[Any]]
@@ -161,6 +161,14 @@ def length_ratio(layer: Layer, other: Layer) -> float:
     return 1.0 if sizes[0] is None or sizes[1] is None else sizes[1] / sizes[0]
 
 
+def um_per(world: World, layer: Layer) -> float:
+    """Return how many um one unit of `layer` is where napari shows it in that world."""
+    um_per_unit = _unit_of(layer)[1]
+    # Where either is no length, napari aligns the two by number.
+    lengths = um_per_unit is not None and (layer.units[-1] * 1.0).is_compatible_with(world.units)
+    return float(um_per_unit) if lengths and um_per_unit is not None else world.um_per_unit
+
+
 def request_slide(vessels: Channel, nuclei: Channel, pixel_size_um: float) -> SlideRequest:
     """Resolve two picked channels, the vessels' pixels being `pixel_size_um` wide.
 
@@ -169,28 +177,56 @@ def request_slide(vessels: Channel, nuclei: Channel, pixel_size_um: float) -> Sl
     ValueError
         In one sentence, if the two cannot be predicted from together.
     """
-    if (vessels.layer, vessels.index, vessels.rgb) == (nuclei.layer, nuclei.index, nuclei.rgb):
-        raise ValueError("Vessels and nuclei are the same channel: pick two different ones")
-    v, n = grid_of(vessels), grid_of(nuclei)
-    ratio = units_ratio(v, n)
-    if not v.overlaps(n, ratio):
-        raise ValueError(
-            f"'{vessels.layer.name}' and '{nuclei.layer.name}' do not overlap: "
-            "move one of them (Layer > translate)"
-        )
+    return request_channels({"vessels": vessels, "nuclei": nuclei}, pixel_size_um)
+
+
+def request_channels(
+    channels: Mapping[str, Channel], pixel_size_um: float, names: Sequence[str] | None = None
+) -> SlideRequest:
+    """Resolve picked channels by role, the pixels of the first being `pixel_size_um` wide.
+
+    `names` are what people call the roles.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if they cannot be used together.
+    """
+    _check_different(list(channels.values()), list(names or channels))
+    grids = {role: grid_of(channel) for role, channel in channels.items()}
+    first, *others = channels
+    ratios = {role: units_ratio(grids[first], grid) for role, grid in grids.items()}
+    for role in others:
+        if not grids[first].overlaps(grids[role], ratios[role]):
+            raise ValueError(
+                f"'{channels[first].layer.name}' and '{channels[role].layer.name}' do not overlap: "
+                "move one of them (Layer > translate)"
+            )
     if not pixel_size_um > 0:
         raise ValueError("Enter the pixel size: this layer states none")
-    um_per_unit = pixel_size_um / v.side
+    um_per_unit = pixel_size_um / grids[first].side
+    um = {role: um_per_unit * ratio for role, ratio in ratios.items()}
     return SlideRequest(
-        name=str(vessels.layer.name),
-        planes={"vessels": planes(vessels), "nuclei": planes(nuclei)},
-        pixel_sizes_um={"vessels": pixel_size_um, "nuclei": n.side * ratio * um_per_unit},
+        name=str(channels[first].layer.name),
+        planes={role: planes(channel) for role, channel in channels.items()},
+        pixel_sizes_um={role: grid.side * um[role] for role, grid in grids.items()},
         origins_um={
-            "vessels": (v.corner[0] * um_per_unit, v.corner[1] * um_per_unit),
-            "nuclei": (n.corner[0] * ratio * um_per_unit, n.corner[1] * ratio * um_per_unit),
+            role: (grid.corner[0] * um[role], grid.corner[1] * um[role])
+            for role, grid in grids.items()
         },
-        world=World(um_per_unit, v.unit),
+        world=World(um_per_unit, grids[first].unit),
     )
+
+
+def _check_different(channels: Sequence[Channel], names: Sequence[str]) -> None:
+    keys = [(channel.layer, channel.index, channel.rgb) for channel in channels]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            one, other = names[keys.index(key)], names[i]
+            raise ValueError(
+                f"{one[:1].upper()}{one[1:]} and {other} are the same channel: "
+                f"pick {'two' if len(keys) == 2 else 'three'} different ones"
+            )
 
 
 def planes(channel: Channel) -> list[Any]:

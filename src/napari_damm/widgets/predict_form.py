@@ -7,24 +7,22 @@ Predict is disabled, if it is; then the run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_damm.widgets.controls import (
+    DEVICES,
+    PixelSizeBox,
+    Progress,
+    button,
+    capital,
+    choice,
+    rows,
+    stack,
+)
 from napari_damm.widgets.model_cards import Card
 from napari_damm.widgets.note import Note
 from napari_damm.widgets.result_layers import BRANCH_COLOURS, branch_meanings
@@ -34,31 +32,6 @@ MODES = {
     "draft": "8 denoising steps: a quick look",
     "reference": "1000 denoising steps, as in the paper: some 60 times slower",
 }
-DEVICES = {
-    "auto": "the fastest device there is",
-    "cpu": "the processor: slow, works everywhere",
-    "cuda": "an NVIDIA graphics card",
-    **({"mps": "the Apple graphics processor"} if sys.platform == "darwin" else {}),
-}
-NO_SIZE = "not set"
-
-
-class PixelSizeBox(QDoubleSpinBox):
-    """A pixel size in um, "not set" where it is unknown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("pixel_size")
-        self.setRange(0.0, 1000.0)
-        self.setDecimals(4)
-        self.setSingleStep(0.05)
-        self.setSuffix(" µm")
-        self.setSpecialValueText(NO_SIZE)
-        self.setToolTip("Width of one pixel of the first channel")
-
-    def textFromValue(self, v: float) -> str:
-        """Write a size without needless zeros."""
-        return f"{v:.4f}".rstrip("0").rstrip(".")
 
 
 class PredictForm(QWidget):
@@ -71,15 +44,12 @@ class PredictForm(QWidget):
         self.roles = (QLabel(), QLabel())
         self.plane_note = Note("plane_note")
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
-        self.model, self.model_note = _choice("model"), Note("model_note")
-        self.mode, self.mode_note = _choice("mode", MODES), Note("mode_note")
-        self.device = _choice("device", DEVICES)
+        self.model, self.model_note = choice("model"), Note("model_note")
+        self.mode, self.mode_note = choice("mode", MODES), Note("mode_note")
+        self.device = choice("device", DEVICES)
         self.reason = Note("reason")
-        self.predict, self.cancel = _button("predict", "Predict"), _button("cancel", "Cancel")
-        self.progress = QProgressBar()
-        self.progress.setObjectName("progress")
-        self.progress.setRange(0, 1000)
-        self.progress.setFormat("")
+        self.predict, self.cancel = button("predict", "Predict"), button("cancel", "Cancel")
+        self.progress = Progress()
         self.status, self.legend = Note("status"), Note("legend")
         self._lay_out(boxes, swap, region, save_to)
         self.mode.currentTextChanged.connect(self._explain_mode)
@@ -88,19 +58,16 @@ class PredictForm(QWidget):
     def _lay_out(
         self, boxes: Sequence[QComboBox], swap: QPushButton, region: QWidget, save_to: QWidget
     ) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        form.setVerticalSpacing(6)
+        form = rows()
         with_swap = QHBoxLayout()
         with_swap.addWidget(boxes[1], 1)
         with_swap.addWidget(swap)
         form.addRow(self.roles[0], boxes[0])
         form.addRow(self.roles[1], with_swap)
         form.addRow(self.plane_note)
-        form.addRow("Pixel size", _stack(self.pixel_size, self.size_note))
-        form.addRow("Model", _stack(self.model, self.model_note))
-        form.addRow("Mode", _stack(self.mode, self.mode_note))
+        form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
+        form.addRow("Model", stack(self.model, self.model_note))
+        form.addRow("Mode", stack(self.mode, self.mode_note))
         form.addRow("Device", self.device)
         form.addRow("Region", region)
         form.addRow("Save to", save_to)
@@ -119,7 +86,7 @@ class PredictForm(QWidget):
     def show_card(self, card: Card) -> None:
         """Name the channels in the words of the model's card, and sum it up."""
         for label, name in zip(self.roles, card.modalities, strict=False):
-            label.setText(name[:1].upper() + name[1:])
+            label.setText(capital(name))
         self.model.setToolTip(card.tooltip)
         self.model_note.say(card.summary)
 
@@ -142,11 +109,6 @@ class PredictForm(QWidget):
         self.cancel.setEnabled(running)
         self.reason.say("" if running else reason)
 
-    def show_progress(self, fraction: float, text: str) -> None:
-        """Move the progress bar."""
-        self.progress.setValue(round(fraction * self.progress.maximum()))
-        self.progress.setFormat(text)
-
     def show_legend(self, modalities: Sequence[str]) -> None:
         """Say what the colours of the Branch layer mean, once there is one."""
         squares = [
@@ -157,28 +119,3 @@ class PredictForm(QWidget):
 
     def _explain_mode(self, mode: str) -> None:
         self.mode_note.say(MODES[mode])
-
-
-def _choice(name: str, items: dict[str, str] | None = None) -> QComboBox:
-    """Make a combo box whose items say more in their tooltip."""
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    for row, (text, meaning) in enumerate((items or {}).items()):
-        box.addItem(text)
-        box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
-    return box
-
-
-def _button(name: str, text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    return button
-
-
-def _stack(control: QWidget, note: Note) -> QVBoxLayout:
-    column = QVBoxLayout()
-    column.setSpacing(2)
-    column.addWidget(control)
-    column.addWidget(note)
-    return column

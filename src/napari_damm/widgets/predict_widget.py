@@ -15,16 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
-    QEvent,
-    QSignalBlocker,
-    Signal,
-)
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_damm.widgets.layer_slides import request_slide
 from napari_damm.widgets.live_prediction import LivePrediction
+from napari_damm.widgets.live_run import RunWidget
 from napari_damm.widgets.model_cards import NO_MODEL, Card, list_cards
+from napari_damm.widgets.model_hub import model_hub, same_viewer
 from napari_damm.widgets.pixel_sizes import PixelSizes
 from napari_damm.widgets.predict_form import PredictForm
 from napari_damm.widgets.region_picker import RegionPicker
@@ -42,10 +40,8 @@ if TYPE_CHECKING:
 SAMPLE = "try File > Open Sample > Simulated tumour section"
 
 
-class PredictWidget(QWidget):
+class PredictWidget(RunWidget):
     """Predict the nanoparticle distribution from a vessels and a nuclei channel."""
-
-    ended = Signal(str)  # the sentence with which a run came to its end
 
     # napari passes the viewer to whoever annotates it so.
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -53,7 +49,6 @@ class PredictWidget(QWidget):
         self._viewer = viewer
         self._sizes = PixelSizes()
         self._cards: list[Card] = []
-        self._run: LivePrediction | None = None
         self._pickers = RolePickers(viewer, self)
         self._region, self._save_to = RegionPicker(viewer), SaveTo()
         self._form = PredictForm(
@@ -75,6 +70,7 @@ class PredictWidget(QWidget):
         self._form.pixel_size.valueChanged.connect(self._on_pixel_size)
         self._form.predict.clicked.connect(self._predict)
         self._form.cancel.clicked.connect(self._cancel)
+        model_hub().model_added.connect(self._on_model_added)
 
     def _list_models(self) -> None:
         try:
@@ -82,8 +78,20 @@ class PredictWidget(QWidget):
         except (OSError, ValueError) as error:
             self._form.status.say(str(error))
         with QSignalBlocker(self._form.model):
+            self._form.model.clear()
             self._form.model.addItems([card.name for card in self._cards])
         self._on_model()
+
+    def offer_model(self, name: str) -> None:
+        """List the models anew and select the one of this name, unless a result is resumed."""
+        chosen = self._form.model.currentText()
+        self._list_models()
+        resuming = self._save_to.destination.unfinished is not None
+        self._form.model.setCurrentText(chosen if resuming else name)
+
+    def _on_model_added(self, viewer: object, name: str) -> None:
+        if same_viewer(viewer, self._viewer):
+            self.offer_model(name)
 
     def _on_model(self) -> None:
         card = self._card or NO_MODEL
@@ -185,15 +193,14 @@ class PredictWidget(QWidget):
         except ValueError as error:
             self._form.status.say(str(error))
             return
-        self._run = LivePrediction(self._viewer, request, self)
-        self._run.told.connect(self._form.status.say)
-        self._run.progressed.connect(self._form.show_progress)
-        self._run.ended.connect(self._on_ended)
-        self._run.planned.connect(self._form.show_legend)
-        self._form.show_progress(0.0, "")
+        run = LivePrediction(self._viewer, request, self)
+        run.told.connect(self._form.status.say)
+        run.progressed.connect(self._form.progress.show_progress)
+        run.planned.connect(self._form.show_legend)
+        self._form.progress.show_progress(0.0, "")
         self._form.status.say("Loading the model engine…")
+        self._begin(run)
         self._update()
-        self._run.start()
 
     def _cancel(self) -> None:
         if self._run is not None:
@@ -201,18 +208,6 @@ class PredictWidget(QWidget):
             self._form.cancel.setEnabled(False)
             self._form.status.say("Cancelling…")
 
-    def _on_ended(self, sentence: str) -> None:
-        run, self._run = self._run, None
-        if run is not None:
-            run.deleteLater()
+    def _after_run(self, sentence: str) -> None:
         self._form.status.say(sentence)
         self._save_to.look()
-        self.ended.emit(sentence)
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Stop a run whose widget is taken out of its dock: napari does so to close it."""
-        super().changeEvent(event)
-        moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if moved and self.parent() is None and self._run is not None:
-            self._run.shut_down()
-            self._on_ended("Cancelled: the widget was closed")

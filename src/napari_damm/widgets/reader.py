@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.layer_slides import World
-from napari_damm.widgets.roles import NUCLEI, VESSELS
+from napari_damm.widgets.roles import stain_colour
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -78,7 +78,5 @@ def _channel(file: ImageFile, index: int) -> LayerDataTuple:
 
 def _colour(name: str) -> dict[str, Any]:
     """Show vessels green, nuclei blue, and what is neither only when asked for."""
-    for role in (VESSELS, NUCLEI):
-        if any(word in name.lower() for word in role.words):
-            return {"colormap": role.colour}
-    return {"colormap": "gray", "visible": False}
+    colour = stain_colour(name)
+    return {"colormap": colour} if colour != "gray" else {"colormap": colour, "visible": False}

@@ -1,10 +1,10 @@
-"""Two combo boxes, one per role, that follow the viewer's layers.
+"""Combo boxes, one per role, that follow the viewer's layers.
 
 1. Whatever happens to a layer that could matter (added, removed, renamed, rescaled, recoloured)
-   fills both boxes anew.
+   fills all boxes anew.
 2. A choice made by hand stays as long as its channel exists; any other role is guessed again, so
    the boxes follow what is opened until the analyst decides.
-3. The swap button exchanges the two, and counts as a choice by hand.
+3. The swap button exchanges the first two, and counts as a choice by hand.
 """
 
 from __future__ import annotations
@@ -29,17 +29,22 @@ WATCHED = frozenset((*LISTED, *PLACED, "colormap"))
 
 
 class RolePickers(QObject):
-    """The pickers for the primary and secondary channel and the button that swaps them."""
+    """The pickers for two or three roles and the button that swaps the first two.
+
+    `names` are the objectNames of the boxes: primary, secondary and, where asked for, target.
+    """
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, parent: QObject) -> None:
+    def __init__(
+        self, viewer: Any, parent: QObject, names: Sequence[str] = ("vessels", "nuclei")
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._roles = roles_of(("vessels", "nuclei"))
+        self._roles = roles_of(names)
         self._channels: list[Channel] = []
-        self._by_hand: list[Channel | None] = [None, None]
-        self.boxes = (_box("vessels"), _box("nuclei"))
+        self._by_hand: list[Channel | None] = [None] * len(names)
+        self.boxes = tuple(_box(name) for name in names)
         self.swap = QPushButton("⇅")
         self.swap.setObjectName("swap")
         self.swap.setFixedWidth(28)
@@ -59,24 +64,23 @@ class RolePickers(QObject):
         return not self._channels
 
     @property
-    def picked(self) -> tuple[Channel | None, Channel | None]:
-        """The channels picked for the primary and the secondary role."""
-        primary, secondary = (box.currentIndex() for box in self.boxes)
-        return self._at(primary), self._at(secondary)
+    def picked(self) -> tuple[Channel | None, ...]:
+        """The channels picked for the primary role, the secondary one, and so on."""
+        return tuple(self._at(box.currentIndex()) for box in self.boxes)
 
     def set_modalities(self, modalities: Sequence[str]) -> None:
         """Guess by the names on the card of another model from now on."""
-        self._roles = roles_of(modalities)
+        self._roles = roles_of(modalities[: len(self.boxes)])
         self.refill()
 
     def refill(self) -> None:
-        """List the channels that there are now, and keep or guess both choices."""
+        """List the channels that there are now, and keep or guess every choice."""
         self._channels = channels_of(self._viewer.layers)
         labels = [channel.label for channel in self._channels]
         for role, box in enumerate(self.boxes):
             channel = self._by_hand[role]
             if channel not in self._channels:
-                channel = guess(self._roles[role], self._roles[1 - role], self._channels)
+                channel = self._guess(role)
                 self._by_hand[role] = None
             with QSignalBlocker(box):
                 box.clear()
@@ -84,6 +88,10 @@ class RolePickers(QObject):
                 box.setCurrentIndex(-1 if channel is None else self._channels.index(channel))
                 box.setToolTip(box.currentText())
         self.changed.emit()
+
+    def _guess(self, role: int) -> Channel | None:
+        others = [other for i, other in enumerate(self._roles) if i != role]
+        return guess(self._roles[role], others, self._channels)
 
     def _at(self, index: int) -> Channel | None:
         return self._channels[index] if 0 <= index < len(self._channels) else None
@@ -99,8 +107,8 @@ class RolePickers(QObject):
         self.changed.emit()
 
     def _swap(self) -> None:
-        primary, secondary = self.picked
-        self._by_hand = [secondary, primary]
+        primary, secondary, *others = self.picked
+        self._by_hand = [secondary, primary, *others]
         self.refill()
 
 

@@ -1,4 +1,4 @@
-"""Which channels could be the vessels and which the nuclei.
+"""Which channels could be the vessels, which the nuclei, which the target.
 
 1. Every Image layer offers its channels: a plain image one, a multichannel image one per channel,
    an RGB picture its red, green and blue. Of a stack, `slices` picks the plane.
@@ -34,8 +34,10 @@ class Role:
 # The words are those of napari_damm.slide, which is too heavy to import when a widget opens.
 VESSELS_WORDS = "vessel cd31 pecam endomucin emcn cd34 ve-cadherin vwf endothel vascul lectin"
 NUCLEI_WORDS = "nuclei nucleus nuclear dapi hoechst draq5 sytox"
+TARGET_WORDS = "nanoparticle quantum qd particle tracer target"
 VESSELS = Role(tuple(VESSELS_WORDS.split()), "green")
 NUCLEI = Role(tuple(NUCLEI_WORDS.split()), "blue")
+TARGET = Role(tuple(TARGET_WORDS.split()), "inferno")  # as the sample shows nanoparticles
 
 
 @dataclass(frozen=True)
@@ -108,24 +110,36 @@ def channel_axis(leading_shape: Sequence[int], labels: Sequence[str]) -> int | N
     return None if labels[axes[0]].lower() in STACK_AXES else axes[0]
 
 
-def roles_of(modalities: Sequence[str]) -> tuple[Role, Role]:
-    """Return the primary and secondary role of a model whose card names its modalities so."""
+def roles_of(modalities: Sequence[str]) -> tuple[Role, ...]:
+    """Return the roles of a model whose card names its modalities so: primary, secondary, target.
+
+    Fewer names give fewer roles.
+    """
     return tuple(
         replace(role, words=(*role.words, name.lower()))
-        for role, name in zip((VESSELS, NUCLEI), modalities, strict=False)
-    )  # type: ignore[return-value]
+        for role, name in zip((VESSELS, NUCLEI, TARGET), modalities, strict=False)
+    )
 
 
-def guess(role: Role, other: Role, channels: Sequence[Channel]) -> Channel | None:
+def guess(role: Role, others: Sequence[Role], channels: Sequence[Channel]) -> Channel | None:
     """Return the channel that most likely plays `role`, or None where nothing speaks for one."""
-    scored = [(_score(role, other, channel), i) for i, channel in enumerate(channels)]
+    scored = [(_score(role, others, channel), i) for i, channel in enumerate(channels)]
     score, i = max(scored, default=(0, 0))
     return channels[i] if score > 0 else None
 
 
-def _score(role: Role, other: Role, channel: Channel) -> int:
+def stain_colour(name: str) -> str:
+    """Return the colour in which a stain is shown: vessels green, nuclei blue, any other grey."""
+    for role in (VESSELS, NUCLEI):
+        if any(word in name.lower() for word in role.words):
+            return role.colour
+    return "gray"
+
+
+def _score(role: Role, others: Sequence[Role], channel: Channel) -> int:
     name = channel.layer.name.lower()
-    named, named_other = (any(word in name for word in r.words) for r in (role, other))
+    named = any(word in name for word in role.words)
+    named_other = any(word in name for other in others for word in other.words)
     coloured = role.colour in channel.colour
     if named_other and not named:
         return 0

@@ -1,0 +1,154 @@
+"""The figure of a report, drawn with matplotlib's Figure and Agg alone.
+
+1. Above: measures by branch. A dot is a section, a bar the mean with its 95 % interval.
+2. Beside: the target's signal by distance from the primary image's structures, true and predicted.
+3. Below: one section, its target as taken, as predicted, and how unsure the model is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from napari_damm.analysis import BIN_UM
+from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
+from napari_damm.figure import finish_panel, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DRAWN = {
+    "ssim": "higher is better",
+    "psnr": "higher is better",
+    "r2": "higher is better",
+    "distance_error_um": "lower is better",
+}
+COLOURS = ("#0072b2", "#d55e00")  # told apart by colour-blind readers too
+_BRANCH_COLOURS = {"uni-modal": "#e69f00", "multi-modal": "#56b4e9", "gated": "#0072b2"}
+_MAP_COLOURS = ("inferno", "inferno", "viridis")
+
+
+def draw(report: Report) -> Figure:
+    """Draw a report."""
+    figure = Figure(figsize=(16.0, 9.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    count = len(report.sections)
+    of = f"{count} section{'s' if count != 1 else ''}"
+    figure.suptitle(
+        "\n".join([f"Evaluated on {of}", *(str(card["summary"]) for card in report.models)]),
+        fontsize=13,
+    )
+    figure.supxlabel(f"Truth: {report.truth}. {_how_sure(count)}", fontsize=10)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.0, 1.25)).flat
+    axes = above.subplots(1, len(DRAWN) + 1, width_ratios=[1.0] * len(DRAWN) + [1.9])
+    for ax, measure in zip(axes, DRAWN, strict=False):
+        _draw_measure(ax, report, measure)
+    if len(report.models) > 1:
+        axes[0].legend(fontsize=8)
+    _draw_profiles(axes[-1], report)
+    if report.example is not None:
+        _draw_example(below.subplots(1, 3), report)
+    return figure
+
+
+def _how_sure(sections: int) -> str:
+    if sections < 2:
+        return "One section has no interval: evaluate several"
+    return "Dots: sections. Bars: mean and its 95 % interval (bootstrap over sections)"
+
+
+def _draw_measure(ax: Axes, report: Report, measure: str) -> None:
+    """Draw one measure, branch by branch; of two models side by side."""
+    labels = report.branch_labels
+    models = [str(card["name"]) for card in report.models]
+    for k, model in enumerate(models):
+        shift = 0.0 if len(models) == 1 else 0.36 * (k - 0.5)
+        for x, branch in enumerate(BRANCHES):
+            colour = _BRANCH_COLOURS[branch] if len(models) == 1 else COLOURS[k]
+            of_branch = [r for r in report.rows if (r.model, r.branch) == (model, branch)]
+            values = [v for row in of_branch if (v := row.scores.get(measure)) is not None]
+            spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
+            ax.plot(x + shift + spread[: len(values)], values, ".", color=colour, alpha=0.45)
+            _draw_mean(ax, report, (model, branch, measure), x + shift, colour, x == 0)
+    ax.set_title(f"{MEASURES[measure].title}\n({DRAWN[measure]})", fontsize=10)
+    ax.set_xticks(range(len(BRANCHES)), [_wrapped(labels[b]) for b in BRANCHES], fontsize=8)
+    ax.set_xlim(-0.6, len(BRANCHES) - 0.4)
+    ax.grid(axis="y", alpha=0.3)
+
+
+def _draw_mean(
+    ax: Axes, report: Report, key: tuple[str, str, str], x: float, colour: str, named: bool
+) -> None:
+    found = [s for s in report.summary if (s.model, s.branch, s.measure) == key]
+    if not found or found[0].mean is None:
+        return
+    line, mean = found[0], found[0].mean
+    ax.plot(
+        [x - 0.16, x + 0.16], [mean, mean], "-", color=colour, lw=2.5,
+        label=key[0] if named else None,
+    )  # fmt: skip
+    if line.low is not None and line.high is not None:
+        ax.plot([x, x], [line.low, line.high], "-", color=colour, lw=2.5, alpha=0.6)
+
+
+def _draw_profiles(ax: Axes, report: Report) -> None:
+    """Draw the mean signal by distance, over sections that have such distances."""
+    primary, _, target = report.modalities
+    model = str(report.models[0]["name"])
+    _draw_profile(ax, [facts.profile for facts in report.sections], "true", "black", "-")
+    for branch in BRANCHES:
+        chosen = [r.profile for r in report.rows if (r.model, r.branch) == (model, branch)]
+        told = f"predicted, {report.branch_labels[branch]}"
+        _draw_profile(ax, chosen, told, _BRANCH_COLOURS[branch], "-" if branch == "gated" else "--")
+    by = f" ({model})" if len(report.models) > 1 else ""
+    ax.set_title(f"How far {target} get from {primary}{by}", fontsize=10)
+    ax.set_xlabel(f"distance from the nearest of the {primary} (µm)", fontsize=9)
+    ax.set_ylabel(f"mean {target} signal (0..1)", fontsize=9)
+    ax.grid(alpha=0.3)
+    if ax.lines:
+        ax.legend(fontsize=8)
+    else:
+        ax.text(0.5, 0.5, "no distances to measure", ha="center", transform=ax.transAxes)
+
+
+def _draw_profile(
+    ax: Axes, profiles: Sequence[tuple[float, ...]], label: str, colour: str, style: str
+) -> None:
+    """Draw the mean of profiles of which some end sooner; as far as half of them go."""
+    lengths = sorted(len(profile) for profile in profiles if profile)
+    if not lengths:
+        return
+    means = []
+    for k in range(lengths[len(lengths) // 2]):
+        means.append(np.mean([profile[k] for profile in profiles if len(profile) > k]))
+    middles = (np.arange(len(means)) + 0.5) * BIN_UM
+    ax.plot(middles, means, style, color=colour, label=label, marker=".", ms=4)
+
+
+def _draw_example(axes: Sequence[Axes], report: Report) -> None:
+    """Draw the example's three pictures on one scale."""
+    example = report.example
+    assert example is not None
+    height, width = example.extent_um
+    whole = (0.0, width, height, 0.0)
+    rows, cols = (n * example.cell_um for n in example.uncertainty.shape)
+    target = report.modalities[2]
+    how = f"{report.models[0]['name']}, gated" if len(report.models) > 1 else "gated"
+    panels = (
+        (example.truth, f"{example.name}\n{target}, as taken", whole, "relative intensity"),
+        (example.prediction, f"{target}, predicted ({how})", whole, "relative intensity"),
+        (example.uncertainty, "uncertainty", (0.0, cols, rows, 0.0), "0 sure, 1 unsure"),
+    )
+    for ax, (image, title, extent, scale), cmap in zip(axes, panels, _MAP_COLOURS, strict=True):
+        shown = show_image(ax, image, title, extent, cmap)
+        ax.figure.colorbar(shown, ax=[ax], label=scale, shrink=0.8)
+        finish_panel(ax, whole)
+
+
+def _wrapped(label: str) -> str:
+    """Break a label of several words, for a narrow axis."""
+    return label.replace(" + ", "\n+ ").replace(" only", "\nonly")

@@ -1,0 +1,280 @@
+"""Evaluating a model over sections it never saw.
+
+1. Open everything (`opening`): bad input ends here.
+2. Measure tissue and intensity limits of each section, as a training does.
+3. Predict each section with the primary image only (a gate that never opens), with both (one that
+   is never shut), and gated; compare each with the target image, on the same pixels (`scores`).
+4. Average over sections (`summary`), and write the report into a new folder (`writing`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_damm import engine
+from napari_damm.config import PredictConfig
+from napari_damm.dataset import Field, Section, Source
+from napari_damm.evaluate_config import EvaluateConfig
+from napari_damm.evaluation.opening import open_all, survey_all
+from napari_damm.evaluation.report import BRANCHES, Example, Report, Row, SectionFacts
+from napari_damm.evaluation.scores import Floats, Ground, ground_of, profile, score
+from napari_damm.evaluation.summary import paired_differences, summarise
+from napari_damm.evaluation.writing import check_new_folder, write
+from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
+from napari_damm.faults import is_disk_full, one_line
+from napari_damm.model_file import load_model, summary
+from napari_damm.store import Result
+from napari_damm.tiling import CELL
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
+
+GATES = {"uni-modal": 1.0, "multi-modal": 0.0}
+"""Thresholds at which the gate never opens, and never shuts; "gated" takes the settings' own."""
+LARGE_PX = 8192
+BYTES_PER_PIXEL = 80
+SHOWN_PX = 1000
+
+
+def evaluate(
+    data: Source | Sequence[Source],
+    model: DAMM | str | Path | None = None,
+    config: EvaluateConfig | None = None,
+    out: str | Path | None = None,
+) -> Iterator[Event]:
+    """Compare a model's predictions with the target images of sections.
+
+    Parameters
+    ----------
+    data
+        Where the sections come from; simulated ones have reserved seeds (10,000 and up).
+    model
+        A loaded model, a name, a path, or None for the bundled one.
+    config
+        Wishes; all have defaults.
+    out
+        New folder for `report.json`, `sections.csv`, `summary.csv` and `figure.png`; None writes
+        nothing.
+
+    Yields
+    ------
+    `Preparing` while it works, `FailedItem` for a section that cannot be evaluated where others
+    can, `Finished(Report)` last. Closing the generator cancels.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, as far as that shows before the first event; or where no section can be
+        evaluated. Nothing is left behind.
+    """
+    started = time.monotonic()
+    config = config or EvaluateConfig()
+    folder = None if out is None else check_new_folder(Path(out))
+    sources = list(data) if isinstance(data, Sequence) else [data]
+    if not sources:
+        raise ValueError("there is nothing to evaluate on: give one source of sections or more")
+    judged = _Judged(_load(model, config), config)
+    groups, total = open_all(sources)
+    yield from judged.over(groups, total)
+    report = judged.report()
+    if folder is not None:
+        yield Preparing("writing the report", 0, 1)
+        report = write(report, folder)
+    yield Finished(report, time.monotonic() - started, report.failed)
+
+
+@dataclass
+class _Judged:
+    """The models by name, and what has been found of them so far."""
+
+    models: dict[str, DAMM]
+    config: EvaluateConfig
+    facts: list[SectionFacts] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    example: Example | None = None
+    told: set[str] = field(default_factory=set)
+
+    def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
+        """Evaluate groups of sections; one that fails is told and left out."""
+        number = 0
+        for sections in groups:
+            yield Preparing("measuring sections", number, total)
+            for name, surveyed in survey_all(sections, _pixel_um(self.models)):
+                number += 1
+                try:
+                    if isinstance(surveyed, Exception):
+                        raise surveyed
+                    yield from self._evaluate(surveyed, f"section {number} of {total}")
+                except (ValueError, OSError) as error:
+                    # Where there is nothing else to evaluate, it is the answer.
+                    if is_disk_full(error) or (number == total and not self.rows):
+                        raise
+                    self.failed.append(f"{name}: {one_line(error)}")
+                    yield FailedItem(name, one_line(error))
+
+    def _evaluate(self, surveyed: Field, place: str) -> Iterator[Event]:
+        """Evaluate one section, with all models and branches."""
+        name = surveyed.section.name
+        ground = ground_of(surveyed)
+        yield from self._tell_if_large(ground, name)
+        rows, example = [], None
+        for model_name, model in self.models.items():
+            for branch in BRANCHES:
+                told = [model_name] if len(self.models) > 1 else []
+                what = ", ".join([place, *told, branch])
+                wishes = self._wishes(surveyed, ground, branch)
+                result = yield from self._predict(surveyed, model, wishes, what)
+                prediction = np.asarray(result.np, np.float32)
+                scores, found = score(ground, prediction)
+                scores |= _of_maps(result, ground)
+                signal = () if found is None else tuple(found.signal.tolist())
+                rows.append(Row(name, model_name, branch, scores, signal))
+                if branch == "uni-modal" and scores["multi_modal_share"]:
+                    yield Notice(
+                        f"{model_name} is so sure of {name} that its gate cannot be kept shut: "
+                        "its uni-modal numbers are in part multi-modal",
+                        "warning",
+                    )
+            example = example or _example(name, ground, prediction, result)
+        self.rows += rows
+        self.facts.append(_facts(name, ground))
+        self.example = self.example or example
+
+    def _wishes(self, surveyed: Field, ground: Ground, branch: str) -> PredictConfig:
+        """Return how a section is predicted: only the box that is evaluated."""
+        scale = ground.pixel_um / surveyed.section.slide.pixel_size_um
+        box = ground.box
+        return self.config.prediction(
+            gamma=GATES.get(branch, self.config.gamma),
+            roi=tuple(edge * scale for edge in (box.y0, box.x0, box.y1, box.x1)),
+            normalisation=surveyed.normalisation,
+        )
+
+    def _predict(
+        self, surveyed: Field, model: DAMM, wishes: PredictConfig, what: str
+    ) -> Generator[Event, None, Result]:
+        """Predict a section, telling how far it is.
+
+        Raises
+        ------
+        OSError
+            If a window fails: averages over what is left would look better than they are.
+        """
+        finished: Finished | None = None
+        with closing(_generator(engine.predict(surveyed.section.slide, model, wishes))) as events:
+            for event in events:
+                match event:
+                    case Step(done, total):
+                        yield Preparing(what, done, total)
+                    case Notice(message, "warning") if message not in self.told:
+                        self.told.add(message)
+                        yield event
+                    case Finished():
+                        finished = event
+        if finished is None or finished.failed:
+            reasons = finished.failed if finished else ("it ended without a result",)
+            raise OSError(f"{len(reasons)} windows could not be predicted: {reasons[0]}")
+        result: Result = finished.result
+        return result
+
+    def _tell_if_large(self, ground: Ground, name: str) -> Iterator[Event]:
+        height, width = ground.box.shape
+        if max(height, width) > LARGE_PX:
+            memory = height * width * BYTES_PER_PIXEL / 2**30
+            yield Notice(
+                f"{name} is {height} x {width} px: comparing it takes about {memory:.0f} GB of "
+                "memory; a region (roi) takes less"
+            )
+
+    def report(self) -> Report:
+        """Put together what was found."""
+        names = list(self.models)
+        compared = len(names) > 1
+        return Report(
+            models=tuple(_card(name, model) for name, model in self.models.items()),
+            settings=self.config.to_dict(),
+            sections=tuple(self.facts),
+            rows=tuple(self.rows),
+            summary=tuple(summarise(self.rows, self.config)),
+            differences=tuple(
+                paired_differences(self.rows, names[0], names[1], self.config) if compared else ()
+            ),
+            failed=tuple(self.failed),
+            example=self.example,
+        )
+
+
+def _load(model: DAMM | str | Path | None, config: EvaluateConfig) -> dict[str, DAMM]:
+    """Load the model, and the one it is compared with, by names that differ."""
+    loaded = load_model(model, config.device)
+    name = str(loaded.card.get("name") or "model")
+    if config.compare is None:
+        return {name: loaded}
+    other = load_model(config.compare, config.device)
+    for entry in ("modalities", "pixel_size_um"):
+        mine, theirs = (m.card.get(entry) for m in (loaded, other))
+        if mine != theirs:
+            raise ValueError(
+                f"models that are compared must have the same {entry.replace('_', ' ')}, "
+                f"got {mine} and {theirs}"
+            )
+    other_name = str(other.card.get("name") or "model")
+    return {name: loaded, other_name if other_name != name else f"{name} (compared)": other}
+
+
+def _card(name: str, model: DAMM) -> dict[str, Any]:
+    """Return what the report says of a model."""
+    kept = ("modalities", "pixel_size_um", "training_data", "licence", "sha256")
+    return {
+        "name": name,
+        "summary": summary({**model.card, "name": name}),
+        **{entry: model.card.get(entry) for entry in kept},
+    }
+
+
+def _pixel_um(models: dict[str, DAMM]) -> float | None:
+    size = next(iter(models.values())).card.get("pixel_size_um")
+    return float(size) if size else None
+
+
+def _of_maps(result: Result, ground: Ground) -> dict[str, float | None]:
+    """Return the share of windows that went multi-modal, and the mean uncertainty in tissue."""
+    cells = ground.inside[::CELL, ::CELL]
+    uncertainty = np.asarray(result.uncertainty, np.float64)[cells]
+    windows = result.record["windows"]
+    return {
+        "multi_modal_share": result.record["multi_modal_windows"] / windows if windows else None,
+        "uncertainty": float(uncertainty.mean()),
+    }
+
+
+def _facts(name: str, ground: Ground) -> SectionFacts:
+    true = profile(ground, ground.truth)
+    measured = int(ground.inside.sum())
+    if true is None:
+        return SectionFacts(name, ground.box.shape, ground.pixel_um, measured)
+    by_distance = tuple(true.distance_um.tolist()), tuple(true.signal.tolist())
+    return SectionFacts(name, ground.box.shape, ground.pixel_um, measured, *by_distance)
+
+
+def _example(name: str, ground: Ground, prediction: Floats, result: Result) -> Example:
+    """Keep a section's pictures, thinned out to what a figure can show."""
+    step = max(1, -(-max(ground.box.shape) // SHOWN_PX))
+    truth, predicted = (
+        np.clip(image[::step, ::step], 0, 1).copy() for image in (ground.truth, prediction)
+    )
+    uncertainty = np.asarray(result.uncertainty, np.float32)
+    return Example(name, truth, predicted, uncertainty, ground.extent_um, CELL * ground.pixel_um)
+
+
+def _generator(events: Iterator[Event]) -> Generator[Event, None, None]:
+    """Return events as a generator, which can be closed."""
+    yield from events

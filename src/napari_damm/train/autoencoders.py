@@ -1,0 +1,149 @@
+"""The first stages of a training: measured on the images first, then left alone or trained.
+
+1. Each autoencoder of the base model reproduces some training windows. Where that is poor the
+   noise estimator cannot make up for it: it is said, with the way out.
+2. With `adapt_first_stages` those that are poor go on learning, on crops of the training windows.
+   From scratch all three are trained.
+3. What they are then is measured again; the latents depend on it, and so does their cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_damm.dataset.views import draw_view, plain_view, read_view
+from napari_damm.events import Event, Notice, Preparing, TrainStep
+from napari_damm.first_stage_training import (
+    POOR_R2,
+    FirstStagesConfig,
+    poor_reconstruction,
+    reconstruction_scores,
+    train_first_stages,
+)
+from napari_damm.model.damm import DAMM, ROLES
+from napari_damm.tiling import WINDOW
+from napari_damm.train.setup import Data
+from napari_damm.train.validation import evenly
+from napari_damm.train_config import TrainConfig
+
+MEASURED = 8
+CROP_PX, CROPS = 96, 12
+SHARE = 0.3
+"""Share of the progress bar that training the first stages takes."""
+FOLDER = "first_stages"
+ADAPT_STEPS, SCRATCH_STEPS, TINY_STEPS = 300, 2000, 40
+
+
+class Autoencoders:
+    """Measures and trains the first stages of `model`, in place."""
+
+    def __init__(self, model: DAMM, data: Data, config: TrainConfig, folder: Path) -> None:
+        self.model, self.data, self.config = model, data, config
+        self.folder = folder / FOLDER
+        self.names = dict(zip(ROLES, model.card["modalities"], strict=True))
+        self.scores: dict[str, dict[str, float]] = {}
+        self.share = 0.0
+
+    def events(self) -> Iterator[Event]:
+        """Measure, then train what has to be trained."""
+        scratch = self.config.preset is not None
+        roles = list(ROLES)
+        if not scratch:
+            yield from self._measure("")
+            roles = [r for r in ROLES if self.scores[self.names[r]]["r2"] < POOR_R2]
+            if not self.config.adapt_first_stages:
+                for role in roles:
+                    name = self.names[role]
+                    yield Notice(poor_reconstruction(name, self.scores[name]), "warning")
+                return
+            if not roles:
+                yield Notice("the autoencoders reproduce these images well: they stay as they are")
+                return
+        self.share = SHARE
+        yield from self._train(tuple(roles), scratch)
+        yield from self._measure("" if scratch else " adapted")
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash of all that latents depend on: weights, images, and how views are drawn."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.first_stages.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        identities = [field.section.identity for field in self.data.fields]
+        limits = [field.limits for field in self.data.fields]
+        patches = [(patch.field, patch.row, patch.col) for patch in self.data.split.train]
+        views = [self.config.seed, self.config.variants, self.config.jitter]
+        text = json.dumps([identities, limits, patches, views], sort_keys=True, default=str)
+        digest.update(text.encode())
+        return digest.hexdigest()
+
+    def _measure(self, suffix: str) -> Iterator[Preparing]:
+        """Score the reconstructions of some training windows, by modality."""
+        patches = evenly(self.data.split.train, min(MEASURED, len(self.data.split.train)))
+        windows = [read_view(self.data.fields, patch, plain_view(patch)) for patch in patches]
+        for k, role in enumerate(ROLES):
+            images = torch.from_numpy(np.stack([window[k : k + 1] for window in windows]))
+            stage = self.model.first_stage(role)
+            found = reconstruction_scores(stage, self._expand(images, role))
+            self.scores[self.names[role]] = found
+            if suffix:
+                found["adapted"] = 1.0
+            yield Preparing("measuring the autoencoders on these images", k + 1, len(ROLES))
+
+    def _train(self, roles: tuple[str, ...], scratch: bool) -> Iterator[Event]:
+        steps = self.config.first_stage_steps
+        if steps is None:
+            steps = SCRATCH_STEPS if scratch else ADAPT_STEPS
+            steps = TINY_STEPS if self.config.preset == "tiny" else steps
+        if steps == 0:
+            return
+        config = FirstStagesConfig(
+            roles=roles,
+            adapt=not scratch,
+            shared_steps=steps if scratch else 0,
+            steps=max(1, steps // 2) if scratch else steps,
+            lpips=self.config.lpips,
+            discriminator_from=self.config.discriminator_from,
+            checkpoint_seconds=60 * self.config.checkpoint_minutes,
+        )
+        total = config.shared_steps + config.steps * len(roles)
+        with closing(train_first_stages(self.model, self._batch, config, self.folder)) as stages:
+            for done, each in enumerate(stages, 1):
+                name = "all images" if each.role is None else self.names[each.role]
+                yield TrainStep(
+                    step=each.step,
+                    epoch=0,
+                    phase=f"autoencoder of {name}",
+                    progress=SHARE * min(1.0, done / total),
+                    loss=each.loss,
+                )
+
+    def _batch(self, role: str | None, step: int) -> Tensor:
+        """Return crops (n, channels, 96, 96) of a role's training images, of all roles for None."""
+        rng = np.random.default_rng((self.config.seed, step, len(role or ""), 4))
+        split = self.data.split
+        crops = []
+        for k in range(CROPS):
+            index = int(rng.integers(len(split.train)))
+            variant = int(rng.integers(2**31))
+            view = draw_view(split, index, variant, 0.0, self.config.seed)
+            window = read_view(self.data.fields, split.train[index], view)
+            y, x = rng.integers(0, WINDOW - CROP_PX + 1, 2)
+            which = k % len(ROLES) if role is None else ROLES.index(role)
+            crops.append(window[which, y : y + CROP_PX, x : x + CROP_PX])
+        images = torch.from_numpy(np.stack(crops)[:, None])
+        return self._expand(images, role or "target")
+
+    def _expand(self, images: Tensor, role: str) -> Tensor:
+        channels = self.model.first_stage(role).config.image_channels
+        device = next(self.model.parameters()).device
+        return images.expand(-1, channels, -1, -1).to(device)

@@ -1,0 +1,107 @@
+"""`fine_tune`: from the wishes to the model, as a generator of events.
+
+1. Settings, folder, sections and base model are checked: what is wrong ends here, and leaves
+   nothing behind.
+2. The sections are measured and split; then the folder is made and locked.
+3. First stages, then the noise estimator (training.py).
+4. Closing the generator stops at a step's end: the state is saved, and the best model so far is
+   in the folder. `resume` goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from napari_damm.dataset.sources import Source, source_from_dict, source_to_dict
+from napari_damm.events import Event, Finished, Notice
+from napari_damm.model.damm import DAMM
+from napari_damm.model_file import read_card
+from napari_damm.train.folder import RunFolder, begun_config, check_new, check_same
+from napari_damm.train.machine import Machine
+from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
+from napari_damm.train.training import Training
+from napari_damm.train_config import TrainConfig
+from napari_damm.training_folder import TrainedModel, default_folder, read_training
+
+
+def fine_tune(
+    data: Source | Sequence[Source] | None = None,
+    model: DAMM | str | Path | None = None,
+    config: TrainConfig | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Train a model on sections; see `api.fine_tune`."""
+    start = time.monotonic()
+    folder = Path(out) if out is not None else default_folder((config or TrainConfig()).name)
+    if resume:
+        config = config or begun_config(folder)
+        begun = read_training(folder)
+        if begun is None:
+            begun_config(folder)  # says so
+        elif begun.finished and begun.model is not None and _nothing_more(begun.config, config):
+            yield Notice(f"{folder} is finished: {begun.model.name} is there")
+            card = read_card(begun.model)
+            yield Finished(
+                TrainedModel(
+                    begun.model, begun.name, card, begun.scores, begun.base_scores, folder
+                ),
+                0.0,
+            )
+            return
+        else:
+            data, model = _as_begun(begun.record, data, model)
+    else:
+        config = config or TrainConfig()
+        check_new(folder)
+    if data is None:
+        raise ValueError("there is nothing to train on: give a slide, a folder or layers")
+    sections = open_data(data)
+    base = find_base(model, config)
+    settle_pixel_size(base, sections, config)
+    machine = Machine(config)
+    measured = yield from measure(sections, base, config)
+    record = describe(base, measured, config, machine.kind)
+    if resume:
+        check_same(folder, record)
+    sources = data if isinstance(data, Sequence) else (data,)
+    record["sources"] = [source_to_dict(source) for source in sources]
+    record["base_file"] = base.model.file
+    with closing(RunFolder(folder)) as run:
+        training = Training(run, base, measured, config, machine, record)
+        with closing(training.events()) as events:
+            for event in events:
+                if machine.first:
+                    yield event
+        if machine.first:
+            yield Finished(training.result(), time.monotonic() - start, training.failed)
+
+
+def _nothing_more(before: TrainConfig, now: TrainConfig) -> bool:
+    """Tell whether a finished training has nothing more to do."""
+    return (before.epochs, before.minutes) == (now.epochs, now.minutes)
+
+
+def _as_begun(
+    record: Mapping[str, Any], data: Any, model: DAMM | str | Path | None
+) -> tuple[Any, DAMM | str | Path | None]:
+    """Fill in what was not said again: the data and the base model of the begun training.
+
+    Raises
+    ------
+    ValueError
+        If the data were images at hand, which cannot be found again.
+    """
+    if data is None:
+        kept = record.get("sources") or [None]
+        if any(source is None for source in kept):
+            raise ValueError("this training was begun on open images: give them again to resume it")
+        data = [source_from_dict(source) for source in kept]
+    if model is None and record["base"] is not None:
+        file = record.get("base_file")
+        model = file if file and Path(file).is_file() else record["base"]
+    return data, model

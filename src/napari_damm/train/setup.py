@@ -1,0 +1,169 @@
+"""Everything that a training is resolved into before it learns.
+
+1. `open_data` opens the sections; `find_base` finds the model that it starts from, or makes a new
+   one. Both refuse bad input before anything is written.
+2. `measure` surveys the sections on the model's grid and splits them: what takes time, it tells.
+3. `describe` puts it all into plain values, for the folder, the card, and the check on resuming.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_damm import __version__
+from napari_damm.dataset import Field, Section, Source, open_sections, survey
+from napari_damm.dataset.patches import Split, split_patches
+from napari_damm.events import Preparing
+from napari_damm.model.damm import DAMM, DAMMConfig
+from napari_damm.model_file import content_hash, load_model
+from napari_damm.tiling import CELL, WINDOW
+from napari_damm.train_config import TrainConfig
+
+LISTED_SECTIONS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """The model that a training starts from; `name` and `sha256` None for a new one."""
+
+    model: DAMM
+    name: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The sections on the model's grid, and which patches of them do what."""
+
+    fields: tuple[Field, ...]
+    split: Split
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Side of a model pixel in um (of the first section, where each has its own)."""
+        return self.fields[0].model_um
+
+
+def open_data(data: Source | Sequence[Source]) -> list[Section]:
+    """Open all sections.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there are none, or one is missing, unusable or does not fit.
+    """
+    sources = data if isinstance(data, Sequence) else (data,)
+    sections = [section for source in sources for section in open_sections(source)]
+    if not sections:
+        raise ValueError("there is nothing to train on: give a slide, a folder or layers")
+    return sections
+
+
+def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
+    """Return the base model, on the CPU, or a new one of the preset.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the model is unknown, unusable, or its windows do not fit.
+    """
+    if config.preset is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            made = DAMM(DAMMConfig.of_preset(config.preset), _new_card(config))
+        return Base(made, None, None)
+    if isinstance(model, DAMM):
+        loaded = copy.deepcopy(model).cpu().eval()
+    else:
+        loaded = load_model(model, "cpu")
+    token = loaded.config.token_px
+    tokens, cells = WINDOW // token, WINDOW // CELL
+    if WINDOW % token or (tokens % cells and cells % tokens):
+        raise ValueError(
+            f"the model's confidence tokens are {token} px wide, which do not fit windows of "
+            f"{WINDOW} px: choose another base model"
+        )
+    checksum = loaded.card.get("sha256") or content_hash(loaded)
+    return Base(loaded, str(loaded.card.get("name", "unnamed")), checksum)
+
+
+def measure(
+    sections: Sequence[Section], base: Base, config: TrainConfig
+) -> Generator[Preparing, None, Data]:
+    """Survey the sections and split them.
+
+    Raises
+    ------
+    ValueError, OSError
+        If an image is blank or not finite, or there are too few patches.
+    """
+    um = base.model.card.get("pixel_size_um")
+    fields = []
+    for field in survey(sections, None if um is None else float(um)):
+        fields.append(field)
+        yield Preparing("measuring the images", len(fields), len(sections))
+    return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
+
+
+def settle_pixel_size(base: Base, sections: Sequence[Section], config: TrainConfig) -> None:
+    """Give a new model its pixel size: the one wished, else that of the data."""
+    if config.preset is None:
+        return
+    sizes = {round(section.slide.pixel_size_um, 6) for section in sections}
+    if config.pixel_size_um is None and len(sizes) > 1:
+        listed = ", ".join(f"{size:g}" for size in sorted(sizes)[:4])
+        raise ValueError(
+            f"the images have pixels of {listed} um: say with pixel_size_um which the new model "
+            "is to have"
+        )
+    base.model.card["pixel_size_um"] = config.pixel_size_um or sizes.pop()
+
+
+def describe(base: Base, data: Data, config: TrainConfig, kind: str) -> dict[str, Any]:
+    """Return plain values: what was trained on, from what, how and with what."""
+    identities = [field.section.identity for field in data.fields]
+    text = json.dumps(identities, sort_keys=True, default=str)
+    limits = [field.limits for field in data.fields]
+    text += json.dumps([limits, [field.shape for field in data.fields]], sort_keys=True)
+    return {
+        "config": config.to_dict(),
+        "base": base.name,
+        "base_sha256": base.sha256,
+        "modalities": [str(name) for name in base.model.card["modalities"]],
+        "pixel_size_um": data.pixel_size_um,
+        "data": [
+            {"name": field.section.name, "kind": identity.get("kind"), "shape": list(field.shape),
+             "identity": identity}
+            for field, identity in list(zip(data.fields, identities, strict=True))[:LISTED_SECTIONS]
+        ],
+        "data_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sections": len(data.fields),
+        "patches": {"train": len(data.split.train), "validation": len(data.split.validation)},
+        "simulated": all(identity.get("kind") == "simulated" for identity in identities),
+        "device": kind,
+        "versions": {
+            "napari-damm": __version__,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }  # fmt: skip
+
+
+def _new_card(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "modalities": list(config.modalities),
+        "pixel_size_um": config.pixel_size_um,
+        "licence": "not stated: for whoever trained it to choose",
+    }

@@ -1,0 +1,121 @@
+"""Trying the model on windows that no training patch touches.
+
+1. Some validation patches, spread evenly, are read as they are.
+2. The averaged weights go into a copy of the model, which predicts them as Predict does: gated, one
+   sample each, from noise that depends on position and nothing else. So two models differ by
+   themselves only.
+3. Scores are over all windows; a few of them are shown.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_damm import metrics
+from napari_damm.config import STEPS, default_batch
+from napari_damm.dataset.fields import Field
+from napari_damm.dataset.patches import Patch, Split
+from napari_damm.dataset.sources import ROLES
+from napari_damm.events import Preparing, ValidationTile
+from napari_damm.lanes import Sampling, WindowInput, WindowOutput, WindowSampler
+from napari_damm.model.damm import DAMM
+from napari_damm.train_config import TrainConfig
+
+MODE = "fast"
+WHAT = "trying the model on validation windows"
+Floats = NDArray[np.float32]
+Item = TypeVar("Item")
+
+
+class Validator:
+    """Predicts the validation windows with a copy of the model, and scores it."""
+
+    def __init__(
+        self, model: DAMM, fields: Sequence[Field], split: Split, config: TrainConfig
+    ) -> None:
+        device = next(model.parameters()).device.type
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        size = default_batch(device, sum(p.numel() for p in model.unet.parameters()))
+        count = min(config.validation_windows, len(split.validation))
+        sampling = Sampling(MODE, STEPS[MODE], config.seed, config.gamma, min(size, count))
+        self.sampler = WindowSampler(self.model, sampling, device)
+        self.patches = evenly(split.validation, count)
+        self.shown = min(config.validation_tiles, count)
+        self.fields = fields
+        self.images = [_read(fields, patch) for patch in self.patches]
+        self.before: list[Floats] | None = None
+
+    def load(self, model: DAMM, smooth: Mapping[str, Tensor]) -> None:
+        """Make the copy a model with the averaged weights of its noise estimator."""
+        averaged = {f"unet.{name}": value for name, value in smooth.items()}
+        self.model.load_state_dict({**model.state_dict(), **averaged})
+
+    def predict(self) -> Generator[Preparing, None, list[Floats]]:
+        """Predict all windows: relative intensities (256, 256) each, unclipped."""
+        inputs = [
+            WindowInput((0, k), (patch.box.y0, patch.box.x0), images[0], images[1])
+            for k, (patch, images) in enumerate(zip(self.patches, self.images, strict=True))
+        ]
+        total = self.sampler.sampling.steps + 2 * len(inputs)
+        outputs: list[WindowOutput] = []
+        for done, step in enumerate(self.sampler.run(inputs)):
+            if isinstance(step, list):
+                outputs = step
+            else:
+                yield Preparing(WHAT, min(done, total), total)
+        return [output.np for output in outputs]
+
+    def scores(self, predicted: Sequence[Floats]) -> dict[str, float]:
+        """Score predictions against the truth; all -inf where they are not finite."""
+        truths = [(images[2] + 1) / 2 for images in self.images]
+        if not all(np.isfinite(image).all() for image in predicted):
+            return dict.fromkeys(("ssim", "psnr", "mse", "r2", "std_ratio"), float("-inf"))
+        pairs = list(zip(truths, predicted, strict=True))
+        truth, prediction = np.concatenate(truths), np.concatenate(predicted)
+        spread = float(truth.std())
+        return {
+            "ssim": float(np.mean([metrics.ssim(a, b) for a, b in pairs])),
+            "psnr": metrics.psnr(truth, prediction),
+            "mse": metrics.mse(truth, prediction),
+            "r2": metrics.r2(truth, prediction) if spread > 0 else float("nan"),
+            "std_ratio": float(prediction.std()) / spread if spread > 0 else float("nan"),
+        }
+
+    def tiles(self, predicted: Sequence[Floats]) -> tuple[ValidationTile, ...]:
+        """Return the windows that are shown, with what the model makes of them now."""
+        chosen = evenly(range(len(self.patches)), self.shown)
+        return tuple(self._tile(k, predicted[k]) for k in chosen)
+
+    def _tile(self, k: int, now: Floats) -> ValidationTile:
+        patch, field = self.patches[k], self.fields[self.patches[k].field]
+        primary, secondary, truth = ((image + 1) / 2 for image in self.images[k])
+        origin, box = field.section.slide.origin, patch.box
+        return ValidationTile(
+            section=field.section.name,
+            y=box.y0,
+            x=box.x0,
+            pixel_size_um=field.model_um,
+            corner_um=(origin[0] + box.y0 * field.model_um, origin[1] + box.x0 * field.model_um),
+            primary=primary,
+            secondary=secondary,
+            truth=truth,
+            before=None if self.before is None else np.clip(self.before[k], 0, 1),
+            now=np.clip(now, 0, 1),
+        )
+
+
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` of the items, spread evenly."""
+    places = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [items[k] for k in places.tolist()]
+
+
+def _read(fields: Sequence[Field], patch: Patch) -> Floats:
+    field = fields[patch.field]
+    return np.stack([field.read(role, patch.box) for role in ROLES])

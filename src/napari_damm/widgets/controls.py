@@ -1,0 +1,116 @@
+"""Small controls that the forms are built of, and the words that they share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+DEVICES = {
+    "auto": "the fastest device there is",
+    "cpu": "the processor: slow, works everywhere",
+    "cuda": "an NVIDIA graphics card",
+    **({"mps": "the Apple graphics processor"} if sys.platform == "darwin" else {}),
+}
+NO_SIZE = "not set"
+
+
+class PixelSizeBox(QDoubleSpinBox):
+    """A pixel size in um, "not set" (or other words) where it is unknown."""
+
+    def __init__(self, name: str = "pixel_size", unknown: str = NO_SIZE) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setRange(0.0, 1000.0)
+        self.setDecimals(4)
+        self.setSingleStep(0.05)
+        self.setSuffix(" µm")
+        self.setSpecialValueText(unknown)
+        self.setToolTip("Width of one pixel of the first channel")
+
+    def textFromValue(self, v: float) -> str:
+        """Write a size without needless zeros."""
+        return f"{v:.4f}".rstrip("0").rstrip(".")
+
+
+class Progress(QProgressBar):
+    """How far a run is, with words in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("progress")
+        self.setRange(0, 1000)
+        self.setFormat("")
+
+    def show_progress(self, fraction: float, text: str) -> None:
+        """Move the bar."""
+        self.setValue(round(min(max(fraction, 0.0), 1.0) * self.maximum()))
+        self.setFormat(text)
+
+
+def choice(name: str, items: Mapping[str, str] | None = None) -> QComboBox:
+    """Make a combo box whose items say more in their tooltip."""
+    box = QComboBox()
+    box.setObjectName(name)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    for row, (text, meaning) in enumerate((items or {}).items()):
+        box.addItem(text)
+        box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
+    return box
+
+
+def button(name: str, text: str, tooltip: str = "") -> QPushButton:
+    """Make a push button that is found by its name."""
+    made = QPushButton(text)
+    made.setObjectName(name)
+    made.setToolTip(tooltip)
+    return made
+
+
+def stack(*controls: QWidget) -> QVBoxLayout:
+    """Put a control and the notes on it one below the other."""
+    column = QVBoxLayout()
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(2)
+    for control in controls:
+        column.addWidget(control)
+    return column
+
+
+def rows() -> QFormLayout:
+    """Make an empty form whose fields take the room there is."""
+    form = QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    form.setVerticalSpacing(6)
+    return form
+
+
+def align(widget: QWidget) -> None:
+    """Give the labels of all forms inside a widget one width, so that their fields line up."""
+    labels = []
+    for form in widget.findChildren(QFormLayout):
+        for row in range(form.rowCount()):
+            item = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
+            if item is not None and item.widget() is not None:
+                labels.append(item.widget())
+    width = max((label.sizeHint().width() for label in labels), default=0)
+    for label in labels:
+        label.setMinimumWidth(width)
+
+
+def capital(name: str) -> str:
+    """Begin a label with a capital letter, and leave the rest ("FLAIR") as it is."""
+    return name[:1].upper() + name[1:]
