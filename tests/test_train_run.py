@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
+from jobs import quick_first_stages
 from models import CARD, tiny_config
 from training_data import layers, write_folder, write_slide
 from trainings import LEVELS, base_model, config, of, run, weights
@@ -30,9 +31,10 @@ from napari_damm.training_folder import TrainedModel, read_training
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_denoising_steps():
-    """Validate in two denoising steps: how many there are is the sampler's own matter."""
+def _quick():
+    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
+        quick_first_stages(patch.setattr)
         patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
         patch.setattr("napari_damm.train.autoencoders.MEASURED", 1)
         yield

@@ -36,7 +36,6 @@ from napari_damm.cli_data import (
 )
 from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.train_config import TrainConfig, help_of_settings
-from napari_damm.train_settings import TrainSettings, read_settings
 
 # Some settings would read as something else on the command line.
 FLAGS = {"pixel_size_um": "--model-pixel-size", "modalities": "--modalities"}
@@ -99,6 +98,8 @@ def train(
         simulated_size=simulated_size,
         first_seed=first_seed,
     )
+    from napari_damm.train_settings import TrainSettings, read_settings
+
     written = TrainSettings() if config is None else read_settings(config)
     folder = out or written.out
     if folder is None:
@@ -134,6 +135,10 @@ def _run(
         raise JobInterrupted(f"stopped; {_left(folder)}") from None
     except JobStopped as error:
         raise JobStopped(f"{error}; {_left(folder)}") from error
+    from napari_damm.train.machine import started_by_fabric
+
+    if started_by_fabric():
+        return 0
     for line in _summary(finished.result):
         typer.echo(line)
     if install:

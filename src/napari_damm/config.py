@@ -7,15 +7,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_damm.choices import DEVICES, MAX_SEED
 from napari_damm.tiling import SHARD
 
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation
 
 STEPS = {"reference": 1000, "fast": 16, "draft": 8}
-DEVICES = ("auto", "cpu", "cuda", "mps")
 ORDERS = ("rows", "centre")
-MAX_SEED = 2**64 - 1
 LARGE_NETWORK = 50_000_000
 
 

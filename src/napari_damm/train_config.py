@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from napari_damm.config import DEVICES, MAX_SEED
+from napari_damm.choices import DEVICES, MAX_SEED
 
 PRESETS = ("tiny", "small", "paper")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
+from napari_damm.choices import DEVICES
 from napari_damm.model_file.files import copy_file, sha256
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from napari_damm.model.damm import DAMM
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 USER_FOLDER_VARIABLE = "NAPARI_DAMM_MODELS"
 _NAME = re.compile(r"\w[\w. -]*")
 

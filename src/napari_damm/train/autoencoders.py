@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,18 +21,22 @@ from torch import Tensor
 
 from napari_damm.dataset.views import draw_view, plain_view, read_view
 from napari_damm.events import Event, Notice, Preparing, TrainStep
+from napari_damm.faults import JobFault
 from napari_damm.first_stage_training import (
     POOR_R2,
     FirstStagesConfig,
+    StageStep,
     poor_reconstruction,
     reconstruction_scores,
     train_first_stages,
 )
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.tiling import WINDOW
+from napari_damm.train.machine import Machine
 from napari_damm.train.setup import Data
 from napari_damm.train.validation import evenly
 from napari_damm.train_config import TrainConfig
+from napari_damm.train_state import NotFinite
 
 MEASURED = 8
 CROP_PX, CROPS = 96, 12
@@ -45,8 +49,10 @@ ADAPT_STEPS, SCRATCH_STEPS, TINY_STEPS = 300, 2000, 40
 class Autoencoders:
     """Measures and trains the first stages of `model`, in place."""
 
-    def __init__(self, model: DAMM, data: Data, config: TrainConfig, folder: Path) -> None:
-        self.model, self.data, self.config = model, data, config
+    def __init__(
+        self, model: DAMM, data: Data, config: TrainConfig, folder: Path, machine: Machine
+    ) -> None:
+        self.model, self.data, self.config, self.machine = model, data, config, machine
         self.folder = folder / FOLDER
         self.names = dict(zip(ROLES, model.card["modalities"], strict=True))
         self.scores: dict[str, dict[str, float]] = {}
@@ -115,15 +121,28 @@ class Autoencoders:
             discriminator_from=self.config.discriminator_from,
             checkpoint_seconds=60 * self.config.checkpoint_minutes,
         )
-        total = config.shared_steps + config.steps * len(roles)
-        with closing(train_first_stages(self.model, self._batch, config, self.folder)) as stages:
-            for done, each in enumerate(stages, 1):
+        if not self.machine.first:
+            self.machine.agree(True)  # the first process trains; afterwards it is read from there
+        stages = train_first_stages(self.model, self._batch, config, self.folder)
+        try:
+            yield from self._steps(stages)
+        except NotFinite as error:
+            raise JobFault(
+                f"the autoencoders cannot be trained ({error}): choose a lower learning_rate or "
+                "look for odd images"
+            ) from None
+        if self.machine.first:
+            self.machine.agree(True)
+
+    def _steps(self, stages: Generator[StageStep, None, None]) -> Iterator[TrainStep]:
+        with closing(stages):
+            for each in stages:
                 name = "all images" if each.role is None else self.names[each.role]
                 yield TrainStep(
                     step=each.step,
                     epoch=0,
                     phase=f"autoencoder of {name}",
-                    progress=SHARE * min(1.0, done / total),
+                    progress=SHARE * each.progress,
                     loss=each.loss,
                 )
 

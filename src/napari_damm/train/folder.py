@@ -33,8 +33,8 @@ FREE = {"epochs", "minutes", "patience", "checkpoint_minutes", "name", "device",
 class RunFolder:
     """The folder of one run, locked until `close`."""
 
-    def __init__(self, path: Path) -> None:
-        """Make the folder where it is missing, and lock it.
+    def __init__(self, path: Path, lock: bool = True) -> None:
+        """Make the folder where it is missing, and lock it: that is for one process to do.
 
         Raises
         ------
@@ -43,11 +43,12 @@ class RunFolder:
         """
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._lock = WriterLock(path)
+        self._lock = WriterLock(path) if lock else None
 
     def close(self) -> None:
         """Let another run have it."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def last(self) -> Path:

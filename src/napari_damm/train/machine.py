@@ -21,6 +21,11 @@ from napari_damm.train_config import TrainConfig
 Value = TypeVar("Value")
 
 
+def started_by_fabric() -> bool:
+    """Tell whether this process only helps another, which writes and tells."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
 class Machine:
     """Fabric, set up as the config wishes."""
 

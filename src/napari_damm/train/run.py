@@ -21,7 +21,7 @@ from napari_damm.events import Event, Finished, Notice
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import read_card
 from napari_damm.train.folder import RunFolder, begun_config, check_new, check_same
-from napari_damm.train.machine import Machine
+from napari_damm.train.machine import Machine, started_by_fabric
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
 from napari_damm.train.training import Training
 from napari_damm.train_config import TrainConfig
@@ -57,7 +57,8 @@ def fine_tune(
             data, model = _as_begun(begun.record, data, model)
     else:
         config = config or TrainConfig()
-        check_new(folder)
+        if not started_by_fabric():
+            check_new(folder)
     if data is None:
         raise ValueError("there is nothing to train on: give a slide, a folder or layers")
     sections = open_data(data)
@@ -71,14 +72,14 @@ def fine_tune(
     sources = data if isinstance(data, Sequence) else (data,)
     record["sources"] = [source_to_dict(source) for source in sources]
     record["base_file"] = base.model.file
-    with closing(RunFolder(folder)) as run:
+    with closing(RunFolder(folder, lock=machine.first)) as run:
         training = Training(run, base, measured, config, machine, record)
         with closing(training.events()) as events:
             for event in events:
                 if machine.first:
                     yield event
-        if machine.first:
-            yield Finished(training.result(), time.monotonic() - start, training.failed)
+        machine.agree(True)
+        yield Finished(training.result(), time.monotonic() - start, training.failed)
 
 
 def _nothing_more(before: TrainConfig, now: TrainConfig) -> bool:

@@ -59,7 +59,7 @@ class Training:
         self.validator = Validator(self.model, data.fields, data.split, config)
         record = {**record, "validation_windows": len(self.validator.patches)}
         self.keep = Keeper(folder, base, config.name, record)
-        self.autoencoders = Autoencoders(self.model, data, config, folder.path)
+        self.autoencoders = Autoencoders(self.model, data, config, folder.path, machine)
         self.schedule = self.batches.schedule
         self.validation_s = 0.0
 
@@ -75,6 +75,7 @@ class Training:
     def events(self) -> Generator[Event, None, None]:
         """Run the training to its end."""
         keep, begun = self.keep, self.keep.begun
+        begun = self.machine.agree(begun)
         if begun:
             keep.take_up()
         yield self._planned()
