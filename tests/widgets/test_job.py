@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from napari_damm.events import Notice
+from napari_damm.events import FailedItem, Notice
 from napari_damm.widgets.job import QUEUE_LENGTH, Job, Outcome, readable
 
 
@@ -100,9 +100,59 @@ def test_a_screen_that_does_not_drain_holds_the_engine_back():
     assert len(made) <= QUEUE_LENGTH + 1
 
 
+def test_it_waits_where_it_is_told_to_until_the_screen_is_ready():
+    made = []
+
+    def events():
+        for event in (Notice("plan"), FailedItem("stop", "here"), Notice("work")):
+            made.append(event)
+            yield event
+
+    job = Job(events, waits_after=(FailedItem,))
+    job.start()
+    assert job.join(0) is False
+    job.go_on()
+    assert job.join(30)
+    assert job.drain() == made
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("a")])
+def test_what_comes_afterwards_is_done_in_the_thread_however_it_ended(error):
+    order = []
+
+    def events():
+        try:
+            yield Notice("first")
+            if error is not None:
+                raise error
+        finally:
+            order.append("closed")
+
+    def afterwards() -> str:
+        order.append(threading.current_thread().name)
+        return "left"
+
+    job = Job(events, afterwards=afterwards)
+    finished(job)
+    assert order == ["closed", "napari-damm job"]
+    assert job.outcome == Outcome(message="" if error is None else readable(error), left="left")
+
+
+def test_an_error_afterwards_becomes_the_outcome():
+    def refuse():
+        raise OSError("the disk is full")
+
+    job = Job(lambda: iter(()), afterwards=refuse)
+    assert finished(job) == []
+    assert job.outcome == Outcome(message="the disk is full")
+
+
 def test_errors_read_as_one_sentence():
     assert readable(ValueError("steps must be 1 or more, got 0")).startswith("steps must be")
     assert readable(RuntimeError("bad\nand a dump")) == "Stopped by RuntimeError: bad"
+    refused = readable(ValueError("no size: give --pixel-size UM (pixel_size_um in Python)"))
+    assert refused == "no size: enter the pixel size"
     assert readable(KeyError()) == "KeyError"
     assert readable(MemoryError()).startswith("Out of memory:")
     assert "tried to allocate" in readable(OutOfMemoryError("tried to allocate"))

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 BARE = """
 import sys
 import napari_damm.widgets
@@ -17,9 +19,10 @@ import sys
 from qtpy.QtWidgets import QApplication
 from napari.components import ViewerModel
 application = QApplication([])
-from napari_damm.widgets import PredictWidget
-widget = PredictWidget(ViewerModel())
-loaded = {"torch", "napari_damm.engine", "napari_damm.slide", "zarr"} & set(sys.modules)
+from napari_damm import widgets
+widget = widgets.{widget}(ViewerModel())
+slow = {{"torch", "napari_damm.engine", "napari_damm.slide", "zarr", "pyqtgraph"}}
+loaded = slow & set(sys.modules)
 assert not loaded, loaded
 """
 
@@ -36,5 +39,6 @@ def test_importing_the_package_loads_neither_napari_nor_qt():
     run(BARE)
 
 
-def test_opening_the_widget_loads_neither_torch_nor_the_engine():
-    run(OPEN)
+@pytest.mark.parametrize("widget", ["PredictWidget", "TrainWidget"])
+def test_opening_a_widget_loads_neither_torch_nor_the_engine(widget):
+    run(OPEN.format(widget=widget))

@@ -98,7 +98,7 @@ def test_a_predict_widget_opened_later_lists_the_model(open_trainer, fake_train,
 def test_curves_and_validation_layers_follow_the_training(open_trainer, fake_train):
     driver = open_trainer()
     start_and_pause(driver, fake_train, 20)
-    assert table(driver) == TABLE
+    driver.wait_for(lambda: table(driver) == TABLE)
     curves = driver.widget.findChild(LearningCurves)
     driver.wait_for(lambda: curves.ssim.x == [0, 20])
     assert curves.ssim.y == pytest.approx([0.4, 0.45])
@@ -153,6 +153,7 @@ def test_a_second_training_has_one_table(open_trainer, fake_train):
 def test_a_validation_layer_thrown_away_stays_away(open_trainer, fake_train):
     driver = open_trainer()
     start_and_pause(driver, fake_train, 20)
+    driver.wait_for(lambda: table(driver) == TABLE)
     driver.viewer.layers.remove("Validation before")
     with driver.qtbot.waitSignal(driver.widget.ended):
         fake_train.resume.set()
@@ -282,6 +283,7 @@ def test_a_model_of_other_modalities_names_everything(
     assert "FLAIR as measured" in driver.legend.text()
     assert legend(driver)[:2] == ["uni-modal: T1 alone", "multi-modal: T1 and T2"]
     driver.data.setCurrentText("Folders")
+    assert driver.folder_target.text() == "FLAIR"
     shown = [label.text() + label.toolTip() for label in driver.widget.findChildren(QLabel)]
     controls = driver.widget.findChildren(QComboBox) + driver.widget.findChildren(QLineEdit)
     shown += [c.toolTip() for c in controls if not c.objectName().startswith("modality")]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -24,6 +25,7 @@ DEVICES = {
     **({"mps": "the Apple graphics processor"} if sys.platform == "darwin" else {}),
 }
 NO_SIZE = "not set"
+LEAST_HEIGHT = 360  # px, of a scrolled form
 
 
 class PixelSizeBox(QDoubleSpinBox):
@@ -59,11 +61,41 @@ class Progress(QProgressBar):
         self.setFormat(text)
 
 
+class Scrolled(QScrollArea):
+    """A form that is scrolled where the dock is lower than it."""
+
+    def __init__(self, form: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(form)
+        self.setMinimumHeight(LEAST_HEIGHT)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        """Ask for no more than is needed."""
+        return QSize(self.minimumWidth(), LEAST_HEIGHT)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep as wide as the form is."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self._fit()
+        return bool(super().eventFilter(watched, event))
+
+    def _fit(self) -> None:
+        form, bar = self.widget(), self.verticalScrollBar()
+        if form is not None and bar is not None:
+            self.setMinimumWidth(form.minimumSizeHint().width() + bar.sizeHint().width())
+
+
 def choice(name: str, items: Mapping[str, str] | None = None) -> QComboBox:
     """Make a combo box whose items say more in their tooltip."""
     box = QComboBox()
     box.setObjectName(name)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(10)
     for row, (text, meaning) in enumerate((items or {}).items()):
         box.addItem(text)
         box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
@@ -104,8 +136,9 @@ def align(widget: QWidget) -> None:
     for form in widget.findChildren(QFormLayout):
         for row in range(form.rowCount()):
             item = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
-            if item is not None and item.widget() is not None:
-                labels.append(item.widget())
+            label = None if item is None else item.widget()
+            if label is not None:
+                labels.append(label)
     width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, QTimer, Signal  # type: ignore[attr-defi
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QWidget
 
 from napari_damm.widgets.controls import PixelSizeBox, button, capital, rows
+from napari_damm.widgets.model_cards import MODALITIES
 from napari_damm.widgets.train_request import FolderData
 
 USUAL = {"primary": "CD31", "secondary": "DAPI", "target": "QD"}
@@ -28,6 +29,7 @@ class FolderPicker(QWidget):
         self._browse.setFixedWidth(28)
         self._labels = {role: QLabel() for role in USUAL}
         self._names = {role: _line(f"folder_{role}", name) for role, name in USUAL.items()}
+        self._suggested = dict(USUAL)
         self._pixel_size = PixelSizeBox("folder_pixel_size", "as the files state")
         self._pixel_size.setToolTip("Width of one pixel, for files that do not state it")
         self._pause = QTimer(self)
@@ -53,8 +55,14 @@ class FolderPicker(QWidget):
         self.setLayout(form)
 
     def set_modalities(self, modalities: Sequence[str]) -> None:
-        """Say which sub-folder holds what."""
+        """Say which sub-folder holds what; what nobody entered is suggested anew."""
+        stains = tuple(modalities) == MODALITIES
         for role, name in zip(USUAL, modalities, strict=True):
+            suggested = USUAL[role] if stains else name
+            if self._names[role].text() == self._suggested[role]:
+                with QSignalBlocker(self._names[role]):
+                    self._names[role].setText(suggested)
+            self._suggested[role] = suggested
             self._labels[role].setText(capital(name))
             self._labels[role].setToolTip(f"Name of the sub-folder with the {name} images")
             self._names[role].setToolTip(f"Name of the sub-folder with the {name} images")

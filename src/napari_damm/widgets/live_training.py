@@ -23,7 +23,7 @@ from napari_damm.events import (
     Validated,
 )
 from napari_damm.widgets.backstage import Ready
-from napari_damm.widgets.job import Job, Outcome
+from napari_damm.widgets.job import Job, Outcome, in_widget_words
 from napari_damm.widgets.learning_curves import LearningCurves
 from napari_damm.widgets.live_run import LiveRun
 from napari_damm.widgets.train_request import Kept, TrainRequest
@@ -60,15 +60,19 @@ class LiveTraining(LiveRun):
         if outcome is not None and isinstance(outcome.left, Kept):
             self.kept = outcome.left
 
+    @property
+    def _complete(self) -> bool:
+        return self._layers is None or not self._layers.incomplete
+
     def _show(self, event: Event | Ready) -> None:
         if isinstance(event, Ready):
             return
         self._tally.count(event)
         match event:
             case Notice():
-                self.told.emit(event.message)
+                self.told.emit(in_widget_words(event.message))
             case TrainPlanned():
-                self._curves.begin(event.modalities, self._request.config.name)
+                self._curves.begin(event, self._request.config.name)
                 world = self._request.data.world
                 self._layers = ValidationLayers(self._viewer, event.modalities, world)
             case TrainStep():
@@ -80,6 +84,8 @@ class LiveTraining(LiveRun):
                     self.explained.emit(self._layers.explain())
 
     def _shown(self, events: Sequence[Event | Ready]) -> None:
+        if self._layers is not None:
+            self._layers.add_next()
         if any(isinstance(event, TrainStep | Validated) for event in events):
             self._curves.draw()
         if any(isinstance(event, TrainStep | Validated | Preparing) for event in events):

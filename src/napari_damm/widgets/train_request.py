@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_damm.events import Event, Finished
-from napari_damm.preload import preload_torch
 from napari_damm.train_config import TrainConfig
 from napari_damm.training_folder import TrainedModel, TrainingState, read_training
+from napari_damm.widgets.backstage import load_what_is_slow
 from napari_damm.widgets.layer_slides import SlideRequest, World
 from napari_damm.widgets.marked_region import Marked
 
@@ -98,7 +98,7 @@ class TrainRequest:
 
     def events(self) -> Iterator[Event]:
         """Start the training; slow."""
-        preload_torch()
+        load_what_is_slow()
         from napari_damm import api
 
         events = api.fine_tune(

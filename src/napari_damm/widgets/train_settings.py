@@ -30,8 +30,8 @@ FINE_TUNE = "fine-tune"
 PRESET_WORDS = {
     FINE_TUNE: "go on from the base model: the right choice for your own sections",
     "tiny": "a new model from scratch, to try things out",
-    "small": "a new model from scratch, as large as the bundled one: hours on a graphics card",
-    "paper": "a new model from scratch, as large as the paper's: days on a graphics card",
+    "small": "a new model from scratch, as large as the bundled one: on a graphics card",
+    "paper": "a new model from scratch, as large as the paper's: on a large graphics card",
 }
 # setting -> label, smallest, largest value, step
 NUMBERS: dict[str, tuple[str, float, float, float]] = {
@@ -47,7 +47,6 @@ PARTS = ("primary", "secondary", "target")
 class TrainSettings(QWidget):
     """Name and length above, the rest folded away."""
 
-    changed = Signal()
     named = Signal()
     preset_changed = Signal()
 
@@ -67,7 +66,7 @@ class TrainSettings(QWidget):
             name: self._number(name, limits, getattr(defaults, name))
             for name, (_, *limits) in NUMBERS.items()
         }
-        self._adapt = QCheckBox()
+        self._adapt = QCheckBox("adapt to these images")
         self._adapt.setObjectName("adapt_first_stages")
         self._adapt.setToolTip(self._help["adapt_first_stages"])
         self._device = choice("device", DEVICES)
@@ -75,6 +74,7 @@ class TrainSettings(QWidget):
         for line, part in zip(self._modalities, PARTS, strict=True):
             line.setObjectName(f"modality_{part}")
             line.setToolTip(f"What the {part} images are called in a model from scratch")
+            line.setMinimumWidth(40)
         self.advanced = QCollapsible("Advanced settings")
         self.advanced.setObjectName("advanced")
         self._lay_out()
@@ -96,7 +96,7 @@ class TrainSettings(QWidget):
         inside.addRow("Images are", names)
         for name, (label, *_) in NUMBERS.items():
             inside.addRow(label, self._numbers[name])
-        inside.addRow("Adapt autoencoders", self._adapt)
+        inside.addRow("Autoencoders", self._adapt)
         inside.addRow("Device", self._device)
         folded.setLayout(inside)
         self.advanced.addWidget(folded)

@@ -15,6 +15,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.widgets.job import in_widget_words
 from napari_damm.widgets.pace import duration
 from napari_damm.widgets.train_request import Kept
 
@@ -56,6 +57,7 @@ class TrainTally:
                 self.finished = event
 
     def _warn(self, message: str) -> None:
+        message = in_widget_words(message)
         if message not in self.warnings:
             self.warnings.append(message)
 
@@ -88,7 +90,7 @@ class TrainTally:
         """Say what is going on: what is trained on, and how the last validation went."""
         words = []
         if self.validated is not None:
-            words.append(f"{self._standing()} so far")
+            words.append(self._standing())
         elif self.planned is not None:
             plan = self.planned
             words.append(
@@ -124,7 +126,7 @@ class TrainTally:
         scores, base = self.validated.scores, self.validated.base_scores
         if self.validated.step == 0:
             return f"The base model has {_pair('SSIM', 'ssim', base or scores, {})}"
-        return f"Step {self.validated.step}: {self._verdict(scores, base)}"
+        return f"Step {self.validated.step}: {self._verdict(scores, base)} so far"
 
     def _verdict(self, scores: Mapping[str, float], base: Mapping[str, float]) -> str:
         """Compare the new model with the base model."""

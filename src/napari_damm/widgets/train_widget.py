@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_damm import training_folder
+from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.folder_picker import FolderPicker
 from napari_damm.widgets.layer_picker import LayerPicker
 from napari_damm.widgets.live_run import RunWidget
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     import napari.viewer
 
 
-MINIMUM_WIDTH, MINIMUM_HEIGHT = 320, 360  # px; what is lower down is scrolled to
-
-
 class TrainWidget(RunWidget):
     """Make a model one's own: train it on sections of which the target was imaged as well."""
 
@@ -44,15 +42,9 @@ class TrainWidget(RunWidget):
         self._cards: list[Card] = []
         self._name = NameState()
         self._form = TrainForm(LayerPicker(viewer), FolderPicker())
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self._form)
-        scroll.setMinimumSize(MINIMUM_WIDTH, MINIMUM_HEIGHT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(Scrolled(self._form))
 
         self._list_models()
         self._form.settings.suggest(free_name(self._taken))

@@ -31,25 +31,59 @@ GREY = "#9aa5b1"  # readable on a black canvas and on a white one
 
 
 class ValidationLayers:
-    """The table of one training in a viewer; whoever removes a layer simply sees less."""
+    """The table of one training in a viewer; whoever removes a layer simply sees less.
+
+    napari takes most of a second for six layers, so `add_next` adds one at a time, and the screen
+    lives in between.
+    """
 
     def __init__(self, viewer: Any, modalities: Sequence[str], world: World) -> None:
         self._viewer = viewer
         self._modalities = tuple(modalities)
         self._world = world
         self._layers: dict[str, Layer] = {}
+        self._waiting: dict[str, NDArray[np.float32]] = {}
+        self._um = 1.0
+        self._columns: list[str] = []
+        self._corner = (0.0, 0.0)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether `add_next` has more to add."""
+        return bool(self._waiting)
 
     def show(self, tiles: Sequence[ValidationTile]) -> None:
         """Show these windows, in the layers that are there or, the first time, in new ones."""
         columns = [c for c in COLUMNS if c != "before" or tiles[0].before is not None]
-        pictures = {c: montage([getattr(tile, c) for tile in tiles]) for c in columns}
-        if not self._layers:
-            self._add(pictures, tiles[0].pixel_size_um)
-            return
-        for column, picture in pictures.items():
+        if not self._columns:
+            self._columns, self._um = columns, tiles[0].pixel_size_um
+            self._make_room()
+            self._waiting[HEADINGS] = np.zeros(0, np.float32)
+        for column in columns:
+            picture = montage([getattr(tile, column) for tile in tiles])
             layer = self._layers.get(column)
-            if layer is not None and layer in self._viewer.layers:
+            if layer is None:
+                self._waiting[column] = picture
+            elif layer in self._viewer.layers:
                 layer.data = picture
+
+    def add_next(self) -> None:
+        """Add one layer, if there is one to add, and leave the selection as it is."""
+        column = next((c for c in (*self._columns, HEADINGS) if c in self._waiting), None)
+        if column is None:
+            return
+        picture = self._waiting.pop(column)
+        layers = self._viewer.layers
+        selected, active = set(layers.selection), layers.selection.active
+        layer = self._headings() if column == HEADINGS else self._image(column, picture)
+        self._layers[column] = layer
+        layers.append(layer)
+        layers.selection.clear()
+        layers.selection.update(selected)
+        if active in layers:
+            layers.selection.active = active
+        if not self._waiting:
+            self._viewer.reset_view()  # once: from now on the view is the analyst's
 
     def explain(self) -> str:
         """Say what the columns show, as far as their names do not tell."""
@@ -59,62 +93,57 @@ class ValidationLayers:
             "before": f"{target} as the base model predicts them",
             "now": f"{target} as the new model predicts them",
         }
-        words = [f"<b>{c}</b>: {meanings[c]}" for c in self._layers if c in meanings]
+        words = [f"<b>{c}</b>: {meanings[c]}" for c in self._columns if c in meanings]
         return "<br>".join(["Validation layers: tissue that is not trained on", *words])
 
-    def _add(self, pictures: dict[str, NDArray[np.float32]], um: float) -> None:
-        from napari.layers import Image, Points
+    def _make_room(self) -> None:
+        for old in [layer for layer in self._viewer.layers if _is_table(layer)]:
+            self._viewer.layers.remove(old)
+        self._corner = self._corner_um(self._um)
 
-        layers = self._viewer.layers
-        alone = len(layers) == 0
-        selected, active = set(layers.selection), layers.selection.active
-        for old in [layer for layer in layers if _is_table(layer)]:
-            layers.remove(old)
-        top, left = self._corner_um(um)
-        step = (next(iter(pictures.values())).shape[1] + GAP_PX) * um
-        for k, (column, picture) in enumerate(pictures.items()):
-            place = self._world.place(um, (top, left + k * step))
-            self._layers[column] = Image(
-                picture,
-                name=f"Validation {self._name(column)}",
-                colormap=self._colormap(column),
-                contrast_limits=(0.0, 1.0),
-                metadata={RESULT_KEY: {"shows": TABLE, "column": column}},
-                **place,
-            )
-            layers.append(self._layers[column])
-        place = self._world.place(um, (top, left))
-        width = step / um
-        layers.append(
-            Points(
-                [(-GAP_PX / 2, k * width) for k in range(len(pictures))],
-                name=HEADINGS,
-                size=1,
-                face_color="transparent",
-                border_color="transparent",
-                features={"heading": [self._name(column) for column in pictures]},
-                text={
-                    "string": "{heading}",
-                    "size": TEXT_SIZE,
-                    "color": GREY,
-                    "anchor": "lower_left",
-                },
-                metadata={RESULT_KEY: {"shows": TABLE}},
-                **place,
-            )
+    def _image(self, column: str, picture: NDArray[np.float32]) -> Layer:
+        from napari.layers import Image
+
+        top, left = self._corner
+        step = (picture.shape[1] + GAP_PX) * self._um
+        place = self._world.place(self._um, (top, left + self._columns.index(column) * step))
+        return Image(
+            picture,
+            name=f"Validation {self._name(column)}",
+            colormap=self._colormap(column),
+            contrast_limits=(0.0, 1.0),
+            metadata={RESULT_KEY: {"shows": TABLE, "column": column}},
+            **place,
         )
-        layers.selection.clear()
-        layers.selection.update(selected & set(layers))
-        if active in layers:
-            layers.selection.active = active
-        if not alone:
-            self._viewer.reset_view()
+
+    def _headings(self) -> Layer:
+        from napari.layers import Points
+
+        place = self._world.place(self._um, self._corner)
+        width = self._layers[COLUMNS[0]].data.shape[1] + GAP_PX
+        return Points(
+            [(-1, k * width) for k in range(len(self._columns))],
+            name=HEADINGS,
+            size=1,
+            face_color="transparent",
+            border_color="transparent",
+            features={"heading": [self._name(column) for column in self._columns]},
+            text={
+                "string": "{heading}",
+                "size": TEXT_SIZE,
+                "color": GREY,
+                "anchor": "upper_left",
+            },
+            metadata={RESULT_KEY: {"shows": TABLE}},
+            **place,
+        )
 
     def _corner_um(self, um: float) -> tuple[float, float]:
         """Return where the table begins: to the right of everything, level with its top."""
         ends = []
         for layer in self._viewer.layers:
-            low, high = layer.extent.world[:, -2:]
+            half = np.abs(layer.scale[-2:]) / 2  # the extent is that of pixel centres
+            low, high = layer.extent.world[:, -2:] + [-half, half]
             ratio = um_per(self._world, layer)
             ends.append((low[0] * ratio, high[1] * ratio))
         if not ends:

@@ -1,0 +1,120 @@
+"""What the plot takes up, and what it says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from napari_damm.events import TrainPlanned, TrainStep, Validated
+from napari_damm.widgets.learning_curves import MOST_POINTS, Curve, LearningCurves
+
+MR = ("T1", "T2", "FLAIR")
+
+
+def planned(folder: Path = Path(), steps_done: int = 0) -> TrainPlanned:
+    return TrainPlanned(1, 8, 2, MR, 1.0, folder, {}, 100, steps_done=steps_done)
+
+
+@pytest.fixture
+def curves(qtbot) -> LearningCurves:
+    widget = LearningCurves()
+    qtbot.addWidget(widget)
+    return widget
+
+
+def test_a_smoothed_curve_begins_at_its_first_value():
+    curve = Curve(0.9)
+    for step in range(3):
+        curve.add(step, 2.0)
+    assert curve.y == pytest.approx([2.0, 2.0, 2.0])
+    curve.add(3, 0.0)
+    assert 1.0 < curve.y[-1] < 2.0
+
+
+def test_what_is_no_number_is_left_out():
+    curve = Curve(0.9)
+    curve.add(0, math.nan)
+    curve.add(1, 1.0)
+    assert (curve.x, curve.y) == ([1], [1.0])
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends():
+    curve = Curve()
+    for step in range(10 * MOST_POINTS):
+        curve.add(step, step)
+    assert len(curve.x) <= MOST_POINTS
+    assert (curve.x[0], curve.x[-1]) == (0, 10 * MOST_POINTS - 1)
+    assert curve.x == sorted(curve.x) == curve.y
+
+
+def test_captions_are_in_the_words_of_the_model(curves):
+    curves.begin(planned(), "mine")
+    curves.draw()
+    assert "T1 alone" in curves.losses_caption.text()
+    assert "T1 and T2" in curves.losses_caption.text()
+    assert curves.ssim_caption.text().startswith("Validation SSIM of FLAIR")
+    assert "mine" in curves.ssim_caption.text()
+
+
+def test_autoencoders_are_shown_until_the_noise_estimator_begins(curves):
+    curves.begin(planned(), "mine")
+    for phase in ("autoencoder of T1", "autoencoder of T2"):
+        for step in (1, 2, 3):
+            curves.step(TrainStep(step, 0, phase, 0.0, 0.3))
+    curves.draw()
+    assert curves.autoencoder.x == [1, 2, 3]
+    assert "autoencoder" in curves.losses_caption.text()
+    curves.step(TrainStep(1, 0, "joint", 0.1, 0.5, 0.6, 0.4))
+    curves.draw()
+    assert curves.autoencoder.x == []
+    assert "T1 alone" in curves.losses_caption.text()
+    assert (curves.uni.y, curves.multi.y) == ([0.6], [0.4])
+
+
+def test_the_base_models_line_reaches_as_far_as_the_training(curves):
+    curves.begin(planned(), "mine")
+    curves.validated(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
+    curves.step(TrainStep(30, 1, "joint", 0.3, 0.5, 0.6, 0.4))
+    curves.draw()
+    assert (curves.base.x, curves.base.y) == ([0, 30], [0.4, 0.4])
+
+
+def test_from_scratch_there_is_no_base_line(curves):
+    curves.begin(planned(), "mine")
+    curves.validated(Validated(10, 0.1, {"ssim": 0.2}, {}, True))
+    curves.draw()
+    assert curves.base.x == []
+    assert curves.ssim.x == [10]
+
+
+def test_a_resumed_training_goes_on_with_its_curves(curves, tmp_path):
+    (tmp_path / "curves.csv").write_text(
+        "step,loss_uni,loss_multi,ssim\n10,0.6,0.5,\n20,,,0.45\n20,0.5,0.4,\n30,0.1,0.1,\n"
+    )
+    curves.begin(planned(tmp_path, steps_done=20), "mine")
+    assert curves.uni.x == [10, 20]
+    assert (curves.ssim.x, curves.ssim.y) == ([20], [0.45])
+    # The base model is tried again, at step 0: that is in the past.
+    curves.validated(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
+    curves.draw()
+    assert curves.ssim.x == [20]
+    assert curves.base.y == [0.4, 0.4]
+    curves.begin(planned(), "another")
+    assert curves.uni.x == []
+
+
+def test_damaged_curves_do_no_harm(curves, tmp_path):
+    (tmp_path / "curves.csv").write_text("step,loss_uni\n1,0.5\nx,y\n")
+    curves.begin(planned(tmp_path, steps_done=20), "mine")
+    curves.draw()
+    assert curves.uni.x == [1]
+
+
+def test_another_training_uses_the_same_axes(curves):
+    for name in ("one", "two"):
+        curves.begin(planned(), name)
+        curves.draw()
+    assert len(curves._lines) == 5
+    assert curves.layout().count() == 4

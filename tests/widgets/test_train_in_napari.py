@@ -1,0 +1,100 @@
+"""Fine-tuning in a real napari, with the real engine and a tiny model."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from training_data import images, write_folder
+from trainings import base_model
+
+from napari_damm.events import TrainStep
+from napari_damm.model_file import read_card, save_model
+from napari_damm.widgets.learning_curves import LearningCurves
+
+TABLE = ["vessels", "nuclei", "truth", "before", "now", "headings"]
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tmp_path_factory):
+    """A random model, small enough to train in seconds."""
+    path = tmp_path_factory.mktemp("bundled") / "tiny.safetensors"
+    save_model(base_model(), path)
+    return path
+
+
+@pytest.fixture
+def driver(dock_widget, own_folders):
+    """The docked widget beside three stains of 320 x 576 um, set to two quick epochs."""
+    driver = dock_widget("Fine-tune model")
+    for name, image in zip(("vessels", "nuclei", "nanoparticles"), images().values(), strict=True):
+        driver.viewer.add_image(image, name=name, scale=(1, 1), units="um")
+    driver.epochs.setValue(2)
+    driver.batch_size.setValue(2)
+    driver.variants.setValue(2)
+    driver.device.setCurrentText("cpu")
+    return driver
+
+
+def table(driver) -> list[str]:
+    return [layer.name for layer in driver.viewer.layers if layer.name.startswith("Validation")]
+
+
+def test_three_layers_become_a_model_that_predicts(driver, dock_widget, own_folders):
+    predict = dock_widget("Predict nanoparticles", driver.viewer)
+    status = driver.run("start")
+    assert status.startswith("Done in")
+    assert "'my model' is ready in Predict" in status
+    assert table(driver) == [f"Validation {name}" for name in TABLE]
+    truth = np.asarray(driver.viewer.layers["Validation truth"].data)
+    assert truth.shape == (256, 256)
+    assert truth.std() > 0.01
+    curves = driver.widget.findChild(LearningCurves)
+    assert len(curves.uni.x) == 4
+    assert len(curves.ssim.x) >= 2
+    assert read_card(own_folders / "models" / "my model.safetensors")["name"] == "my model"
+    assert predict.model.currentText() == "my model"
+    predict.mode.setCurrentText("draft")
+    assert predict.run().startswith("Done in")
+    assert "NP distribution" in driver.viewer.layers
+
+
+def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
+    """It is stopped after its first step, which is before any validation is due."""
+    from napari_damm import api
+
+    fine_tune, resume = api.fine_tune, threading.Event()
+
+    def held_up(*arguments, **options):
+        for event in fine_tune(*arguments, **options):
+            yield event
+            while isinstance(event, TrainStep) and not resume.wait(0.005):
+                yield event
+
+    monkeypatch.setattr(api, "fine_tune", held_up)
+    driver.click("start")
+    driver.wait_for(lambda: "joint phase" in driver.progress.text())
+    assert "Resume continues" in driver.run("stop")
+    assert not [t for t in threading.enumerate() if t.name == "napari-damm job"]
+    resume.set()
+    assert driver.run("resume").startswith("Done in")
+    assert driver.model.findText("my model") > 0
+
+
+def test_a_folder_becomes_a_model(driver, tmp_path):
+    driver.data.setCurrentText("Folders")
+    driver.folder.setText(str(write_folder(tmp_path / "patches")))
+    driver.folder_pixel_size.setValue(1.0)
+    assert driver.run("start").startswith("Done in")
+    assert driver.model.findText("my model") > 0
+
+
+def test_what_the_engine_refuses_is_one_sentence(driver):
+    blank = driver.viewer.layers["nanoparticles"]
+    blank.data = np.zeros_like(blank.data)
+    status = driver.run("start")
+    assert "target" in status
+    assert "\n" not in status
+    assert driver.start.isEnabled()
+    assert table(driver) == []

@@ -1,0 +1,86 @@
+"""The words for a running and for a finished training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_damm.events import FailedItem, Notice, Preparing, TrainPlanned, TrainStep, Validated
+from napari_damm.train_config import TrainConfig
+from napari_damm.training_folder import TrainingState
+from napari_damm.widgets.train_request import Kept
+from napari_damm.widgets.train_tally import TrainTally
+
+PLANNED = TrainPlanned(1, 30, 5, ("T1", "T2", "FLAIR"), 1.0, Path(), {}, 100)
+
+
+def tally(*events) -> TrainTally:
+    made = TrainTally("mine", 12)
+    for event in events:
+        made.count(event)
+    return made
+
+
+def state(progress: float, scores: dict, base: dict) -> TrainingState:
+    return TrainingState(
+        Path(), "mine", TrainConfig(), "small", (), 10, progress, False, True, Path("m"),
+        scores, base, {},
+    )  # fmt: skip
+
+
+def step(**changes) -> TrainStep:
+    return TrainStep(**{"step": 9, "epoch": 2, "phase": "joint", "progress": 0.25, "loss": 1.0,
+                        **changes})  # fmt: skip
+
+
+def test_phase_epoch_and_time_left_are_told():
+    assert tally(step()).text() == "joint phase · epoch 2"
+    gated = step(phase="gated", epoch=12, seconds_left=200.0)
+    assert tally(gated).text() == "gated phase · epoch 12 · 3:20 left"
+    assert tally(step(phase="autoencoder of T1")).text() == "autoencoder of T1"
+
+
+def test_what_is_prepared_moves_the_bar_only_before_the_first_step():
+    preparing = Preparing("measuring the images", 1, 4)
+    assert tally(preparing).text() == "measuring the images · 1 of 4"
+    assert tally(preparing).fraction == 0.25
+    midway = tally(step(progress=0.5), preparing)
+    assert midway.fraction == 0.5
+    assert midway.text().startswith("measuring")
+    midway.count(step(progress=0.6))
+    assert midway.text().startswith("joint phase")
+
+
+def test_the_plan_is_told_until_there_are_scores():
+    begun = tally(PLANNED)
+    assert begun.state() == (
+        "Training 'mine' on 30 patches of 1 section; 5 patches elsewhere in the tissue are kept "
+        "for validation"
+    )
+    begun.count(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
+    assert begun.state() == "The base model has SSIM 0.400"
+    begun.count(Validated(10, 0.1, {"ssim": 0.5, "psnr": 18}, {"ssim": 0.4, "psnr": 17}, True))
+    assert begun.state() == (
+        "Step 10: SSIM 0.400 → 0.500, PSNR 17.0 → 18.0 dB on 5 validation windows so far"
+    )
+
+
+def test_warnings_and_unreadable_patches_stay_in_sight():
+    told = tally(Notice("half the batch", "warning"), Notice("by the way"), FailedItem("p1", "bad"))
+    assert told.state() == "half the batch; p1 could not be read"
+
+
+def test_a_stopped_training_says_what_is_left():
+    stopped = tally(PLANNED, step())
+    kept = Kept(state(0.4, {"ssim": 0.5}, {"ssim": 0.4}), "mine")
+    assert stopped.stopped(kept) == (
+        "Stopped at 40 %; the best model so far is ready in Predict as 'mine' (SSIM 0.400 → 0.500 "
+        "on 5 validation windows); Resume continues"
+    )
+    assert stopped.stopped(kept, "disk is full").startswith("disk is full; the best model")
+    assert tally().stopped(Kept()) == "Stopped"
+
+
+def test_a_refusal_says_nothing_about_an_earlier_run():
+    refused = tally(Preparing("measuring the images", 1, 1))
+    kept = Kept(state(0.4, {"ssim": 0.5}, {"ssim": 0.4}), "mine")
+    assert refused.stopped(kept, "the images differ") == "the images differ"
