@@ -34,7 +34,13 @@ def fields(cls):
     "name",
     [
         "EvaluateConfig",
+        "FolderSource",
+        "SectionSource",
+        "SimulatedSource",
+        "SlideSource",
+        "TrainConfig",
         "evaluate",
+        "fine_tune",
         "import_authors_checkpoint",
         "load_model",
         "open_result",
@@ -58,6 +64,60 @@ def test_signatures_of_the_api():
     assert parameters(api.open_slide)[0] == "path"
     assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
     assert parameters(api.import_authors_checkpoint)[0] == "path"
+
+
+def test_training_takes_data_a_base_wishes_and_a_folder():
+    assert parameters(api.fine_tune) == ["data", "model", "config", "out", "resume"]
+    config = api.TrainConfig()
+    assert {"name", "epochs", "minutes", "preset", "batch_size", "learning_rate", "seed",
+            "device", "devices", "precision", "gated_from", "validation_share", "patience",
+            "adapt_first_stages", "variants"} <= set(fields(api.TrainConfig))  # fmt: skip
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1
+
+
+def test_sources_of_training_data_and_their_fields():
+    assert fields(api.SlideSource)[:6] == [
+        "path",
+        "primary_channel",
+        "secondary_channel",
+        "target_channel",
+        "secondary",
+        "target",
+    ]
+    assert fields(api.FolderSource)[:5] == [
+        "path",
+        "primary",
+        "secondary",
+        "target",
+        "pixel_size_um",
+    ]
+    assert fields(api.SimulatedSource)[:4] == ["sections", "size", "preset", "first_seed"]
+    assert fields(api.SectionSource)[:3] == ["images", "pixel_size_um", "origin"]
+    defaults = api.FolderSource("x")
+    assert (defaults.primary, defaults.secondary, defaults.target) == ("CD31", "DAPI", "QD")
+
+
+def test_what_a_training_tells():
+    assert fields(events.TrainPlanned)[:4] == [
+        "sections",
+        "train_patches",
+        "validation_patches",
+        "modalities",
+    ]
+    assert fields(events.TrainStep)[:5] == ["step", "epoch", "phase", "progress", "loss"]
+    assert fields(events.Validated) == [
+        "step",
+        "progress",
+        "scores",
+        "base_scores",
+        "best",
+        "tiles",
+    ]
+    assert fields(events.Saved) == ["path", "step"]
+    from napari_damm.training_folder import TrainedModel
+
+    assert fields(TrainedModel) == ["path", "name", "card", "scores", "base_scores", "folder"]
 
 
 def test_defaults_of_the_api():
@@ -194,6 +254,25 @@ COMMANDS = {
         "--device",
         "--out",
     ],
+    "train": [
+        "--vessels-channel",
+        "--nuclei-channel",
+        "--target-channel",
+        "--target",
+        "--folders",
+        "--simulated",
+        "--base,",
+        "--config",
+        "--out",
+        "--resume",
+        "--install",
+        "--name",
+        "--epochs",
+        "--minutes",
+        "--preset",
+        "--seed",
+        "--device",
+    ],
     "models": ["list", "show", "import", "export", "remove"],
 }
 
@@ -219,12 +298,14 @@ def test_the_manifest_offers_the_widget_the_reader_and_the_sample():
     manifest = yaml.safe_load(MANIFEST.read_text())
     contributions = manifest["contributions"]
     assert manifest["name"] == "napari-damm"
-    assert "Predict nanoparticles" in [w["display_name"] for w in contributions["widgets"]]
+    names = [widget["display_name"] for widget in contributions["widgets"]]
+    assert names == ["Predict nanoparticles", "Fine-tune model"]
     assert "Simulated tumour section" in [s["display_name"] for s in contributions["sample_data"]]
     assert contributions["readers"]
 
 
-def test_the_widget_takes_the_viewer():
-    from napari_damm.widgets import PredictWidget
+@pytest.mark.parametrize("name", ["PredictWidget", "TrainWidget"])
+def test_a_widget_takes_the_viewer(name):
+    from napari_damm import widgets
 
-    assert parameters(PredictWidget)[0] in {"viewer", "napari_viewer"}
+    assert parameters(getattr(widgets, name))[0] in {"viewer", "napari_viewer"}

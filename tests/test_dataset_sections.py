@@ -65,9 +65,7 @@ def test_a_folder_s_names_are_sections_in_order(tmp_path):
     write_folder(tmp_path, 3)
     sections = opened(FolderSource(tmp_path, pixel_size_um=0.5))
     assert [section.name for section in sections] == [f"patch_{k:02d}.tif" for k in range(3)]
-    np.testing.assert_array_equal(
-        pixels(sections[1], "target"), images((256, 256), 1)["target"]
-    )
+    np.testing.assert_array_equal(pixels(sections[1], "target"), images((256, 256), 1)["target"])
     assert sections[0].slide.pixel_size_um == 0.5
 
 

@@ -176,6 +176,22 @@ def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path)
     assert state.resumable
 
 
+def test_first_stages_are_resumed_too(tmp_path):
+    """Stopped within them and once more after them, a new model comes out the same."""
+    changes = {"preset": "tiny", "first_stage_steps": 3, "epochs": 1, "validations": 1}
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(whole, changes=changes, model=None)
+    for phase in ("autoencoder of nuclei", "joint"):
+        given = {"config": config(**changes), "resume": out.exists()}
+        with closing(fine_tune(layers(), None, out=out, **given)) as events:
+            next(event for event in events if isinstance(event, TrainStep) and event.phase == phase)
+        assert read_training(out).resumable
+    run(out, changes=changes, model=None, resume=True)
+    there, here = (weights(path / "mine.safetensors") for path in (whole, out))
+    for key, value in there.items():
+        assert torch.equal(here[key], value), key
+
+
 def test_a_finished_training_is_not_run_again(finished):
     _, out = finished
     events = run(out, resume=True)
@@ -191,6 +207,7 @@ def test_a_finished_training_goes_on_when_given_more(finished, tmp_path):
     shutil.copytree(whole, out)
     events = run(out, resume=True, changes={"epochs": 3})
     assert [step.step for step in of(events, TrainStep)] == [5, 6]
+    assert [event.step for event in of(events, Validated)] == [0, 6]
 
 
 @pytest.mark.parametrize(

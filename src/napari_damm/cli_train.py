@@ -159,8 +159,7 @@ def _left(folder: Path) -> str:
     if state is None:
         return "nothing was saved"
     model = f"the best model so far is {state.model}; " if state.model else ""
-    more = f"continue with --out {folder} --resume" if state.resumable else "there is no checkpoint"
-    return f"{model}step {state.step} is saved: {more}"
+    return f"{model}step {state.step} is saved: continue with --out {folder} --resume"
 
 
 def _summary(trained: Any) -> Iterator[str]:

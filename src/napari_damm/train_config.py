@@ -71,7 +71,8 @@ class TrainConfig:
     patience
         Stop after so many validations in a row without a better one; 0: never.
     variants
-        Augmented views of each patch. Their latents are kept on disk.
+        Augmented views of each patch, whose latents are kept on disk. Left out: 8, more where there
+        are few patches.
     jitter
         Share of the views in which the secondary image misleads, shifted or faded: what
         teaches the gate.
@@ -122,7 +123,7 @@ class TrainConfig:
     validation_windows: int = 12
     validation_tiles: int = 4
     patience: int = 0
-    variants: int = 8
+    variants: int | None = None
     jitter: float = 0.25
     adapt_first_stages: bool = False
     first_stage_steps: int | None = None
@@ -142,6 +143,13 @@ class TrainConfig:
         object.__setattr__(self, "modalities", tuple(self.modalities))
         self._check_choices()
         self._check_numbers()
+        trains_stages = self.preset is not None or self.adapt_first_stages
+        for name in ("lpips", "discriminator_from"):
+            if getattr(self, name) not in (None, False) and not trains_stages:
+                raise ValueError(
+                    f"{name} is of the autoencoders' training: set adapt_first_stages or preset "
+                    "as well"
+                )
         if len(set(self.modalities)) != 3 or not all(
             isinstance(m, str) and m for m in self.modalities
         ):
@@ -228,7 +236,7 @@ _LEAST = {
 _POSITIVE = ("minutes", "learning_rate", "checkpoint_minutes", "gradient_clip", "pixel_size_um")
 _SHARES = ("gated_from", "crop_until", "jitter", "gamma")
 _BELOW = {"average": 1, "validation_share": 0.9, "seed": MAX_SEED + 1}
-_OPTIONAL = ("minutes", "first_stage_steps", "discriminator_from", "pixel_size_um")
+_OPTIONAL = ("minutes", "variants", "first_stage_steps", "discriminator_from", "pixel_size_um")
 
 
 def _is_number(value: object) -> bool:

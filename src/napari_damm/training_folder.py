@@ -3,10 +3,11 @@
 ```
 RUN/
   run.json               settings, data, progress, scores: everything below in plain words
-  last.ckpt  best.ckpt   the state to resume from, and the best weights so far (safetensors)
+  last.ckpt              the state to resume from (safetensors)
+  first_stages/          the same of the autoencoders, where they are trained
   curves.csv             a line per logged step and per validation
   latents/               cached; may be deleted, and is made again
-  NAME.safetensors       the model, once there is one
+  NAME.safetensors       the best model so far, once there is one
 ```
 """
 
@@ -23,7 +24,7 @@ from platformdirs import user_data_path
 from napari_damm.train_config import TrainConfig
 
 STATE_FILE = "run.json"
-LAST, BEST = "last.ckpt", "best.ckpt"
+LAST = "last.ckpt"
 CURVES = "curves.csv"
 LATENTS = "latents"
 
@@ -34,8 +35,8 @@ class TrainingState:
 
     `model` is the file of the model that it made, None while there is none; it is there when the
     training has finished, or was stopped after its first validation. `base` is the name of the
-    model that it started from, None from scratch. `resumable`: there is a checkpoint, and more to
-    do. `data` lists the sections, in words.
+    model that it started from, None from scratch. `resumable`: there is more to do. `data` lists
+    the sections, in words.
     """
 
     folder: Path
@@ -100,7 +101,7 @@ def read_training(folder: str | Path) -> TrainingState | None:
             step=int(record["step"]),
             progress=float(record["progress"]),
             finished=bool(record["finished"]),
-            resumable=not record["finished"] and (folder / LAST).is_file(),
+            resumable=not record["finished"],
             model=model if model is not None and model.is_file() else None,
             scores=record.get("scores", {}),
             base_scores=record.get("base_scores", {}),

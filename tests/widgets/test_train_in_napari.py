@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 import pytest
+from mr_phantom import CONTRASTS, phantom
+from qtpy.QtWidgets import QLabel
 from training_data import images, write_folder
 from trainings import base_model
 
@@ -98,3 +100,37 @@ def test_what_the_engine_refuses_is_one_sentence(driver):
     assert "\n" not in status
     assert driver.start.isEnabled()
     assert table(driver) == []
+
+
+def test_two_mr_contrasts_become_a_model_of_the_third(dock_widget, own_folders):
+    """Trained from scratch under names of its own, which then stand in every label of Predict."""
+    driver = dock_widget("Fine-tune model")
+    viewer = driver.viewer
+    for name, image in phantom().items():
+        viewer.add_image(image, name=name, scale=(1, 1), units="mm")
+    driver.preset.setCurrentText("tiny")
+    for role, name in zip(("primary", "secondary", "target"), CONTRASTS, strict=True):
+        getattr(driver, f"modality_{role}").setText(name)
+    driver.vessels.setCurrentText("T1")
+    driver.nuclei.setCurrentText("T2")
+    driver.target.setCurrentText("FLAIR")
+    driver.epochs.setValue(2)
+    driver.batch_size.setValue(2)
+    driver.variants.setValue(1)
+    assert driver.run("start").startswith("Done in")
+    assert {"Validation T1", "Validation T2"} <= {layer.name for layer in viewer.layers}
+    card = read_card(own_folders / "models" / "my model.safetensors")
+    assert card["modalities"] == list(CONTRASTS)
+    assert card["pixel_size_um"] == 1000.0
+    predict = dock_widget("Predict nanoparticles", viewer)
+    predict.model.setCurrentText("my model")
+    labels = " ".join(label.text() for label in predict.widget.findChildren(QLabel))
+    assert "T1" in labels
+    assert "T2" in labels
+    assert "vessels" not in labels.lower()
+    assert "nuclei" not in labels.lower()
+    predict.vessels.setCurrentText("T1")
+    predict.nuclei.setCurrentText("T2")
+    predict.mode.setCurrentText("draft")
+    assert predict.run().startswith("Done in")
+    assert "T1 alone" in predict.legend.text()

@@ -24,6 +24,7 @@ from napari_damm.first_stage_training.all_stages import (
     stage_plan,
     train_first_stages,
 )
+from napari_damm.first_stage_training.image_losses import load_lpips
 from napari_damm.first_stage_training.one_stage import (
     FirstStageConfig,
     FirstStageState,
@@ -43,6 +44,7 @@ __all__ = [
     "FirstStageStep",
     "FirstStagesConfig",
     "StageStep",
+    "load_lpips",
     "poor_reconstruction",
     "reconstruction_scores",
     "stage_plan",

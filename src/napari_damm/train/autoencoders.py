@@ -39,11 +39,12 @@ from napari_damm.train_config import TrainConfig
 from napari_damm.train_state import NotFinite
 
 MEASURED = 8
-CROP_PX, CROPS = 96, 12
+CROPS = {"tiny": (4, 64)}
+USUAL_CROPS = (12, 96)
 SHARE = 0.3
 """Share of the progress bar that training the first stages takes."""
 FOLDER = "first_stages"
-ADAPT_STEPS, SCRATCH_STEPS, TINY_STEPS = 300, 2000, 40
+ADAPT_STEPS, SCRATCH_STEPS, TINY_STEPS = 300, 2000, 60
 
 
 class Autoencoders:
@@ -57,6 +58,7 @@ class Autoencoders:
         self.names = dict(zip(ROLES, model.card["modalities"], strict=True))
         self.scores: dict[str, dict[str, float]] = {}
         self.share = 0.0
+        self.variants = 0  # of each patch; whoever draws views sets it
 
     def events(self) -> Iterator[Event]:
         """Measure, then train what has to be trained."""
@@ -87,7 +89,7 @@ class Autoencoders:
         identities = [field.section.identity for field in self.data.fields]
         limits = [field.limits for field in self.data.fields]
         patches = [(patch.field, patch.row, patch.col) for patch in self.data.split.train]
-        views = [self.config.seed, self.config.variants, self.config.jitter]
+        views = [self.config.seed, self.variants, self.config.jitter]
         text = json.dumps([identities, limits, patches, views], sort_keys=True, default=str)
         digest.update(text.encode())
         return digest.hexdigest()
@@ -147,18 +149,19 @@ class Autoencoders:
                 )
 
     def _batch(self, role: str | None, step: int) -> Tensor:
-        """Return crops (n, channels, 96, 96) of a role's training images, of all roles for None."""
+        """Return crops (n, channels, px, px) of a role's training images, of all for None."""
         rng = np.random.default_rng((self.config.seed, step, len(role or ""), 4))
         split = self.data.split
         crops = []
-        for k in range(CROPS):
+        count, side = CROPS.get(self.config.preset or "", USUAL_CROPS)
+        for k in range(count):
             index = int(rng.integers(len(split.train)))
             variant = int(rng.integers(2**31))
             view = draw_view(split, index, variant, 0.0, self.config.seed)
             window = read_view(self.data.fields, split.train[index], view)
-            y, x = rng.integers(0, WINDOW - CROP_PX + 1, 2)
+            y, x = rng.integers(0, WINDOW - side + 1, 2)
             which = k % len(ROLES) if role is None else ROLES.index(role)
-            crops.append(window[which, y : y + CROP_PX, x : x + CROP_PX])
+            crops.append(window[which, y : y + side, x : x + side])
         images = torch.from_numpy(np.stack(crops)[:, None])
         return self._expand(images, role or "target")
 

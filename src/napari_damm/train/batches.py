@@ -25,6 +25,8 @@ from napari_damm.model.damm import DAMM
 from napari_damm.train.latents import LatentFile, Latents, encode_windows
 from napari_damm.train_config import TrainConfig
 
+VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -39,6 +41,13 @@ class Schedule:
         """Count the steps that see every patch once, on average."""
         expected = sum(patch.chance for patch in split.train)
         return cls(len(split.train), max(1, round(expected / config.batch_size)), config)
+
+    @property
+    def variants(self) -> int:
+        """Views of each patch: as wished, else enough for some hundreds of views in all."""
+        if self.config.variants is not None:
+            return self.config.variants
+        return min(MOST_VARIANTS, max(LEAST_VARIANTS, -(-VIEWS // self.patches)))
 
     @property
     def steps(self) -> int:
@@ -56,8 +65,7 @@ class Schedule:
         places = within * self.config.batch_size + np.arange(self.config.batch_size)
         rounds, at = np.divmod(places, len(order))
         return [
-            (int(order[i]), int(epoch + r) % self.config.variants)
-            for i, r in zip(at, rounds, strict=True)
+            (int(order[i]), int(epoch + r) % self.variants) for i, r in zip(at, rounds, strict=True)
         ]
 
 
@@ -94,6 +102,11 @@ class Batches:
         self.waited_s += time.perf_counter() - start
         return batch
 
+    def close(self) -> None:
+        """Let go of the kept latents."""
+        if self.kept is not None:
+            self.kept.close()
+
     def _record(self, index: int, variant: int) -> np.ndarray:
         """Return the latents of a view, of the next readable patch where it cannot be read."""
         for _ in range(len(self.split.train)):
@@ -109,7 +122,7 @@ class Batches:
         raise OSError(f"none of the training patches can be read: {self.untold[-1].message}")
 
     def _latents(self, index: int, variant: int) -> np.ndarray:
-        record = index * self.config.variants + variant
+        record = index * self.schedule.variants + variant
         kept = self.kept.read(record) if self.kept is not None else None
         if kept is not None:
             return kept

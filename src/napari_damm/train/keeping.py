@@ -47,10 +47,20 @@ class Standing:
 
 
 class Keeper:
-    """Writes the folder of one training; `record` is what does not change."""
+    """Writes the folder of one training; `record` is what does not change.
 
-    def __init__(self, folder: RunFolder, base: Base, name: str, record: Mapping[str, Any]) -> None:
-        self.folder, self.base, self.name = folder, base, name
+    Of several processes one `writes`; the others only read.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        base: Base,
+        name: str,
+        record: Mapping[str, Any],
+        writes: bool = True,
+    ) -> None:
+        self.folder, self.base, self.name, self.writes = folder, base, name, writes
         self.record = dict(record)
         self.standing = Standing()
         self.scores: Scores = {}
@@ -69,6 +79,10 @@ class Keeper:
         """Whether there is a checkpoint to resume from."""
         return self.folder.last.exists()
 
+    def begin(self) -> None:
+        """Write `run.json` before anything is learnt: from here on the training can be resumed."""
+        self.folder.write_state(self._values())
+
     def take_up(self) -> None:
         """Take up what the checkpoint and `run.json` say."""
         extra = read_extra(self.folder.last)
@@ -81,7 +95,8 @@ class Keeper:
         """Load the checkpoint into the training; the curves end there too."""
         self.take_up()
         state.load(self.folder.last)
-        self.folder.curves(up_to=state.step)
+        if self.writes:
+            self.folder.curves(up_to=state.step)
         self._recent.clear()
 
     def save(self, state: TrainState) -> Saved:

@@ -16,8 +16,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from napari_damm.dataset.sources import Source, source_from_dict, source_to_dict
 from napari_damm.events import Event, Finished, Notice
+from napari_damm.first_stage_training import load_lpips
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import read_card
 from napari_damm.train.folder import RunFolder, begun_config, check_new, check_same
@@ -64,6 +67,8 @@ def fine_tune(
     sections = open_data(data)
     base = find_base(model, config)
     settle_pixel_size(base, sections, config)
+    if config.lpips:
+        load_lpips(1, torch.device("cpu"))  # says now, not after the measuring, what is missing
     machine = Machine(config)
     measured = yield from measure(sections, base, config)
     record = describe(base, measured, config, machine.kind)

@@ -58,9 +58,10 @@ class Training:
         self.batches = Batches(self.model, data.fields, data.split, config)
         self.validator = Validator(self.model, data.fields, data.split, config)
         record = {**record, "validation_windows": len(self.validator.patches)}
-        self.keep = Keeper(folder, base, config.name, record)
+        self.keep = Keeper(folder, base, config.name, record, machine.first)
         self.autoencoders = Autoencoders(self.model, data, config, folder.path, machine)
         self.schedule = self.batches.schedule
+        self.autoencoders.variants = self.schedule.variants
         self.validation_s = 0.0
 
     def result(self) -> TrainedModel:
@@ -78,6 +79,8 @@ class Training:
         begun = self.machine.agree(begun)
         if begun:
             keep.take_up()
+        elif self.machine.first:
+            keep.begin()
         yield self._planned()
         if not self.scratch and self.machine.first:
             yield from self._try_base()
@@ -96,7 +99,11 @@ class Training:
         if begun:
             keep.go_back(self.state)
         self.pace = Pace(self.config, self.schedule.steps, keep.standing.seconds, self.validation_s)
-        if not begun:
+        if begun:
+            # given more epochs than before, it is less far than it was
+            due = self.pace.validations_due(self.pace.progress(self.state.step))
+            keep.standing.validations = min(keep.standing.validations, due)
+        else:
             self._save()
         try:
             yield from self._steps()
@@ -106,6 +113,8 @@ class Training:
             self._save()
             self._finish_model()
             raise
+        finally:
+            self.batches.close()
         keep.finished = True
         self._finish_model()
         self._save()
@@ -269,7 +278,7 @@ class Training:
 
     def _keep_latents(self) -> None:
         path = self.keep.folder.path / LATENTS / f"{self.autoencoders.fingerprint[:16]}.bin"
-        records = self.schedule.patches * self.config.variants
+        records = self.schedule.patches * self.schedule.variants
         self.batches.kept = LatentFile(path, latent_shape(self.model), records)
 
     def _notes(self) -> Iterator[Notice | FailedItem]:

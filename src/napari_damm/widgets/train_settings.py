@@ -38,9 +38,10 @@ NUMBERS: dict[str, tuple[str, float, float, float]] = {
     "batch_size": ("Batch size", 1, 1024, 1),
     "learning_rate": ("Learning rate", 0.000001, 0.1, 0.00005),
     "validation_share": ("Validation share", 0.01, 0.89, 0.05),
-    "variants": ("Views of a patch", 1, 64, 1),
+    "variants": ("Views of a patch", 0, 64, 1),
     "seed": ("Seed", 0, 2**31 - 1, 1),
 }
+AUTOMATIC = {"variants": "as many as suit"}  # what 0, their lowest value, stands for
 PARTS = ("primary", "secondary", "target")
 
 
@@ -63,7 +64,7 @@ class TrainSettings(QWidget):
         self.epochs = self._number("epochs", (1, 1_000_000, 10), defaults.epochs)
         self.preset = choice("preset", {word: PRESET_WORDS[word] for word in (FINE_TUNE, *PRESETS)})
         self._numbers = {
-            name: self._number(name, limits, getattr(defaults, name))
+            name: self._number(name, limits, getattr(defaults, name) or 0)
             for name, (_, *limits) in NUMBERS.items()
         }
         self._adapt = QCheckBox("adapt to these images")
@@ -135,6 +136,7 @@ class TrainSettings(QWidget):
             If one of them is refused.
         """
         numbers: dict[str, Any] = {name: box.value() for name, box in self._numbers.items()}
+        numbers |= {name: numbers[name] or None for name in AUTOMATIC}
         scratch: dict[str, Any] = {
             "preset": self.preset.currentText(),
             "modalities": self.modalities,
@@ -158,6 +160,7 @@ class TrainSettings(QWidget):
             box.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
         box.setRange(low, high)
         box.setSingleStep(step)
+        box.setSpecialValueText(AUTOMATIC.get(name, ""))
         box.setValue(value)
         box.setToolTip(self._help.get(name, ""))
         return box

@@ -1,0 +1,50 @@
+"""The wishes for a training: what is refused, and that they survive being written down."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from napari_damm.train_config import TrainConfig, help_of_settings
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more, got 0"),
+        ({"epochs": 2.5}, "whole number"),
+        ({"minutes": -1.0}, "minutes must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"jitter": 1.5}, "jitter must be in 0..1, got 1.5"),
+        ({"average": 1.0}, "below 1"),
+        ({"validation_share": 0.0}, "validation_share"),
+        ({"name": "../up"}, "'../up'"),
+        ({"preset": "huge"}, "tiny, small, paper"),
+        ({"device": "tpu"}, "tpu"),
+        ({"modalities": ("a", "a", "b")}, "3 different names"),
+        ({"seed": -1}, "seed"),
+        ({"epochs": "many"}, "epochs"),
+        ({"lpips": True}, "adapt_first_stages or preset"),
+        ({"discriminator_from": 0}, "adapt_first_stages or preset"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_value(values, words):
+    with pytest.raises(ValueError, match=words):
+        TrainConfig(**values)
+
+
+def test_settings_survive_being_written_down():
+    config = TrainConfig(name="a", minutes=3.0, modalities=("T1", "T2", "FLAIR"))
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_an_unknown_setting_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="unknown setting 'epoch': choose from name, epochs"):
+        TrainConfig.from_dict({"epoch": 3})
+
+
+def test_every_setting_has_its_help():
+    told = help_of_settings()
+    assert list(told) == [field.name for field in dataclasses.fields(TrainConfig)]
+    assert all(told.values())
