@@ -67,6 +67,22 @@ def test_the_model_can_be_installed(slide, tmp_path, tiny_base_file, monkeypatch
     assert (tmp_path / "models" / "mine.safetensors").is_file()
 
 
+def test_resume_needs_the_folder_only_even_where_paths_were_relative(
+    slide, tmp_path, tiny_base_file, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert train(slide.name, "--base", tiny_base_file, "--out", "run", *QUICK) == 0
+    assert train("--out", "run", "--resume", "--epochs", "3") == 0
+    assert read_training(tmp_path / "run").step == 6
+
+
+def test_epochs_on_the_command_line_go_before_minutes_in_the_file(slide, tmp_path, tiny_base_file):
+    (tmp_path / "job.toml").write_text(f'minutes = 90\nbase = "{tiny_base_file}"')
+    arguments = [slide, "--config", tmp_path / "job.toml", "--out", tmp_path / "run", *QUICK]
+    assert train(*arguments) == 0
+    assert read_training(tmp_path / "run").step == 4
+
+
 def test_every_setting_is_an_option(capfd):
     assert train("--help") == 0
     told = capfd.readouterr().out
@@ -116,6 +132,11 @@ def test_a_settings_file_may_be_json(tmp_path):
         ("batch_size = 0", "batch_size must be 1 or more, got 0"),
         ('[[data]]\nkind = "film"', "film"),
         ('data = "x"', "kind"),
+        ("modalities = 5", "modalities"),
+        ('[[data]]\nkind = "slide"\npath = "a.tif"\nroi = 5', "four numbers"),
+        ('[[data]]\nkind = "slide"\npath = "a.tif"\nroi = [1, 2, 3]', "four numbers"),
+        ('[[data]]\nkind = "simulated"\nsections = 2.5', "whole number"),
+        ('[[data]]\nkind = "folder"\npath = "a"\npixel_size_um = "x"', "pixel_size_um"),
     ],
 )
 def test_a_bad_settings_file_is_refused_by_value(tmp_path, capfd, text, words):
@@ -147,6 +168,8 @@ def test_bad_input_is_exit_2_and_leaves_nothing(slide, tmp_path, tiny_base_file,
         ((slide, *base, "--resume"), "no training"),
         ((slide, *base, "--device", "tpu"), "tpu"),
         ((slide, *base, "--modalities", "a,a,b"), "different"),
+        ((slide, *base, "--crop-px", "72", "--crop-until", "0.5"), "crop_px must be a multiple"),
+        ((slide, slide, *base), "give every section once"),
     ]
     for arguments, words in cases:
         assert words in refusal(capfd, *arguments), words
@@ -177,7 +200,6 @@ def test_patches_that_cannot_be_read_are_exit_1(tmp_path, tiny_base_file, monkey
         return read(self, role, box)
 
     monkeypatch.setattr(Field, "read", damaged)
-    monkeypatch.setattr("napari_damm.train.autoencoders.MEASURED", 1)
     folder = write_folder(tmp_path / "patches", 5)
     arguments = [folder, "--pixel-size", "1", "--base", tiny_base_file, "--out", tmp_path / "run"]
     assert train(*arguments, *QUICK) == 1
@@ -249,5 +271,5 @@ def test_two_processes_share_the_work(slide, tmp_path, tiny_base_file):
         [*command, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("model ") == 1
+    assert len([line for line in done.stdout.splitlines() if line.startswith("model ")]) == 1
     assert read_training(out).finished

@@ -25,6 +25,13 @@ from napari_damm.train_config import TrainConfig, help_of_settings
         ({"modalities": ("a", "a", "b")}, "3 different names"),
         ({"seed": -1}, "seed"),
         ({"epochs": "many"}, "epochs"),
+        ({"crop_px": 128}, "go together"),
+        ({"modalities": ("T1", "T2", "FLAIR")}, "those of its base"),
+        ({"pixel_size_um": 2.0}, "those of its base"),
+        ({"modalities": 5}, "3 different names"),
+        ({"modalities": "abc", "preset": "tiny"}, "3 different names"),
+        ({"adapt_first_stages": "false"}, "true or false"),
+        ({"strategy": 5}, "strategy"),
         ({"lpips": True}, "adapt_first_stages or preset"),
         ({"discriminator_from": 0}, "adapt_first_stages or preset"),
     ],
@@ -35,8 +42,14 @@ def test_a_bad_setting_is_refused_by_value(values, words):
 
 
 def test_settings_survive_being_written_down():
-    config = TrainConfig(name="a", minutes=3.0, modalities=("T1", "T2", "FLAIR"))
+    config = TrainConfig(name="a", minutes=3.0, preset="tiny", modalities=("T1", "T2", "FLAIR"))
     assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_whole_numbers_may_be_written_as_others():
+    config = TrainConfig.from_dict({"variants": 8.0, "seed": 1.0})
+    assert (config.variants, config.seed) == (8, 1)
+    assert isinstance(config.variants, int)
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are():

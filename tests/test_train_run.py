@@ -36,7 +36,6 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         quick_first_stages(patch.setattr)
         patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
-        patch.setattr("napari_damm.train.autoencoders.MEASURED", 1)
         yield
 
 
@@ -333,7 +332,7 @@ def test_a_loss_that_is_no_number_goes_back_and_slows_down(tmp_path, monkeypatch
     part, broken = NoiseStep._part, []
 
     def breaks_once(self, batch, *rest):
-        if self.state.step == 2 and not broken:
+        if self.state.step == 3 and not broken:
             broken.append(True)
             batch = batch._replace(target=batch.target * float("nan"))
         return part(self, batch, *rest)
@@ -341,10 +340,10 @@ def test_a_loss_that_is_no_number_goes_back_and_slows_down(tmp_path, monkeypatch
     monkeypatch.setattr(NoiseStep, "_part", breaks_once)
     events = run(tmp_path / "run")
     (told,) = [n.message for n in of(events, Notice) if "NaN" in n.message]
-    assert "at step 2: back to step 0, with half the learning rate" in told
+    assert "at step 3: back to step 2, with half the learning rate" in told
     steps = of(events, TrainStep)
-    assert [step.step for step in steps] == [1, 2, 1, 2, 3, 4]
-    assert steps[2].learning_rate == pytest.approx(steps[0].learning_rate / 2)
+    assert [step.step for step in steps] == [1, 2, 3, 3, 4]
+    assert steps[3].learning_rate == pytest.approx(steps[2].learning_rate / 2)
 
 
 def test_a_loss_that_is_never_a_number_ends_with_a_sentence(tmp_path, monkeypatch):
@@ -382,7 +381,8 @@ def test_a_patch_that_cannot_be_read_is_told_and_left_out(tmp_path, monkeypatch)
 
 def test_checkpoints_are_saved_on_the_way(tmp_path):
     events = run(tmp_path / "run", changes={"checkpoint_minutes": 1e-9})
-    assert [saved.step for saved in of(events, Saved)] == [1, 2, 3, 4]
+    # each step, and once more with each best model
+    assert [saved.step for saved in of(events, Saved)] == [1, 2, 2, 3, 4, 4]
 
 
 # ---------------------------------------------------------------- bad input

@@ -104,7 +104,10 @@ def train(
     folder = out or written.out
     if folder is None:
         raise ValueError("give --out RUN, a folder for the training")
-    said = {**(written.values or {}), **_said(settings)}
+    here = _said(settings)
+    if "epochs" in here and "minutes" not in here:
+        here["minutes"] = None  # whoever says epochs means them
+    said = {**(written.values or {}), **here}
     wishes = _wishes(said, folder, resume)
     sources = data.sources(0) if data.given else list(written.sources)
     if not sources and not resume:
@@ -129,15 +132,15 @@ def _run(
         finished = follow(
             api.fine_tune(sources, base, wishes, folder, resume), tally, stops_between_events=True
         )
-    except (JobInterrupted, KeyboardInterrupt):
+    except (JobInterrupted, KeyboardInterrupt, JobStopped) as error:
+        if _helps_another():
+            return 1  # the process that started this one says what there is to say
+        if isinstance(error, JobStopped):
+            raise JobStopped(f"{error}; {_left(folder)}") from error
         if not tally.is_planned:
             raise
         raise JobInterrupted(f"stopped; {_left(folder)}") from None
-    except JobStopped as error:
-        raise JobStopped(f"{error}; {_left(folder)}") from error
-    from napari_damm.train.machine import started_by_fabric
-
-    if started_by_fabric():
+    if _helps_another():
         return 0
     for line in _summary(finished.result):
         typer.echo(line)
@@ -149,6 +152,12 @@ def _run(
     if finished.failed:
         raise JobStopped(f"finished, but {len(finished.failed)} patches could not be read")
     return 0
+
+
+def _helps_another() -> bool:
+    from napari_damm.train.machine import started_by_fabric
+
+    return started_by_fabric()
 
 
 def _left(folder: Path) -> str:
@@ -165,9 +174,9 @@ def _left(folder: Path) -> str:
 def _summary(trained: Any) -> Iterator[str]:
     now, before = trained.scores, trained.base_scores
     for name, unit in (("ssim", ""), ("psnr", " dB"), ("mse", "")):
-        was = f"{before[name]:.4g} -> " if before else ""
+        was = f"{before[name]:.4g} -> " if name in before else ""
         yield f"{name.upper():5} {was}{now[name]:.4g}{unit}"
-    if before and now["ssim"] <= before["ssim"]:
+    if "ssim" in before and now["ssim"] <= before["ssim"]:
         yield "the new model is not better than its base on the validation windows"
     yield f"model {trained.path}"
 

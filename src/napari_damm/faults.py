@@ -11,7 +11,7 @@ import errno
 # Windows knows no quota error.
 DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # What torch's allocator for the CPU says in a plain RuntimeError.
-_CPU_ALLOCATOR = ("can't allocate memory", "not enough memory")
+_CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "alloc_failed")
 
 
 class JobFault(RuntimeError):

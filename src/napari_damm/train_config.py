@@ -15,6 +15,7 @@ from typing import Any
 from napari_damm.choices import DEVICES, MAX_SEED
 
 PRESETS = ("tiny", "small", "paper")
+MODALITIES = ("vessels", "nuclei", "nanoparticles")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _NAME = re.compile(r"\w[\w. -]*")
 
@@ -49,7 +50,7 @@ class TrainConfig:
     gradient_clip
         Largest norm of a gradient.
     gamma
-        Confidence from which a window uses the multi-modal branch.
+        Confidence from which a window counts as multi-modal in training (Predict: 0.5).
     confidence_weight
         Weight of the confidence's own loss (paper: 1e-4).
     weight_limit
@@ -79,7 +80,8 @@ class TrainConfig:
     adapt_first_stages
         Train the autoencoders on these images too, where they reproduce them poorly.
     first_stage_steps
-        Steps of each autoencoder. Left out: 300 to adapt one, 2000 from scratch.
+        Steps of each autoencoder that is adapted (left out: 300). From scratch, of the start that
+        all three share (left out: 2000); each then goes on for half as many.
     lpips
         Add the perceptual term to the autoencoders' loss (needs the package lpips).
     discriminator_from
@@ -136,24 +138,43 @@ class TrainConfig:
     precision: str = "auto"
     seed: int = 0
     pixel_size_um: float | None = None
-    modalities: tuple[str, str, str] = ("vessels", "nuclei", "nanoparticles")
+    modalities: tuple[str, str, str] = MODALITIES
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without data."""
+        if not isinstance(self.modalities, tuple | list):
+            raise ValueError(f"modalities must be 3 different names, got {self.modalities!r}")
         object.__setattr__(self, "modalities", tuple(self.modalities))
         self._check_choices()
         self._check_numbers()
+        self._check_switches()
         trains_stages = self.preset is not None or self.adapt_first_stages
         for name in ("lpips", "discriminator_from"):
-            if getattr(self, name) not in (None, False) and not trains_stages:
+            value = getattr(self, name)
+            if value is not None and value is not False and not trains_stages:
                 raise ValueError(
                     f"{name} is of the autoencoders' training: set adapt_first_stages or preset "
                     "as well"
                 )
-        if len(set(self.modalities)) != 3 or not all(
-            isinstance(m, str) and m for m in self.modalities
+        if bool(self.crop_px) != bool(self.crop_until):
+            raise ValueError(
+                f"crop_px and crop_until go together, got {self.crop_px} and {self.crop_until}"
+            )
+        self._check_new_model()
+
+    def _check_new_model(self) -> None:
+        """Refuse what belongs to a model from scratch where there is none."""
+        if not all(isinstance(m, str) and m for m in self.modalities) or (
+            len(set(self.modalities)) != 3 or len(self.modalities) != 3
         ):
             raise ValueError(f"modalities must be 3 different names, got {self.modalities!r}")
+        if self.preset is None:
+            for name, usual in (("modalities", MODALITIES), ("pixel_size_um", None)):
+                if getattr(self, name) != usual:
+                    raise ValueError(
+                        f"{name} of a fine-tuned model are those of its base: leave it out, or set "
+                        f"preset, got {getattr(self, name)!r}"
+                    )
 
     def _check_choices(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -169,6 +190,8 @@ class TrainConfig:
             if getattr(self, name) not in choices:
                 listed = ", ".join(choice for choice in choices if choice)
                 raise ValueError(f"{name} must be one of {listed}, got {getattr(self, name)!r}")
+        if not isinstance(self.strategy, str):
+            raise ValueError(f"strategy must be a name such as ddp, got {self.strategy!r}")
 
     def _check_numbers(self) -> None:
         rules: tuple[tuple[Mapping[str, float], Callable[[float, float], bool], str], ...] = (
@@ -190,6 +213,12 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value != int(value):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
+            object.__setattr__(self, name, None if value is None else int(value))
+
+    def _check_switches(self) -> None:
+        for name in ("adapt_first_stages", "lpips"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the card and the settings file."""

@@ -61,7 +61,7 @@ def read_settings(path: Path) -> TrainSettings:
         raise ValueError(f"{path} must hold named settings, got {type(found).__name__}")
     try:
         return _settings(found, path.absolute().parent)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -174,7 +174,11 @@ class TrainState:
         for name, parameter in self.parameters.items():
             self.smooth[name].copy_(tensors[f"smooth.{name}"])
             memory = {
-                key: tensors[f"adam.{key}.{name}"].to(parameter.device if key != "step" else "cpu")
+                key: tensors[f"adam.{key}.{name}"].to(
+                    # a copy: the file is only mapped into memory, and will be replaced
+                    parameter.device if key != "step" else "cpu",
+                    copy=True,
+                )
                 for key in _MOMENTS
                 if f"adam.{key}.{name}" in tensors
             }

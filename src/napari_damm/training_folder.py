@@ -103,9 +103,14 @@ def read_training(folder: str | Path) -> TrainingState | None:
             finished=bool(record["finished"]),
             resumable=not record["finished"],
             model=model if model is not None and model.is_file() else None,
-            scores=record.get("scores", {}),
-            base_scores=record.get("base_scores", {}),
+            scores=_numbers(record.get("scores", {})),
+            base_scores=_numbers(record.get("base_scores", {})),
             record=record,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): remove the folder {folder}") from None
+
+
+def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores that are numbers (those that are none are null)."""
+    return {name: float(value) for name, value in scores.items() if value is not None}

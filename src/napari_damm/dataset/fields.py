@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ PATCH_PX = 512
 POOLED_IMAGES = 64
 """Limits of a folder are measured on so many of its images, spread evenly."""
 REACH_PX = 2.0
-_OPTIONS = {"primary": "vessels", "secondary": "nuclei", "target": "target"}
+ADVICE = "give another image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +83,13 @@ class Field:
         return Normalisation(self.limits["primary"], self.limits["secondary"])
 
 
-def survey(sections: Sequence[Section], model_um: float | None) -> Iterator[Field]:
+def survey(
+    sections: Sequence[Section], model_um: float | None, names: Sequence[str] = ROLES
+) -> Iterator[Field]:
     """Measure sections, one after the other.
 
-    `model_um` None takes each section's own pixel size.
+    `model_um` None takes each section's own pixel size; `names` is what the images of the three
+    roles are called in messages.
 
     Raises
     ------
@@ -94,34 +97,43 @@ def survey(sections: Sequence[Section], model_um: float | None) -> Iterator[Fiel
         If an image is blank, not finite or not readable.
     """
     pooled: dict[str, Limits] = {}
+    called = dict(zip(ROLES, names, strict=True))
     for section in sections:
         um = model_um or section.slide.pixel_size_um
         for role in ROLES:
-            check_raster_finite(section.raster(role))
+            try:
+                check_raster_finite(section.raster(role))
+            except (ValueError, OSError) as error:
+                text = f"{called[role]} image of {section.name}: {error}"
+                raise type(error)(text) from error
         shape = model_shape(section.slide, um)
         mask, cell_px = tissue_mask(section.slide, um)
         cells = -(-shape[0] // CELL), -(-shape[1] // CELL)
         tissue = _on_cells(mask, cell_px, cells)
         if section.folder and section.folder not in pooled:
             family = [other for other in sections if other.folder == section.folder]
-            pooled[section.folder] = _pooled_limits(family, model_um)
-        limits = pooled.get(section.folder) or _limits(section, um, mask, cell_px)
+            pooled[section.folder] = _pooled_limits(family, model_um, called)
+        limits = pooled.get(section.folder) or _limits(section, um, (mask, cell_px), called)
         usable = _covered(section, um, cells) & _in_region(section, um, cells)
         yield Field(section, um, shape, limits, usable, tissue)
 
 
-def _limits(section: Section, um: float, mask: Mask, cell_px: int) -> Limits:
+def _limits(
+    section: Section, um: float, tissue: tuple[Mask, int], called: Mapping[str, str]
+) -> Limits:
     return {
         role: intensity_limits(
-            tissue_values(section.raster(role), section.slide, um, mask, cell_px),
-            f"{section.raster(role).name!r} ({role} of {section.name})",
-            _OPTIONS[role],
+            tissue_values(section.raster(role), section.slide, um, *tissue),
+            f"the {called[role]} image of {section.name}",
+            ADVICE,
         )
         for role in ROLES
     }
 
 
-def _pooled_limits(family: Sequence[Section], model_um: float | None) -> Limits:
+def _pooled_limits(
+    family: Sequence[Section], model_um: float | None, called: Mapping[str, str]
+) -> Limits:
     """Return the limits that the images of a folder share; {} where each has its own."""
     mode = family[0].intensities
     if mode == "auto":
@@ -142,7 +154,7 @@ def _pooled_limits(family: Sequence[Section], model_um: float | None) -> Limits:
             found.append(tissue_values(section.raster(role), section.slide, um, mask, cell_px))
     return {
         role: intensity_limits(
-            np.concatenate(found), f"{role} of {family[0].folder}", _OPTIONS[role]
+            np.concatenate(found), f"the {called[role]} images of {family[0].folder}", ADVICE
         )
         for role, found in values.items()
     }

@@ -68,6 +68,8 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     whole = [k for k, cells in enumerate(validating) if cells is None]
     none_is_cut = len(whole) == len(fields) > 1
     keep = max(int(none_is_cut), round(share * len(whole)))
+    if none_is_cut:
+        keep = min(keep, len(whole) - 1)
     last = set(whole[len(whole) - keep :])
     validation: list[Patch] = []
     opened: list[Mask] = []

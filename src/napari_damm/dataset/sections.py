@@ -10,7 +10,6 @@ Pictures of a stain saved in colour have it spread over red, green and blue: the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -282,12 +281,15 @@ def _of_arrays(source: SectionSource) -> Section:
     return Section(source.name, slide, target, source.region, use=source.use)
 
 
-def identity_hash(sections: Sequence[Section]) -> str:
-    """Return a hash of all that tells these sections from others."""
-    digest = hashlib.sha256()
-    for section in sections:
-        digest.update(repr(sorted(section.identity.items(), key=lambda kv: kv[0])).encode())
-    return digest.hexdigest()
+def without_names(identity: Any) -> Any:
+    """Return an identity without names and paths: what is moved or renamed stays the same."""
+    if isinstance(identity, Mapping):
+        return {
+            key: without_names(value)
+            for key, value in identity.items()
+            if key not in ("name", "path", "channel")
+        }
+    return identity
 
 
 def _span(raster: Raster, axis: int) -> tuple[float, float]:

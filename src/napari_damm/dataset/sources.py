@@ -60,9 +60,13 @@ class SlideSource:
         _check_choice("use", self.use, USES)
         for name in ("path", "secondary", "target"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)))
+                object.__setattr__(self, name, _absolute(getattr(self, name)))
+        _check_pixel_size(self.pixel_size_um)
         if self.roi is not None:
-            object.__setattr__(self, "roi", tuple(float(v) for v in self.roi))
+            numbers = list(self.roi) if isinstance(self.roi, tuple | list) else []
+            if len(numbers) != 4 or not all(_is_number(v) for v in numbers):
+                raise ValueError(f"roi must be four numbers y0 x0 y1 x1, got {self.roi!r}")
+            object.__setattr__(self, "roi", tuple(float(v) for v in numbers))
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class FolderSource:
         """Check what can be checked without the files."""
         _check_choice("use", self.use, USES)
         _check_choice("intensities", self.intensities, INTENSITIES)
-        object.__setattr__(self, "path", Path(self.path))
+        _check_pixel_size(self.pixel_size_um)
+        object.__setattr__(self, "path", _absolute(self.path))
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,10 @@ class SimulatedSource:
     def __post_init__(self) -> None:
         """Check the numbers."""
         _check_choice("use", self.use, USES)
-        if self.sections < 1:
-            raise ValueError(f"sections must be 1 or more, got {self.sections}")
+        for name, low in (("sections", 1), ("size", 1), ("first_seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} must be a whole number of {low} or more, got {value!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +184,6 @@ def source_from_dict(values: Mapping[str, Any], folder: Path | None = None) -> S
     for name in ("path", "secondary", "target") if kind == "slide" else ("path",):
         if folder is not None and given.get(name) is not None and kind != "simulated":
             given[name] = folder / str(given[name])
-    if given.get("roi") is not None:
-        given["roi"] = tuple(given["roi"])
     try:
         return cls(**given)
     except TypeError as error:
@@ -187,8 +192,24 @@ def source_from_dict(values: Mapping[str, Any], folder: Path | None = None) -> S
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value.absolute())
+        return str(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _absolute(path: str | Path) -> Path:
+    """Return a path that means the same wherever a training is resumed from."""
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path must be text, got {path!r}")
+    return Path(path).expanduser().absolute()
+
+
+def _check_pixel_size(value: object) -> None:
+    if value is not None and not (_is_number(value) and value > 0):  # type: ignore[operator]
+        raise ValueError(f"pixel_size_um must be above 0, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

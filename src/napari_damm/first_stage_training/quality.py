@@ -37,7 +37,7 @@ def reconstruction_scores(stage: VQGAN, images: Tensor) -> dict[str, float]:
     truth, prediction = ((x.float().cpu().numpy() + 1) / 2 for x in (images, made))
     planes = zip(np.concatenate(truth), np.concatenate(prediction), strict=True)
     return {
-        "r2": metrics.r2(truth, prediction) if truth.std() > 0 else float("nan"),
+        "r2": metrics.r2(truth, prediction) if truth.min() < truth.max() else float("nan"),
         "psnr": metrics.psnr(truth, prediction),
         "ssim": float(np.mean([metrics.ssim(a, b) for a, b in planes])),
     }

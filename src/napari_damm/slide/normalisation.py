@@ -72,27 +72,26 @@ def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: floa
     """
     vessels, nuclei = (
         intensity_limits(
-            tissue_values(raster, slide, model_um, mask, cell_px), f"{raster.name!r} ({role})", role
+            tissue_values(raster, slide, model_um, mask, cell_px),
+            f"channel {raster.name!r} ({role})",
+            f"choose another with --{role}-channel",
         )
         for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
     )
     return Normalisation(vessels, nuclei)
 
 
-def intensity_limits(values: np.ndarray, what: str, role: str) -> tuple[float, float]:
+def intensity_limits(values: np.ndarray, what: str, advice: str) -> tuple[float, float]:
     """Return the intensities that the model sees as -1 and 1, from those of tissue.
 
     Raises
     ------
     ValueError
-        If the channel `what` is blank.
+        If the image, called `what`, is blank; ends with the advice.
     """
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))
     if not low < high:
-        raise ValueError(
-            f"channel {what} is blank, nearly all its pixels are {low:g}: "
-            f"choose another with --{role}-channel"
-        )
+        raise ValueError(f"{what} is blank, nearly all its pixels are {low:g}: {advice}")
     return low, high
 
 

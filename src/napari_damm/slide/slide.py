@@ -61,7 +61,8 @@ class Slide:
             (low_a, high_a), (low_b, high_b) = (box[axis] for box in boxes)
             if min(high_a, high_b) <= max(low_a, low_b):
                 raise ValueError(
-                    f"vessels and nuclei do not overlap: {'yx'[axis]} runs over {low_a:g}.."
+                    f"{self.vessels.name!r} and {self.nuclei.name!r} do not overlap: "
+                    f"{'yx'[axis]} runs over {low_a:g}.."
                     f"{high_a:g} um in one and {low_b:g}..{high_b:g} um in the other; give two "
                     "images of the same field"
                 )

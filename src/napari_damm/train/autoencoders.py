@@ -10,18 +10,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm.dataset.views import draw_view, plain_view, read_view
-from napari_damm.events import Event, Notice, Preparing, TrainStep
-from napari_damm.faults import JobFault
+from napari_damm.dataset.patches import Patch
+from napari_damm.dataset.views import View, draw_view, plain_view, read_view
+from napari_damm.events import Event, FailedItem, Notice, Preparing, TrainStep
+from napari_damm.faults import JobFault, is_out_of_memory
 from napari_damm.first_stage_training import (
     POOR_R2,
     FirstStagesConfig,
@@ -34,7 +35,7 @@ from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.tiling import WINDOW
 from napari_damm.train.machine import Machine
 from napari_damm.train.setup import Data
-from napari_damm.train.validation import evenly
+from napari_damm.train.validation import evenly, unreadable
 from napari_damm.train_config import TrainConfig
 from napari_damm.train_state import NotFinite
 
@@ -58,6 +59,8 @@ class Autoencoders:
         self.names = dict(zip(ROLES, model.card["modalities"], strict=True))
         self.scores: dict[str, dict[str, float]] = {}
         self.share = 0.0
+        self.untold: list[FailedItem] = []
+        self._bad: set[Patch] = set()
         self.variants = 0  # of each patch; whoever draws views sets it
 
     def events(self) -> Iterator[Event]:
@@ -65,7 +68,7 @@ class Autoencoders:
         scratch = self.config.preset is not None
         roles = list(ROLES)
         if not scratch:
-            yield from self._measure("")
+            yield from self._measure()
             roles = [r for r in ROLES if self.scores[self.names[r]]["r2"] < POOR_R2]
             if not self.config.adapt_first_stages:
                 for role in roles:
@@ -77,7 +80,7 @@ class Autoencoders:
                 return
         self.share = SHARE
         yield from self._train(tuple(roles), scratch)
-        yield from self._measure("" if scratch else " adapted")
+        yield from self._measure(() if scratch else roles)
 
     @property
     def fingerprint(self) -> str:
@@ -86,24 +89,23 @@ class Autoencoders:
         for name, tensor in self.model.first_stages.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        identities = [field.section.identity for field in self.data.fields]
-        limits = [field.limits for field in self.data.fields]
-        patches = [(patch.field, patch.row, patch.col) for patch in self.data.split.train]
-        views = [self.config.seed, self.variants, self.config.jitter]
-        text = json.dumps([identities, limits, patches, views], sort_keys=True, default=str)
-        digest.update(text.encode())
+        views = (self.config.seed, self.variants, self.config.jitter, self.data.fingerprint)
+        digest.update(repr(views).encode())
         return digest.hexdigest()
 
-    def _measure(self, suffix: str) -> Iterator[Preparing]:
+    def _measure(self, adapted: Sequence[str] = ()) -> Iterator[Preparing]:
         """Score the reconstructions of some training windows, by modality."""
         patches = evenly(self.data.split.train, min(MEASURED, len(self.data.split.train)))
-        windows = [read_view(self.data.fields, patch, plain_view(patch)) for patch in patches]
+        read = [self._read(patch, plain_view(patch)) for patch in patches]
+        windows = [window for window in read if window is not None]
+        if not windows:
+            raise OSError(f"no training window can be read: {self.untold[-1].message}")
         for k, role in enumerate(ROLES):
             images = torch.from_numpy(np.stack([window[k : k + 1] for window in windows]))
             stage = self.model.first_stage(role)
             found = reconstruction_scores(stage, self._expand(images, role))
             self.scores[self.names[role]] = found
-            if suffix:
+            if role in adapted:
                 found["adapted"] = 1.0
             yield Preparing("measuring the autoencoders on these images", k + 1, len(ROLES))
 
@@ -157,13 +159,36 @@ class Autoencoders:
         for k in range(count):
             index = int(rng.integers(len(split.train)))
             variant = int(rng.integers(2**31))
-            view = draw_view(split, index, variant, 0.0, self.config.seed)
-            window = read_view(self.data.fields, split.train[index], view)
+            window = self._window(index, variant)
             y, x = rng.integers(0, WINDOW - side + 1, 2)
             which = k % len(ROLES) if role is None else ROLES.index(role)
             crops.append(window[which, y : y + side, x : x + side])
         images = torch.from_numpy(np.stack(crops)[:, None])
         return self._expand(images, role or "target")
+
+    def _window(self, index: int, variant: int) -> NDArray[np.float32]:
+        """Read a view of a training patch, or of the next one that can be read."""
+        split = self.data.split
+        for k in range(len(split.train)):
+            chosen = (index + k) % len(split.train)
+            view = draw_view(split, chosen, variant, 0.0, self.config.seed)
+            window = self._read(split.train[chosen], view)
+            if window is not None:
+                return window
+        raise OSError(f"no training window can be read: {self.untold[-1].message}")
+
+    def _read(self, patch: Patch, view: View) -> NDArray[np.float32] | None:
+        """Read a view; None, and told once, where it cannot be read."""
+        if patch in self._bad:
+            return None
+        try:
+            return read_view(self.data.fields, patch, view)
+        except Exception as error:  # decoders have exceptions of their own
+            if is_out_of_memory(error):
+                raise
+            self._bad.add(patch)
+            self.untold.append(unreadable(self.data.fields, patch, error))
+            return None
 
     def _expand(self, images: Tensor, role: str) -> Tensor:
         channels = self.model.first_stage(role).config.image_channels

@@ -20,9 +20,10 @@ from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split, epoch_order
 from napari_damm.dataset.views import draw_view, read_view
 from napari_damm.events import FailedItem
-from napari_damm.faults import is_out_of_memory, one_line
+from napari_damm.faults import is_out_of_memory
 from napari_damm.model.damm import DAMM
 from napari_damm.train.latents import LatentFile, Latents, encode_windows
+from napari_damm.train.validation import unreadable
 from napari_damm.train_config import TrainConfig
 
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
@@ -137,10 +138,7 @@ class Batches:
         return made
 
     def _note(self, index: int, error: Exception) -> None:
-        patch = self.split.train[index]
-        name = self.fields[patch.field].section.name
-        box = patch.box
-        failed = FailedItem(f"patch of {name} at y {box.y0}, x {box.x0}", one_line(error))
+        failed = unreadable(self.fields, self.split.train[index], error)
         self.failed[index] = failed
         self.untold.append(failed)
 

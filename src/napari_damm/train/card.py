@@ -6,6 +6,7 @@ stands under `training_data.base`, so that nobody forgets where a model comes fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,24 @@ NAMED_SECTIONS = 3
 _GONE = ("sha256", "metrics", "training", "training_data", "name", "curves", "versions")
 
 
+def finite(value: Any) -> Any:
+    """Return plain values with None for every number that JSON does not know (NaN, infinity)."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 def make_card(
     base: Base, record: Mapping[str, Any], curves: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     """Return the card of a trained model; `record` is the state in `run.json`."""
     kept = {key: value for key, value in base.model.card.items() if key not in _GONE}
     config = record["config"]
-    return {
+    made = {
         **kept,
         "name": config["name"],
         "modalities": record["modalities"],
@@ -54,6 +66,7 @@ def make_card(
         "curves": _curves(curves),
         "versions": record["versions"],
     }
+    return {key: finite(value) for key, value in made.items()}
 
 
 def _training_data(base: Base, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,14 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from napari_damm.store.lock import WriterLock
-from napari_damm.train_config import TrainConfig
-from napari_damm.training_folder import CURVES, LAST, STATE_FILE, read_training
+from napari_damm.training_folder import (
+    CURVES,
+    LAST,
+    STATE_FILE,
+    TrainingState,
+    read_training,
+)
 from napari_damm.whole_file import written_whole
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
     "ssim", "psnr", "mse", "r2", "std_ratio",
 )  # fmt: skip
+LEFTOVERS = ("writer.lock", "writer.json")
+"""What a lock may leave behind in a folder that holds nothing else."""
 # Another value of these does not make it another training.
 FREE = {"epochs", "minutes", "patience", "checkpoint_minutes", "name", "device", "devices",
         "strategy", "validation_tiles"}  # fmt: skip
@@ -102,7 +109,9 @@ def check_new(path: Path) -> None:
     ValueError
         If so, or if its parent is missing or no folder.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (
+        not path.is_dir() or any(each.name not in LEFTOVERS for each in path.iterdir())
+    ):
         raise ValueError(
             f"{path} already exists; continue it with --resume, remove it or choose another name"
         )
@@ -140,8 +149,8 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
             )
 
 
-def begun_config(path: Path) -> TrainConfig:
-    """Return the settings of the training in a folder.
+def begun_training(path: Path) -> TrainingState:
+    """Return how far the training in a folder has come.
 
     Raises
     ------
@@ -151,7 +160,7 @@ def begun_config(path: Path) -> TrainConfig:
     state = read_training(path)
     if state is None:
         raise ValueError(f"there is no training in {path} to resume: start it without --resume")
-    return state.config
+    return state
 
 
 def thin(rows: Sequence[Mapping[str, str]], count: int = 200) -> list[Mapping[str, str]]:

@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from napari_damm.events import Event, Notice, Saved
 from napari_damm.faults import JobFault, is_disk_full, one_line
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import load_model, read_card, save_model
-from napari_damm.train.card import make_card
+from napari_damm.train.card import finite, make_card
 from napari_damm.train.folder import RunFolder
 from napari_damm.train.noise_steps import StepLosses
 from napari_damm.train.setup import Base
@@ -80,8 +82,8 @@ class Keeper:
         return self.folder.last.exists()
 
     def begin(self) -> None:
-        """Write `run.json` before anything is learnt: from here on the training can be resumed."""
-        self.folder.write_state(self._values())
+        """Write `run.json` alone: before anything is learnt, and when all is done."""
+        self.folder.write_state(finite(self._values()))
 
     def take_up(self) -> None:
         """Take up what the checkpoint and `run.json` say."""
@@ -90,10 +92,19 @@ class Keeper:
         state = read_training(self.folder.path)
         if state is not None:
             self.scores, self.step = dict(state.scores), state.step
+            if state.finished:  # and it is to go on: patience begins anew
+                self.standing.since_best = 0
 
     def go_back(self, state: TrainState) -> None:
-        """Load the checkpoint into the training; the curves end there too."""
+        """Load the checkpoint into the training; the curves end there too.
+
+        What is known of the best model stays: its file is later than the checkpoint, maybe.
+        """
+        best = self.standing, self.scores
         self.take_up()
+        if best[0].best > self.standing.best:
+            self.standing.best, self.standing.best_step = best[0].best, best[0].best_step
+            self.scores = best[1]
         state.load(self.folder.last)
         if self.writes:
             self.folder.curves(up_to=state.step)
@@ -109,7 +120,7 @@ class Keeper:
         """
         state.save(self.folder.last, {"standing": json.dumps(asdict(self.standing))})
         self.step = state.step
-        self.folder.write_state(self._values())
+        self.folder.write_state(finite(self._values()))
         return Saved(self.folder.last, state.step)
 
     def save_patiently(self, state: TrainState) -> Event:
@@ -136,12 +147,9 @@ class Keeper:
         self._recent.clear()
 
     def note(self, row: Mapping[str, Any]) -> None:
-        """Add a line to the curves; on a full disk the line is lost."""
-        try:
+        """Add a line to the curves; on a full disk, or while somebody reads them, it is lost."""
+        with suppress(OSError):
             self.folder.append(row)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
 
     def judge(self, step: int, scores: Scores) -> bool:
         """Note the scores of a validation; tell whether they are the best so far."""
@@ -160,7 +168,7 @@ class Keeper:
             save_model(model, self.model_path, self._card())
             self._unwritten = None
         except OSError as error:
-            self._unwritten = model
+            self._unwritten = copy.deepcopy(model)  # this one is used again
             yield Notice(f"the model cannot be saved now: {one_line(error)}", "warning")
 
     def finish_model(self) -> None:
@@ -185,7 +193,10 @@ class Keeper:
             If there is none.
         """
         if not self.model_path.is_file():
-            raise JobFault("the training ended without a usable model: its predictions are NaN")
+            raise JobFault(
+                f"the training ended without a model in {self.model_path}: no validation gave "
+                "numbers"
+            )
         return TrainedModel(
             self.model_path,
             self.name,

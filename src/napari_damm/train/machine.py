@@ -46,6 +46,11 @@ class Machine:
                 f"devices must be at most {torch.cuda.device_count()} on this machine, "
                 f"got {config.devices}"
             )
+        if config.batch_size < config.devices:
+            raise ValueError(
+                f"batch_size must be at least the number of devices ({config.devices}), "
+                f"got {config.batch_size}"
+            )
         if kind == "mps" and config.devices > 1:
             raise ValueError(f"devices must be 1 on mps, got {config.devices}")
         strategy = config.strategy
@@ -74,7 +79,8 @@ class Machine:
         self.kind, self.precision = kind, precision
         if kind == "cpu" and config.devices == 1:
             # a prediction in this process may have left this thread with one
-            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or cores()))
+            wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+            torch.set_num_threads(int(wished) if wished.isdecimal() and int(wished) else cores())
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,7 @@ from napari_damm.model.unet import BranchOutputs
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.latents import Latents
 from napari_damm.train_config import TrainConfig
-from napari_damm.train_state import NotFinite, TrainState
+from napari_damm.train_state import TrainState
 
 JOINT, GATED = "joint", "gated"
 _MIX = 1_000_003
@@ -63,7 +63,7 @@ class NoiseStep:
         """Add the gradients of a batch, computed in so many parts, to the parameters'."""
         count = len(batch.target)
         generator = torch.Generator().manual_seed(
-            (self.config.seed * _MIX + step) * 64 + rank + 500_000_000
+            ((self.config.seed * _MIX + step) * 64 + rank + 500_000_000) % 2**63
         )
         t = torch.randint(TIMESTEPS, (count,), generator=generator)
         eps = torch.randn(batch.target.shape, generator=generator)
@@ -85,9 +85,8 @@ class NoiseStep:
         outputs = BranchOutputs(
             *(z.float() for z in self.network(x_t, t, batch.primary, batch.secondary, gated))
         )
-        if not bool(torch.isfinite(outputs.confidence).all()):
-            raise NotFinite("the confidence is no number")
-        if gated:
+        # of a confidence that is no number there is no loss; the other loss is no number then too
+        if gated and bool(torch.isfinite(outputs.confidence).all()):
             gamma, confidence_weight = self.config.gamma, self.config.confidence_weight
             loss = gated_loss(outputs, eps, gamma, confidence_weight, weight).total
         else:

@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,12 @@ from napari_damm.events import Event, Finished, Notice
 from napari_damm.first_stage_training import load_lpips
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import read_card
-from napari_damm.train.folder import RunFolder, begun_config, check_new, check_same
+from napari_damm.train.folder import RunFolder, begun_training, check_new, check_same
 from napari_damm.train.machine import Machine, started_by_fabric
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
 from napari_damm.train.training import Training
 from napari_damm.train_config import TrainConfig
-from napari_damm.training_folder import TrainedModel, default_folder, read_training
+from napari_damm.training_folder import TrainedModel, default_folder
 
 
 def fine_tune(
@@ -42,11 +44,10 @@ def fine_tune(
     start = time.monotonic()
     folder = Path(out) if out is not None else default_folder((config or TrainConfig()).name)
     if resume:
-        config = config or begun_config(folder)
-        begun = read_training(folder)
-        if begun is None:
-            begun_config(folder)  # says so
-        elif begun.finished and begun.model is not None and _nothing_more(begun.config, config):
+        begun = begun_training(folder)
+        # the model goes where it was begun, whatever is said now
+        config = replace(config or begun.config, name=begun.name)
+        if begun.finished and begun.model is not None and _nothing_more(begun.config, config):
             yield Notice(f"{folder} is finished: {begun.model.name} is there")
             card = read_card(begun.model)
             yield Finished(
@@ -77,8 +78,10 @@ def fine_tune(
     sources = data if isinstance(data, Sequence) else (data,)
     record["sources"] = [source_to_dict(source) for source in sources]
     record["base_file"] = base.model.file
+    new = not folder.exists()
     with closing(RunFolder(folder, lock=machine.first)) as run:
-        training = Training(run, base, measured, config, machine, record)
+        with _nothing_left(run, new and machine.first):
+            training = Training(run, base, measured, config, machine, record)
         with closing(training.events()) as events:
             for event in events:
                 if machine.first:
@@ -87,9 +90,25 @@ def fine_tune(
         yield Finished(training.result(), time.monotonic() - start, training.failed)
 
 
+@contextmanager
+def _nothing_left(run: RunFolder, new: bool) -> Iterator[None]:
+    """Remove a new folder again where the training cannot even begin."""
+    try:
+        yield
+    except BaseException:
+        run.close()
+        if new:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
 def _nothing_more(before: TrainConfig, now: TrainConfig) -> bool:
     """Tell whether a finished training has nothing more to do."""
-    return (before.epochs, before.minutes) == (now.epochs, now.minutes)
+    return (before.epochs, before.minutes, before.patience) == (
+        now.epochs,
+        now.minutes,
+        now.patience,
+    )
 
 
 def _as_begun(
@@ -109,5 +128,10 @@ def _as_begun(
         data = [source_from_dict(source) for source in kept]
     if model is None and record["base"] is not None:
         file = record.get("base_file")
-        model = file if file and Path(file).is_file() else record["base"]
+        if file is None:
+            raise ValueError(
+                f"this training was begun from a model {record['base']!r} that is in no file: give "
+                "it again to resume it"
+            )
+        model = file if Path(file).is_file() else record["base"]
     return data, model

@@ -14,6 +14,7 @@ import json
 import platform
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from napari_damm import __version__
 from napari_damm.dataset import Field, Section, Source, open_sections, survey
 from napari_damm.dataset.patches import Split, split_patches
+from napari_damm.dataset.sections import without_names
 from napari_damm.events import Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model
@@ -48,6 +50,23 @@ class Data:
     fields: tuple[Field, ...]
     split: Split
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that tells these data from others: images, intensities, and the split."""
+        plain = [
+            [without_names(field.section.identity), field.limits, field.shape, field.model_um]
+            for field in self.fields
+        ]
+        patches = [
+            [(patch.field, patch.row, patch.col) for patch in part]
+            for part in (self.split.train, self.split.validation)
+        ]
+        text = json.dumps([plain, patches], sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode())
+        for corners in self.split.corners:
+            digest.update(np.packbits(corners).tobytes())
+        return digest.hexdigest()
+
     @property
     def pixel_size_um(self) -> float:
         """Side of a model pixel in um (of the first section, where each has its own)."""
@@ -66,6 +85,16 @@ def open_data(data: Source | Sequence[Source]) -> list[Section]:
     sections = [section for source in sources for section in open_sections(source)]
     if not sections:
         raise ValueError("there is nothing to train on: give a slide, a folder or layers")
+    seen: dict[str, str] = {}
+    for section in sections:
+        same = [without_names(section.identity), section.roi, section.use]
+        text = json.dumps(same, sort_keys=True, default=str)
+        if section.region is None and text in seen:
+            raise ValueError(
+                f"{section.name} is the same as {seen[text]}: give every section once, or the copy "
+                "would be trained on where the other validates"
+            )
+        seen[text] = section.name
     return sections
 
 
@@ -81,6 +110,7 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             made = DAMM(DAMMConfig.of_preset(config.preset), _new_card(config))
+        _check_crops(made, config)
         return Base(made, None, None)
     if isinstance(model, DAMM):
         loaded = copy.deepcopy(model).cpu().eval()
@@ -93,8 +123,18 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
             f"the model's confidence tokens are {token} px wide, which do not fit windows of "
             f"{WINDOW} px: choose another base model"
         )
+    _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
     return Base(loaded, str(loaded.card.get("name", "unnamed")), checksum)
+
+
+def _check_crops(model: DAMM, config: TrainConfig) -> None:
+    token = model.config.token_px
+    if config.crop_px % token or config.crop_px > WINDOW:
+        raise ValueError(
+            f"crop_px must be a multiple of {token} up to {WINDOW} for this model, "
+            f"got {config.crop_px}"
+        )
 
 
 def measure(
@@ -109,7 +149,8 @@ def measure(
     """
     um = base.model.card.get("pixel_size_um")
     fields = []
-    for field in survey(sections, None if um is None else float(um)):
+    names = [str(name) for name in base.model.card["modalities"]]
+    for field in survey(sections, None if um is None else float(um), names):
         fields.append(field)
         yield Preparing("measuring the images", len(fields), len(sections))
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
@@ -132,9 +173,6 @@ def settle_pixel_size(base: Base, sections: Sequence[Section], config: TrainConf
 def describe(base: Base, data: Data, config: TrainConfig, kind: str) -> dict[str, Any]:
     """Return plain values: what was trained on, from what, how and with what."""
     identities = [field.section.identity for field in data.fields]
-    text = json.dumps(identities, sort_keys=True, default=str)
-    limits = [field.limits for field in data.fields]
-    text += json.dumps([limits, [field.shape for field in data.fields]], sort_keys=True)
     return {
         "config": config.to_dict(),
         "base": base.name,
@@ -146,7 +184,7 @@ def describe(base: Base, data: Data, config: TrainConfig, kind: str) -> dict[str
              "identity": identity}
             for field, identity in list(zip(data.fields, identities, strict=True))[:LISTED_SECTIONS]
         ],
-        "data_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "data_sha256": data.fingerprint,
         "sections": len(data.fields),
         "patches": {"train": len(data.split.train), "validation": len(data.split.validation)},
         "simulated": all(identity.get("kind") == "simulated" for identity in identities),

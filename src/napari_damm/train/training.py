@@ -63,6 +63,7 @@ class Training:
         self.schedule = self.batches.schedule
         self.autoencoders.variants = self.schedule.variants
         self.validation_s = 0.0
+        self._failed: dict[str, str] = {}
 
     def result(self) -> TrainedModel:
         """Return the model that the training ended with."""
@@ -70,8 +71,8 @@ class Training:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """The patches that could not be read."""
-        return tuple(f"{item.item}: {item.message}" for item in self.batches.failed.values())
+        """The patches that could not be read, each once."""
+        return tuple(f"{item}: {message}" for item, message in self._failed.items())
 
     def events(self) -> Generator[Event, None, None]:
         """Run the training to its end."""
@@ -110,14 +111,18 @@ class Training:
         except KeyboardInterrupt:
             raise  # maybe in the middle of a step: the last checkpoint is whole, this state is not
         except BaseException:
-            self._save()
-            self._finish_model()
+            try:
+                self._save()
+            finally:
+                self._finish_model()
             raise
         finally:
             self.batches.close()
-        keep.finished = True
-        self._finish_model()
         self._save()
+        self._finish_model()
+        if self.machine.first:
+            keep.finished = True
+            keep.begin()
 
     def _steps(self) -> Iterator[Event]:
         config, saved = self.config, time.monotonic()
@@ -230,10 +235,12 @@ class Training:
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = keep.judge(step, scores)
+            keep.standing.validations = due
             keep.note({"step": step, "epoch": self.schedule.epoch(step), **scores})
             if best:
                 self._update()
                 yield from keep.write_model(self.validator.model, step)
+                yield keep.save_patiently(self.state)  # so that model and checkpoint agree
             tiles = self.validator.tiles(predicted)
             yield Validated(step, self._overall(progress), scores, keep.base_scores, best, tiles)
         keep.standing = Standing(**self.machine.agree(asdict(keep.standing)))
@@ -283,8 +290,11 @@ class Training:
 
     def _notes(self) -> Iterator[Notice | FailedItem]:
         """Tell what reading the batches met."""
-        yield from self.batches.untold
-        self.batches.untold.clear()
+        for untold in (self.batches.untold, self.validator.untold, self.autoencoders.untold):
+            for failed in untold:
+                if self._failed.setdefault(failed.item, failed.message) is failed.message:
+                    yield failed
+            untold.clear()
         kept = self.batches.kept
         if kept is not None and kept.trouble:
             trouble, kept.trouble = kept.trouble, ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,8 +23,10 @@ from napari_damm.config import STEPS, default_batch
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
-from napari_damm.events import Preparing, ValidationTile
-from napari_damm.lanes import Sampling, WindowInput, WindowOutput, WindowSampler
+from napari_damm.events import FailedItem, Preparing, ValidationTile
+from napari_damm.faults import is_out_of_memory, one_line
+from napari_damm.lane_work import POOL_BATCHES
+from napari_damm.lanes import Sampling, WindowInput, WindowSampler
 from napari_damm.model.damm import DAMM
 from napari_damm.train_config import TrainConfig
 
@@ -45,10 +48,21 @@ class Validator:
         count = min(config.validation_windows, len(split.validation))
         sampling = Sampling(MODE, STEPS[MODE], config.seed, config.gamma, min(size, count))
         self.sampler = WindowSampler(self.model, sampling, device)
-        self.patches = evenly(split.validation, count)
-        self.shown = min(config.validation_tiles, count)
         self.fields = fields
-        self.images = [_read(fields, patch) for patch in self.patches]
+        self.untold: list[FailedItem] = []
+        self.patches: list[Patch] = []
+        self.images: list[Floats] = []
+        for patch in evenly(split.validation, count):
+            try:
+                self.images.append(_read(fields, patch))
+                self.patches.append(patch)
+            except Exception as error:  # decoders have exceptions of their own
+                if is_out_of_memory(error):
+                    raise
+                self.untold.append(unreadable(fields, patch, error))
+        if not self.patches:
+            raise OSError(f"no validation window can be read: {self.untold[-1].message}")
+        self.shown = min(config.validation_tiles, len(self.patches))
         self.before: list[Floats] | None = None
 
     def load(self, model: DAMM, smooth: Mapping[str, Tensor]) -> None:
@@ -62,14 +76,27 @@ class Validator:
             WindowInput((0, k), (patch.box.y0, patch.box.x0), images[0], images[1])
             for k, (patch, images) in enumerate(zip(self.patches, self.images, strict=True))
         ]
-        total = self.sampler.sampling.steps + 2 * len(inputs)
-        outputs: list[WindowOutput] = []
-        for done, step in enumerate(self.sampler.run(inputs)):
-            if isinstance(step, list):
-                outputs = step
-            else:
-                yield Preparing(WHAT, min(done, total), total)
-        return [output.np for output in outputs]
+        found: list[Floats] = []
+        while len(found) < len(inputs):
+            size = POOL_BATCHES * self.sampler.sampling.batch_size
+            pool = inputs[len(found) : len(found) + size]
+            try:
+                for step in self.sampler.run(pool):
+                    if isinstance(step, list):
+                        found += [output.np for output in step]
+                    else:
+                        yield Preparing(WHAT, len(found), len(inputs))
+            except Exception as error:
+                if not is_out_of_memory(error) or self.sampler.sampling.batch_size == 1:
+                    raise
+                self._halve()
+        return found
+
+    def _halve(self) -> None:
+        """Predict fewer windows at once from now on: memory has run out."""
+        sampling = self.sampler.sampling
+        fewer = replace(sampling, batch_size=sampling.batch_size // 2)
+        self.sampler = WindowSampler(self.model, fewer, self.sampler.device)
 
     def scores(self, predicted: Sequence[Floats]) -> dict[str, float]:
         """Score predictions against the truth; all -inf where they are not finite."""
@@ -78,13 +105,13 @@ class Validator:
             return dict.fromkeys(("ssim", "psnr", "mse", "r2", "std_ratio"), float("-inf"))
         pairs = list(zip(truths, predicted, strict=True))
         truth, prediction = np.concatenate(truths), np.concatenate(predicted)
-        spread = float(truth.std())
+        varies, spread = bool(truth.min() < truth.max()), float(truth.std())
         return {
             "ssim": float(np.mean([metrics.ssim(a, b) for a, b in pairs])),
             "psnr": metrics.psnr(truth, prediction),
             "mse": metrics.mse(truth, prediction),
-            "r2": metrics.r2(truth, prediction) if spread > 0 else float("nan"),
-            "std_ratio": float(prediction.std()) / spread if spread > 0 else float("nan"),
+            "r2": metrics.r2(truth, prediction) if varies else float("nan"),
+            "std_ratio": float(prediction.std()) / spread if varies else float("nan"),
         }
 
     def tiles(self, predicted: Sequence[Floats]) -> tuple[ValidationTile, ...]:
@@ -114,6 +141,12 @@ def evenly(items: Sequence[Item], count: int) -> list[Item]:
     """Return `count` of the items, spread evenly."""
     places = np.linspace(0, len(items) - 1, count).round().astype(int)
     return [items[k] for k in places.tolist()]
+
+
+def unreadable(fields: Sequence[Field], patch: Patch, error: Exception) -> FailedItem:
+    """Say which patch cannot be read, and why."""
+    box, name = patch.box, fields[patch.field].section.name
+    return FailedItem(f"patch of {name} at y {box.y0}, x {box.x0}", one_line(error))
 
 
 def _read(fields: Sequence[Field], patch: Patch) -> Floats:

@@ -105,9 +105,7 @@ def grid_of(channel: Channel) -> Grid:
     side = float(height)
     off_axis = np.abs(steps).sum() - abs(height) - abs(width)
     if height <= 0 or width <= 0 or off_axis > 1e-6 * abs(side):
-        raise ValueError(
-            f"'{layer.name}' is rotated, sheared or flipped: undo its transform before predicting"
-        )
+        raise ValueError(f"'{layer.name}' is rotated, sheared or flipped: undo its transform first")
     if abs(width / height - 1) > SQUARE_TOLERANCE:
         raise ValueError(
             f"'{layer.name}' has pixels of {height:g} x {width:g}: resample it to square pixels"
