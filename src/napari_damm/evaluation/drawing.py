@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,9 @@ def draw(report: Report) -> Figure:
     count = len(report.sections)
     of = f"{count} section{'s' if count != 1 else ''}"
     figure.suptitle(
-        "\n".join([f"Evaluated on {of}", *(str(card["summary"]) for card in report.models)]),
+        "\n".join(
+            [f"Evaluated on {of}", *(fill(str(card["summary"]), 150) for card in report.models)]
+        ),
         fontsize=13,
     )
     figure.supxlabel(f"Truth: {report.truth}. {_how_sure(count)}", fontsize=10)
