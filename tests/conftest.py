@@ -51,3 +51,13 @@ def tiny_base_file(tmp_path_factory):
     from napari_damm.model_file import save_model
 
     return save_model(base_model(), tmp_path_factory.mktemp("base") / "base.safetensors")
+
+
+@pytest.fixture(scope="session")
+def finished_training(tmp_path_factory):
+    """The events and the folder of one whole training; do not change it."""
+    from trainings import quick, run
+
+    out = tmp_path_factory.mktemp("training") / "run"
+    with quick():
+        return run(out), out

@@ -105,7 +105,7 @@ A, B = Path("a.tif"), Path("b.tif")
         ({"inputs": [A], "simulated_size": 64}, "--simulated-size goes with --simulated N"),
         ({"inputs": [A], "simulated_preset": "x"}, "--simulated-preset goes with"),
         ({"inputs": [A], "first_seed": 3}, "--first-seed goes with --simulated N"),
-        ({"simulated": -1}, "sections must be 1 or more, got -1"),
+        ({"simulated": -1}, "sections must be a whole number of 1 or more, got -1"),
         ({"inputs": [Path()], "folders": "a,b"}, "three different names"),
         ({"inputs": [Path()], "folders": "a,b,b"}, "three different names"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def test_patches_that_cannot_be_read_are_exit_1(tmp_path, tiny_base_file, monkey
 
 
 LIMITED = """
-import resource, sys
+import sys
 from napari_damm import cli
 {before}
 sys.exit(cli.main(sys.argv[1:]))
@@ -226,6 +227,7 @@ def start(arguments, before="") -> subprocess.Popen:
     )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_everything_saved_and_resume_goes_on(
     slide, tmp_path, tiny_base_file, number, capfd
@@ -248,10 +250,11 @@ def test_a_signal_ends_it_with_everything_saved_and_resume_goes_on(
     assert read_training(out).finished
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
 def test_a_full_disk_is_exit_1_in_one_line_and_can_be_resumed(slide, tmp_path, tiny_base_file):
     """The file size limit stands for the disk: no file may grow beyond 700 kB."""
     out = tmp_path / "run"
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))"
     arguments = [slide, "--base", tiny_base_file, "--out", out, *QUICK]
     before = f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); {limit}"
     process = start(arguments, before)

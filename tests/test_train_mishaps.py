@@ -8,9 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from jobs import quick_first_stages
 from training_data import images, layers, write_folder
-from trainings import base_model, config, of, run, weights
+from trainings import base_model, config, of, quick, run, weights
 
 from napari_damm.dataset import FolderSource, Region, SectionSource
 from napari_damm.events import FailedItem, Notice, TrainStep, Validated
@@ -23,10 +22,7 @@ from napari_damm.training_folder import read_training
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick_first_stages(patch.setattr)
-        patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
+    with quick():
         yield
 
 

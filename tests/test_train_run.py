@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
-from jobs import quick_first_stages
 from models import CARD, tiny_config
-from training_data import layers, write_folder, write_slide
-from trainings import LEVELS, base_model, config, of, run, weights
+from training_data import layers, write_folder
+from trainings import base_model, of, quick, run
 
 from napari_damm import api
-from napari_damm.dataset import FolderSource, SimulatedSource, SlideSource
+from napari_damm.dataset import FolderSource, SimulatedSource
 from napari_damm.events import (
     FailedItem,
     Finished,
@@ -25,29 +23,17 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
-from napari_damm.model_file import read_card
-from napari_damm.train import fine_tune
 from napari_damm.training_folder import TrainedModel, read_training
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick_first_stages(patch.setattr)
-        patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
+    with quick():
         yield
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The events and the folder of one whole training."""
-    out = tmp_path_factory.mktemp("run") / "run"
-    return run(out), out
-
-
-def test_it_tells_what_it_does_in_order(finished):
-    events, out = finished
+def test_it_tells_what_it_does_in_order(finished_training):
+    events, out = finished_training
     (planned,) = of(events, TrainPlanned)
     assert (planned.sections, planned.train_patches, planned.validation_patches) == (1, 4, 1)
     assert planned.modalities == ("vessels", "nuclei", "nanoparticles")
@@ -63,8 +49,8 @@ def test_it_tells_what_it_does_in_order(finished):
     assert isinstance(events[0], Preparing)
 
 
-def test_the_model_that_comes_out_is_usable_and_says_where_it_comes_from(finished):
-    events, out = finished
+def test_the_model_that_comes_out_is_usable_and_says_where_it_comes_from(finished_training):
+    events, out = finished_training
     trained = events[-1].result
     assert isinstance(trained, TrainedModel)
     assert trained.path == out / "mine.safetensors"
@@ -84,8 +70,8 @@ def test_the_model_that_comes_out_is_usable_and_says_where_it_comes_from(finishe
     assert card["versions"]["torch"] == torch.__version__
 
 
-def test_the_folder_says_that_it_is_finished(finished):
-    _, out = finished
+def test_the_folder_says_that_it_is_finished(finished_training):
+    _, out = finished_training
     state = read_training(out)
     assert (state.finished, state.resumable, state.step, state.progress) == (True, False, 4, 1.0)
     assert state.model == out / "mine.safetensors"
@@ -93,16 +79,16 @@ def test_the_folder_says_that_it_is_finished(finished):
     assert state.data == ("layers",)
 
 
-def test_the_best_of_the_validations_is_kept(finished):
-    events, _ = finished
+def test_the_best_of_the_validations_is_kept(finished_training):
+    events, _ = finished_training
     tried = of(events, Validated)[1:]
     best = max(tried, key=lambda event: event.scores["ssim"])
     assert best.best
     assert events[-1].result.scores == best.scores
 
 
-def test_tiles_show_windows_that_no_training_patch_touches(finished):
-    events, _ = finished
+def test_tiles_show_windows_that_no_training_patch_touches(finished_training):
+    events, _ = finished_training
     (tile,) = of(events, Validated)[-1].tiles
     assert (tile.y, tile.x, tile.pixel_size_um) == (0, 320, 1.0)
     assert tile.corner_um == (0.0, 320.0)
@@ -118,123 +104,6 @@ def test_the_base_model_given_is_left_as_it_was(tmp_path):
     run(tmp_path / "run", model=base, changes={"epochs": 1, "validations": 1})
     for name, value in base.state_dict().items():
         assert torch.equal(value, before[name]), name
-
-
-# ---------------------------------------------------------------- stopping and resuming
-
-
-def stop_after(out, step, **options):
-    """Run until a step is done, then close the generator."""
-    given = {"data": layers(), "model": base_model(), "config": config(), **options}
-    with closing(fine_tune(**given, out=out)) as events:
-        for event in events:
-            if isinstance(event, TrainStep) and event.step == step:
-                return
-
-
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_resumed_run_equals_an_uninterrupted_one(finished, tmp_path, step):
-    _, whole = finished
-    out = tmp_path / "run"
-    stop_after(out, step)
-    state = read_training(out)
-    assert (state.step, state.resumable, state.finished) == (step, True, False)
-    run(out, resume=True)
-    for name in ("last.ckpt", "mine.safetensors"):
-        there, here = weights(whole / name), weights(out / name)
-        assert there.keys() == here.keys()
-        for key, value in there.items():
-            assert torch.equal(here[key], value), key
-    curves = [(path / "curves.csv").read_text() for path in (whole, out)]
-    assert curves[0] == curves[1]
-
-
-def test_resuming_takes_data_base_and_settings_from_the_folder(tmp_path, tiny_base_file):
-    slide = SlideSource(write_slide(tmp_path / "a.ome.tif"))
-    out = tmp_path / "run"
-    stop_after(out, 2, data=slide, model=tiny_base_file)
-    events = list(fine_tune(out=out, resume=True))
-    assert [step.step for step in of(events, TrainStep)] == [3, 4]
-    assert isinstance(events[-1], Finished)
-
-
-def test_stopping_after_a_validation_leaves_the_best_model(tmp_path):
-    out = tmp_path / "run"
-    stop_after(out, 3)
-    state = read_training(out)
-    assert state.model == out / "mine.safetensors"
-    assert read_card(state.model)["training"]["step"] == 3
-    assert set(state.scores) == {"ssim", "psnr", "mse", "r2", "std_ratio"}
-
-
-def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path):
-    out = tmp_path / "run"
-    stop_after(out, 1)
-    state = read_training(out)
-    assert state.model is None
-    assert state.resumable
-
-
-def test_first_stages_are_resumed_too(tmp_path):
-    """Stopped within them and once more after them, a new model comes out the same."""
-    changes = {"preset": "tiny", "first_stage_steps": 3, "epochs": 1, "validations": 1}
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    run(whole, changes=changes, model=None)
-    for phase in ("autoencoder of nuclei", "joint"):
-        given = {"config": config(**changes), "resume": out.exists()}
-        with closing(fine_tune(layers(), None, out=out, **given)) as events:
-            next(event for event in events if isinstance(event, TrainStep) and event.phase == phase)
-        assert read_training(out).resumable
-    run(out, changes=changes, model=None, resume=True)
-    there, here = (weights(path / "mine.safetensors") for path in (whole, out))
-    for key, value in there.items():
-        assert torch.equal(here[key], value), key
-
-
-def test_a_finished_training_is_not_run_again(finished):
-    _, out = finished
-    events = run(out, resume=True)
-    assert not of(events, TrainStep)
-    assert events[-1].result.path == out / "mine.safetensors"
-
-
-def test_a_finished_training_goes_on_when_given_more(finished, tmp_path):
-    import shutil
-
-    _, whole = finished
-    out = tmp_path / "run"
-    shutil.copytree(whole, out)
-    events = run(out, resume=True, changes={"epochs": 3})
-    assert [step.step for step in of(events, TrainStep)] == [5, 6]
-    assert [event.step for event in of(events, Validated)] == [0, 6]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"changes": {"batch_size": 3}}, "batch_size is 2 there and 3 here"),
-        ({"data": layers(seed=4)}, "images"),
-        ({"model": base_model(seed=7)}, "base model"),
-    ],
-)
-def test_another_training_is_not_resumed_into_the_folder(finished, tmp_path, options, words):
-    import shutil
-
-    _, whole = finished
-    out = tmp_path / "run"
-    shutil.copytree(whole, out)
-    changes = {"epochs": 9, **options.pop("changes", {})}
-    with pytest.raises(ValueError, match=words):
-        run(out, resume=True, changes=changes, **options)
-
-
-def test_only_one_run_writes_a_folder(tmp_path):
-    out = tmp_path / "run"
-    events = fine_tune(layers(), base_model(), config(), out)
-    with closing(events):
-        next(event for event in events if isinstance(event, TrainStep))
-        with pytest.raises(OSError, match="another run"):
-            run(out, resume=True)
 
 
 # ---------------------------------------------------------------- other ways to train
@@ -421,20 +290,6 @@ def test_a_damaged_state_is_said(tmp_path):
         read_training(tmp_path)
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
-    out = tmp_path / "run"
-    stop_after(out, 1)
-    other = tmp_path / "other"
-    from models import random_model
-
-    model = random_model(tiny_config(LEVELS, (32, 32, 32, 64)))
-    model.card.update({**CARD, "name": "base"})
-    stop_after(other, 1, model=model)
-    (other / "last.ckpt").replace(out / "last.ckpt")
-    with pytest.raises(ValueError, match="another"):
-        run(out, resume=True)
-
-
 def test_a_model_without_a_fitting_window_is_refused(tmp_path):
     from models import random_model
 
@@ -444,8 +299,8 @@ def test_a_model_without_a_fitting_window_is_refused(tmp_path):
         run(tmp_path / "run", model=model)
 
 
-def test_run_json_is_plain(finished):
-    _, out = finished
+def test_run_json_is_plain(finished_training):
+    _, out = finished_training
     record = json.loads((out / "run.json").read_text())
     assert record["patches"] == {"train": 4, "validation": 1}
     assert record["sources"] == [None]

@@ -109,30 +109,36 @@ def test_timesteps_weigh_by_the_error_of_the_picture_up_to_the_limit():
         assert float(weights[t] / weights[999]) == pytest.approx(ratio, rel=1e-4)
 
 
-def test_it_overfits_four_patches():
-    """The noise error falls far below the best constant guess's (E|eps| = 0.80)."""
-    torch.manual_seed(0)
-    model = DAMM(tiny_config(unet=(32, 32)))
-    step = stepper(model, learning_rate=5e-3, weight_limit=0.0)
-    batch = latents(4)
-    errors = []
-    for k in range(200):
-        rate = learning_rate(step.config, k, 200, k / 200)
-        errors.append(step.backward(batch, k, "joint", 1, 0).loss)
-        step.state.apply(rate, 1.0)
-    assert np.mean(errors[:5]) > 0.7
-    assert np.mean(errors[-40:]) < 0.3
-    # and what is sampled from their conditions is what they are
-    model.unet.eval()
+@pytest.mark.parametrize("gamma", [2.0, 0.0], ids=["uni", "multi"])
+def test_it_overfits_four_patches(four_patches, gamma):
+    """What is sampled from the patches' conditions is what they are, by either branch."""
+    model, batch = four_patches
 
     def denoise(x_t, t):
-        return model.gated_noise(x_t, t, batch.primary, batch.secondary, gamma=0.0).eps
+        return model.gated_noise(x_t, t, batch.primary, batch.secondary, gamma).eps
 
     noise = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(9))
     with torch.no_grad():
         sampled = sample_dpm_solver(denoise, noise, NoiseSchedule(), 16)
     error = (sampled - batch.target).square().mean() / batch.target.square().mean()
-    assert float(error) < 0.05
+    assert float(error) < 0.1
+
+
+@pytest.fixture(scope="module")
+def four_patches():
+    """A model that was trained long on four patches, each three times in a batch."""
+    torch.manual_seed(0)
+    model = DAMM(tiny_config(unet=(32, 32)))
+    step = stepper(model, learning_rate=5e-3, weight_limit=0.0)
+    batch, errors = latents(4), []
+    repeated = Latents(*(z.repeat(3, 1, 1, 1) for z in batch))
+    for k in range(500):
+        errors.append(step.backward(repeated, k, "joint", 1, 0).loss)
+        step.state.apply(learning_rate(step.config, k, 500, k / 500), 1.0)
+    assert np.mean(errors[:5]) > 0.7  # the best constant guess makes 0.80
+    assert np.mean(errors[-40:]) < 0.2
+    model.unet.eval()
+    return model, batch
 
 
 def planted(better: str) -> tuple[float, float]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
+from jobs import quick_first_stages
 from models import CARD, random_model, tiny_config
 from training_data import layers
 
@@ -51,3 +55,12 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick_first_stages(patch.setattr)
+        patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
+        yield

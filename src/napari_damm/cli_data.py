@@ -1,15 +1,17 @@
 """The options of the command line that say which sections to learn from, or to judge on.
 
-1. The options' types, for every command that takes data.
+1. The options' types, and `with_data`, which gives them to a command that takes data.
 2. `DataOptions.sources` makes sources of what was given, or says in one sentence what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -182,6 +184,48 @@ class DataOptions:
         yield "--nuclei", self.nuclei
         yield "--target", self.target
         yield "--roi", self.roi
+
+
+_TYPES = {
+    "inputs": Inputs,
+    "vessels_channel": VesselsChannel,
+    "nuclei_channel": NucleiChannel,
+    "target_channel": TargetChannel,
+    "nuclei": NucleiFile,
+    "target": TargetFile,
+    "pixel_size": PixelSize,
+    "roi": Roi,
+    "folders": Folders,
+    "simulated": Simulated,
+    "simulated_preset": SimulatedPreset,
+    "simulated_size": SimulatedSize,
+    "first_seed": FirstSeed,
+}
+
+
+def with_data(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the data options; it takes them together, as its first argument."""
+
+    @wraps(command)
+    def run(**given: Any) -> int:
+        data = DataOptions(**{name: given.pop(name) for name in _TYPES})
+        return command(data, **given)
+
+    hints = get_type_hints(command, include_extras=True)
+    _, *own = inspect.signature(command).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    defaults = {field.name: field.default for field in fields(DataOptions)}
+    options = [
+        inspect.Parameter(name, keyword, default=defaults[name], annotation=kind)
+        for name, kind in _TYPES.items()
+    ]
+    options += [
+        p.replace(kind=keyword, annotation=hints[p.name]) for p in own if p.kind != p.VAR_KEYWORD
+    ]
+    options += [p for p in own if p.kind == p.VAR_KEYWORD]
+    run.__signature__ = inspect.Signature(options, return_annotation=int)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in options}
+    return run
 
 
 def name_or_index(channel: str | None) -> str | int | None:

@@ -12,44 +12,18 @@ from typing import Annotated
 
 import typer
 
-from napari_damm.cli_data import (
-    DataOptions,
-    FirstSeed,
-    Folders,
-    Inputs,
-    NucleiChannel,
-    NucleiFile,
-    PixelSize,
-    Roi,
-    Simulated,
-    SimulatedPreset,
-    SimulatedSize,
-    TargetChannel,
-    TargetFile,
-    VesselsChannel,
-)
+from napari_damm.cli_data import DataOptions, with_data
 from napari_damm.cli_options import Device, Mode, ModelName, Seed, Steps
 from napari_damm.progress import JobStopped, Tally, follow
 from napari_damm.signals import interrupted_by_sigterm
 
 
+@with_data
 def evaluate(
+    data: DataOptions,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the report; it must not exist yet.")
     ],
-    inputs: Inputs = None,
-    vessels_channel: VesselsChannel = None,
-    nuclei_channel: NucleiChannel = None,
-    target_channel: TargetChannel = None,
-    nuclei: NucleiFile = None,
-    target: TargetFile = None,
-    pixel_size: PixelSize = None,
-    roi: Roi = None,
-    folders: Folders = None,
-    simulated: Simulated = 0,
-    simulated_preset: SimulatedPreset = None,
-    simulated_size: SimulatedSize = None,
-    first_seed: FirstSeed = None,
     model: ModelName = None,
     compare: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="A second model, on the same sections.")
@@ -63,21 +37,6 @@ def evaluate(
 
     Writes report.json, sections.csv, summary.csv and figure.png into a new folder.
     """
-    data = DataOptions(
-        inputs=inputs,
-        vessels_channel=vessels_channel,
-        nuclei_channel=nuclei_channel,
-        target_channel=target_channel,
-        nuclei=nuclei,
-        target=target,
-        pixel_size=pixel_size,
-        roi=roi,
-        folders=folders,
-        simulated=simulated,
-        simulated_preset=simulated_preset,
-        simulated_size=simulated_size,
-        first_seed=first_seed,
-    )
     from napari_damm import api
     from napari_damm.simulate import EVALUATION_SEEDS_FROM
 

@@ -18,22 +18,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from napari_damm.cli_data import (
-    DataOptions,
-    FirstSeed,
-    Folders,
-    Inputs,
-    NucleiChannel,
-    NucleiFile,
-    PixelSize,
-    Roi,
-    Simulated,
-    SimulatedPreset,
-    SimulatedSize,
-    TargetChannel,
-    TargetFile,
-    VesselsChannel,
-)
+from napari_damm.cli_data import DataOptions, with_data
 from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.train_config import TrainConfig, help_of_settings
 
@@ -43,20 +28,9 @@ _METAVARS = {"modalities": "A,B,C", "preset": "tiny|small|paper", "device": "aut
 _DEFAULTS = {name: value for name, value in TrainConfig().to_dict().items() if name != "name"}
 
 
+@with_data
 def train(
-    inputs: Inputs = None,
-    vessels_channel: VesselsChannel = None,
-    nuclei_channel: NucleiChannel = None,
-    target_channel: TargetChannel = None,
-    nuclei: NucleiFile = None,
-    target: TargetFile = None,
-    pixel_size: PixelSize = None,
-    roi: Roi = None,
-    folders: Folders = None,
-    simulated: Simulated = 0,
-    simulated_preset: SimulatedPreset = None,
-    simulated_size: SimulatedSize = None,
-    first_seed: FirstSeed = None,
+    data: DataOptions,
     out: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Folder for checkpoints, curves and the model."),
@@ -83,21 +57,6 @@ def train(
     Writes RUN/NAME.safetensors, a model with its card. Sections are files (CD31, DAPI and
     nanoparticles as channels), or folders with one sub-folder per stain and equal file names.
     """
-    data = DataOptions(
-        inputs=inputs,
-        vessels_channel=vessels_channel,
-        nuclei_channel=nuclei_channel,
-        target_channel=target_channel,
-        nuclei=nuclei,
-        target=target,
-        pixel_size=pixel_size,
-        roi=roi,
-        folders=folders,
-        simulated=simulated,
-        simulated_preset=simulated_preset,
-        simulated_size=simulated_size,
-        first_seed=first_seed,
-    )
     from napari_damm.train_settings import TrainSettings, read_settings
 
     written = TrainSettings() if config is None else read_settings(config)
@@ -235,8 +194,6 @@ def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
                 name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
             )
         )
-    hints = get_type_hints(command, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in own]
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*own, *options], return_annotation=int
     )

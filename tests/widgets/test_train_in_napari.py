@@ -96,7 +96,7 @@ def test_what_the_engine_refuses_is_one_sentence(driver):
     blank = driver.viewer.layers["nanoparticles"]
     blank.data = np.zeros_like(blank.data)
     status = driver.run("start")
-    assert "target" in status
+    assert "the nanoparticles image of vessels is blank" in status
     assert "\n" not in status
     assert driver.start.isEnabled()
     assert table(driver) == []

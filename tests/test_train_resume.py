@@ -1,0 +1,148 @@
+"""Trainings that are stopped, resumed, lengthened: the same bits, or a refusal that says why."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+
+import pytest
+import torch
+from models import CARD, random_model, tiny_config
+from training_data import layers, write_slide
+from trainings import LEVELS, base_model, config, of, quick, run, weights
+
+from napari_damm.dataset import SlideSource
+from napari_damm.events import Finished, TrainStep, Validated
+from napari_damm.model_file import read_card
+from napari_damm.train import fine_tune
+from napari_damm.training_folder import read_training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with quick():
+        yield
+
+
+def stop_after(out, step, **options):
+    """Run until a step is done, then close the generator."""
+    given = {"data": layers(), "model": base_model(), "config": config(), **options}
+    with closing(fine_tune(**given, out=out)) as events:
+        for event in events:
+            if isinstance(event, TrainStep) and event.step == step:
+                return
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(finished_training, tmp_path, step):
+    _, whole = finished_training
+    out = tmp_path / "run"
+    stop_after(out, step)
+    state = read_training(out)
+    assert (state.step, state.resumable, state.finished) == (step, True, False)
+    run(out, resume=True)
+    for name in ("last.ckpt", "mine.safetensors"):
+        there, here = weights(whole / name), weights(out / name)
+        assert there.keys() == here.keys()
+        for key, value in there.items():
+            assert torch.equal(here[key], value), key
+    curves = [(path / "curves.csv").read_text() for path in (whole, out)]
+    assert curves[0] == curves[1]
+
+
+def test_resuming_takes_data_base_and_settings_from_the_folder(tmp_path, tiny_base_file):
+    slide = SlideSource(write_slide(tmp_path / "a.ome.tif"))
+    out = tmp_path / "run"
+    stop_after(out, 2, data=slide, model=tiny_base_file)
+    events = list(fine_tune(out=out, resume=True))
+    assert [step.step for step in of(events, TrainStep)] == [3, 4]
+    assert isinstance(events[-1], Finished)
+
+
+def test_stopping_after_a_validation_leaves_the_best_model(tmp_path):
+    out = tmp_path / "run"
+    stop_after(out, 3)
+    state = read_training(out)
+    assert state.model == out / "mine.safetensors"
+    assert read_card(state.model)["training"]["step"] == 3
+    assert set(state.scores) == {"ssim", "psnr", "mse", "r2", "std_ratio"}
+
+
+def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path):
+    out = tmp_path / "run"
+    stop_after(out, 1)
+    state = read_training(out)
+    assert state.model is None
+    assert state.resumable
+
+
+def test_first_stages_are_resumed_too(tmp_path):
+    """Stopped within them and once more after them, a new model comes out the same."""
+    changes = {"preset": "tiny", "first_stage_steps": 3, "epochs": 1, "validations": 1}
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(whole, changes=changes, model=None)
+    for phase in ("autoencoder of nuclei", "joint"):
+        given = {"config": config(**changes), "resume": out.exists()}
+        with closing(fine_tune(layers(), None, out=out, **given)) as events:
+            next(event for event in events if isinstance(event, TrainStep) and event.phase == phase)
+        assert read_training(out).resumable
+    run(out, changes=changes, model=None, resume=True)
+    there, here = (weights(path / "mine.safetensors") for path in (whole, out))
+    for key, value in there.items():
+        assert torch.equal(here[key], value), key
+
+
+def test_a_finished_training_is_not_run_again(finished_training):
+    _, out = finished_training
+    events = run(out, resume=True)
+    assert not of(events, TrainStep)
+    assert events[-1].result.path == out / "mine.safetensors"
+
+
+def test_a_finished_training_goes_on_when_given_more(finished_training, tmp_path):
+    _, whole = finished_training
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    events = run(out, resume=True, changes={"epochs": 3})
+    assert [step.step for step in of(events, TrainStep)] == [5, 6]
+    assert [event.step for event in of(events, Validated)] == [0, 6]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"changes": {"batch_size": 3}}, "batch_size is 2 there and 3 here"),
+        ({"data": layers(seed=4)}, "images"),
+        ({"model": base_model(seed=7)}, "base model"),
+    ],
+)
+def test_another_training_is_not_resumed_into_the_folder(
+    finished_training, tmp_path, options, words
+):
+    _, whole = finished_training
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    changes = {"epochs": 9, **options.pop("changes", {})}
+    with pytest.raises(ValueError, match=words):
+        run(out, resume=True, changes=changes, **options)
+
+
+def test_only_one_run_writes_a_folder(tmp_path):
+    out = tmp_path / "run"
+    events = fine_tune(layers(), base_model(), config(), out)
+    with closing(events):
+        next(event for event in events if isinstance(event, TrainStep))
+        with pytest.raises(OSError, match="another run"):
+            run(out, resume=True)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
+    out = tmp_path / "run"
+    stop_after(out, 1)
+    other = tmp_path / "other"
+    model = random_model(tiny_config(LEVELS, (32, 32, 32, 64)))
+    model.card.update({**CARD, "name": "base"})
+    stop_after(other, 1, model=model)
+    (other / "last.ckpt").replace(out / "last.ckpt")
+    with pytest.raises(ValueError, match="another"):
+        run(out, resume=True)
