@@ -102,9 +102,10 @@ def test_the_best_model_waits_for_room_on_the_disk(tmp_path, monkeypatch):
     events = run(out)
     assert any("cannot be saved now" in notice.message for notice in of(events, Notice))
     written = weights(out / "mine.safetensors")
-    for name, value in kept[0].items():
-        if name.startswith("unet.") and name.endswith("output.weight"):
-            torch.testing.assert_close(written[name].float(), value, atol=1e-3, rtol=1e-2)
+    learnt = [name for name in written if name.startswith("unet.") and name.endswith("weight")]
+    assert len(learnt) > 50
+    for name in learnt:
+        assert torch.equal(written[name], kept[0][name].to(written[name].dtype)), name
     assert read_training(out).scores["ssim"] == 0.9
 
 

@@ -25,6 +25,10 @@ from napari_damm.train_config import TrainConfig, help_of_settings
 # Some settings would read as something else on the command line.
 FLAGS = {"pixel_size_um": "--model-pixel-size", "modalities": "--modalities"}
 _METAVARS = {"modalities": "A,B,C", "preset": "tiny|small|paper", "device": "auto|cpu|cuda|mps"}
+_DEFAULT_WORDS = {
+    "name": "  [default: that of the folder]",
+    "modalities": "  [default: vessels,nuclei,nanoparticles]",
+}
 _DEFAULTS = {name: value for name, value in TrainConfig().to_dict().items() if name != "name"}
 
 
@@ -179,8 +183,7 @@ def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
         name = setting.name
         default = _DEFAULTS.get(name)
         shown = f"  [default: {default}]" if default not in (None, False) else ""
-        if name == "modalities":
-            shown = "  [default: vessels,nuclei,nanoparticles]"
+        shown = _DEFAULT_WORDS.get(name, shown)
         kind = str if name == "modalities" else types[name]
         option = typer.Option(
             FLAGS.get(name, f"--{name.replace('_', '-')}"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 from models import with_card
 from napari.layers import Image, Points
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QProgressBar, QPushButton
+from trainer import job_threads, legend, start_and_pause, table
 
 from napari_damm.widgets import PredictWidget
 from napari_damm.widgets.learning_curves import LearningCurves
@@ -21,25 +20,6 @@ TABLE = [
     "Validation now",
     "Validation headings",
 ]
-
-
-def table(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
-
-
-def job_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "napari-damm job"]
-
-
-def start_and_pause(driver, fake, step: int) -> None:
-    fake.pause_after = step
-    driver.click("start")
-    driver.wait_for(lambda: f"epoch {step // 10}" in driver.progress.text())
-
-
-def legend(driver) -> list[str]:
-    curves = driver.widget.findChild(LearningCurves)
-    return [line.name() for _, line in curves._lines]
 
 
 def test_controls_are_found_by_name(open_trainer):
