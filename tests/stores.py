@@ -9,26 +9,33 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_damm.store import ResultStore
+from napari_damm.store import ResultStore, ShardMaps
 
 RECORD = {"model": {"name": "tiny", "sha256": "0" * 64}, "seed": 3, "roi": None, "lanes": [1, 2]}
 
 
 def maps(layout, seed=0):
-    """Random content of a whole result: np, uncertainty, branch."""
+    """Random content of a whole result: np, uncertainty, branch (and np_std)."""
     rng = np.random.default_rng(seed)
     image = rng.normal(size=layout.shape).astype(np.float32)
     uncertainty = rng.random(layout.cells_shape, np.float32)
     branch = rng.integers(0, 3, layout.cells_shape, np.uint8)
+    if layout.with_std:
+        return image, uncertainty, branch, rng.random(layout.shape, np.float32)
     return image, uncertainty, branch
 
 
+def shard_maps(layout, row, col, content):
+    """One shard of a whole result."""
+    pixels, cells = layout.shard_box(row, col).slices, layout.shard_cells(row, col).slices
+    image, uncertainty, branch, *std = content
+    return ShardMaps(image[pixels], uncertainty[cells], branch[cells], *(s[pixels] for s in std))
+
+
 def write_all(store, content, order=1, only=None):
-    image, uncertainty, branch = content
-    for row, col, box in list(store.layout.shards())[::order]:
+    for row, col, _ in list(store.layout.shards())[::order]:
         if only is None or (row, col) in only:
-            cells = store.layout.shard_cells(row, col).slices
-            store.write_shard(row, col, image[box.slices], uncertainty[cells], branch[cells])
+            store.write_shard(row, col, shard_maps(store.layout, row, col, content))
 
 
 def stored(path, layout, seed=0, **how):

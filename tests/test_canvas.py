@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import shard_maps
 
 from napari_damm.canvas import LiveCanvas
 from napari_damm.events import Tile
@@ -53,9 +54,7 @@ def tiles(layout, maps):
 
 
 def write(store, row, col, maps):
-    box, cells = store.layout.shard_box(row, col), store.layout.shard_cells(row, col)
-    image, uncertainty, branch = maps
-    store.write_shard(row, col, image[box.slices], uncertainty[cells.slices], branch[cells.slices])
+    store.write_shard(row, col, shard_maps(store.layout, row, col, maps))
 
 
 @settings(deadline=None, max_examples=15)

@@ -79,6 +79,13 @@ def dask(tmp_path_factory):
     made.close()
 
 
+def test_samples_and_their_spread_are_the_same_on_a_cluster(dask, folder, out):
+    events = run(folder, out, client=dask.client, samples=2, steps=1)
+    assert digest(events) == digest(run(folder, None, samples=2, steps=1))
+    assert events[-1].result.np_std is not None
+    assert_steps_add_up(events)
+
+
 def computing():
     """In a worker: the engine's threads that are alive, and the jobs it has in hand."""
     from napari_damm import cluster

@@ -132,6 +132,7 @@ def test_defaults_of_the_api():
 def test_the_prediction_config_is_frozen_and_has_the_design_s_settings():
     config = api.PredictConfig()
     assert (config.mode, config.steps, config.seed, config.device) == ("fast", None, 0, "auto")
+    assert config.samples == 1
     assert {"roi", "lanes", "workers", "strict", "batch_size", "shard", "gamma"} <= set(
         fields(api.PredictConfig)
     )
@@ -162,7 +163,7 @@ def test_events_and_their_fields():
 def test_a_result_has_its_public_attributes():
     from napari_damm.store import Result
 
-    names = {"np", "uncertainty", "branch", "pixel_size_um", "origin", "record", "status"}
+    names = {"np", "np_std", "uncertainty", "branch", "pixel_size_um", "origin", "record", "status"}
     assert names <= set(dir(Result)) | set(Result.__annotations__)
 
 
@@ -287,7 +288,7 @@ def test_commands_and_their_options(command, capsys):
 def test_the_presets_of_the_simulator():
     from napari_damm.simulate import CHANNELS, PRESETS
 
-    assert set(PRESETS) == {"internal", "external"}
+    assert set(PRESETS) == {"internal", "external", "varied"}
     assert CHANNELS == ("vessels", "nuclei", "nanoparticles", "divergence", "nanoparticles_true")
 
 

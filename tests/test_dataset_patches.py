@@ -216,5 +216,10 @@ def test_a_share_of_the_views_misleads():
     views = [draw_view(split, 0, variant, 0.4, 0) for variant in range(500)]
     far = [np.hypot(*view.shift) > 10 for view in views]
     faded = [view.gain <= 0.3 for view in views]
-    assert np.mean(far) == pytest.approx(0.2, abs=0.06)
-    assert np.mean(faded) == pytest.approx(0.2, abs=0.06)
+    blurred = [view.blur > 0 for view in views]
+    for kind in (far, faded, blurred):
+        assert np.mean(kind) == pytest.approx(0.4 / 3, abs=0.05)
+    misleading = [view for view in views if view.misleads]
+    assert len(misleading) == sum(far) + sum(faded) + sum(blurred)
+    spotted = np.mean([view.spot is not None for view in misleading])
+    assert spotted == pytest.approx(0.5, abs=0.1)

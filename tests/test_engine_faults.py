@@ -83,7 +83,7 @@ def breaking(monkeypatch, when, spoil):
 def to_nan(outputs, when):
     nothing = np.full((256, 256), np.nan, np.float32)
     return [
-        lanes.WindowOutput(o.window, nothing, o.uncertainty, o.multi) if when(o.window) else o
+        lanes.WindowOutput(o.window, nothing, o.uncertainty, o.branch) if when(o.window) else o
         for o in outputs
     ]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from napari_damm.lane_work import Done, NothingWorks, Stepped, Told, WindowFailed, sample_pool
 from napari_damm.lanes import Sampling, WindowInput, WindowOutput
 from napari_damm.memory_ladder import Ladder
+from napari_damm.sampling import SamplerStep
 
 STEPS = 3
 BLANK = np.zeros((4, 4), np.float32)
@@ -38,12 +39,12 @@ class Network:
             for each in pool:
                 if step == 1 and each.window in self.raises:
                     raise ZeroDivisionError("bad\nwindow")
-            yield step
+            yield SamplerStep(step, STEPS, 0, torch.zeros(len(pool), 1, 1, 1))
         yield [self.output(each) for each in pool]
 
     def output(self, each):
         values = np.full_like(BLANK, np.nan) if each.window in self.nan else BLANK
-        return WindowOutput(each.window, values, BLANK, False)
+        return WindowOutput(each.window, values, BLANK, BLANK.astype(np.uint8))
 
 
 class Steps(Ladder):

@@ -96,6 +96,21 @@ def test_one_value_has_no_interval() -> None:
     assert metrics.bootstrap_interval([]) is None
 
 
+def test_paired_difference_cancels_what_sections_have_in_common() -> None:
+    hard = np.array([10.0, 20.0, 30.0])
+    mean, interval = metrics.paired_difference(hard + np.array([1.0, 2.0, 3.0]), hard)
+    assert mean == pytest.approx(2.0)
+    assert interval is not None
+    assert 1.0 <= interval[0] < 2.0 < interval[1] <= 3.0
+    assert metrics.paired_difference([3.0], [1.0]) == (2.0, None)
+
+
+def test_affine_fit_by_hand() -> None:
+    # Deviations (-1, 0, 1) of the prediction and (-1, -1, 2) of the truth: slope 3 / 2.
+    assert metrics.affine_fit([1.0, 1.0, 4.0], [1.0, 2.0, 3.0]) == pytest.approx((1.5, -1.0))
+    assert metrics.affine_fit([1.0, 1.0, 4.0], [7.0, 7.0, 7.0]) == pytest.approx((0.0, 2.0))
+
+
 def test_icc31_reproduces_shrout_and_fleiss_1979() -> None:
     ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
     assert metrics.icc31(ratings) == pytest.approx(0.7148, abs=5e-5)
@@ -135,6 +150,8 @@ def test_best_blur_finds_the_width_that_made_the_truth() -> None:
         ),
         (lambda: metrics.std_ratio([2.0, 2.0], [1.0, 2.0]), "constant"),
         (lambda: metrics.bootstrap_interval([1.0, np.nan]), "finite"),
+        (lambda: metrics.paired_difference([1.0], [1.0, 2.0]), "one shape"),
+        (lambda: metrics.affine_fit([1.0], [np.inf]), "finite"),
         (lambda: metrics.icc31([[1, 2]]), r"got shape \(1, 2\)"),
         (lambda: metrics.icc31([[1, np.nan], [1, 2]]), "finite"),
         (lambda: metrics.icc31([[1, 1], [1, 1]]), "differ"),

@@ -129,7 +129,7 @@ def test_sampling_with_the_gate_changes_branch_where_the_reference_does(referenc
         gated = model.gated_noise(
             x_t, t, io["latent.vessels"], io["latent.nuclei"], float(io[f"{name}.gamma"])
         )
-        gates.append(gated.multi)
+        gates.append(gated.multi.all(dim=(1, 2)))
         confidences.append(gated.confidence.flatten(1).mean(1))
         return gated.eps
 

@@ -166,7 +166,7 @@ def test_a_smooth_field_has_zero_mean_and_unit_variance() -> None:
         ({"size": 64.5, "seed": 0}, "size must be"),
         ({"size": 64, "seed": -1}, "seed must be an integer of 0 or more, got -1"),
         ({"size": 64, "seed": 1.5}, "seed must be"),
-        ({"size": 64, "seed": 0, "preset": "lab"}, "one of internal, external, got 'lab'"),
+        ({"size": 64, "seed": 0, "preset": "lab"}, "external, varied, got 'lab'"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(arguments: dict[str, object], message: str) -> None:

@@ -13,6 +13,7 @@ from stores import RECORD, maps, stored, write_all
 from napari_damm.store import (
     ResultLayout,
     ResultStore,
+    ShardMaps,
     ShardStatus,
     halve,
     open_result,
@@ -115,7 +116,8 @@ def test_status_tells_background_and_failed_shards(location, layout):
     store.mark(0, 0, ShardStatus.BACKGROUND)
     box, cells = layout.shard_box(0, 1), layout.shard_cells(0, 1)
     ones = np.ones(cells.shape)
-    store.write_shard(0, 1, np.ones(box.shape, np.float32), ones, ones, ShardStatus.FAILED)
+    maps = ShardMaps(np.ones(box.shape, np.float32), ones, ones)
+    store.write_shard(0, 1, maps, ShardStatus.FAILED)
     assert store.result().status.tolist() == [[2, 3], [0, 0], [0, 0]]
     assert store.status.tolist() == store.result().status.tolist()
     assert store.verify() == {(0, 0)}
@@ -127,16 +129,15 @@ def test_a_shard_of_the_wrong_shape_is_refused(layout, wrong):
     arrays = [np.zeros(box.shape), np.zeros(cells.shape), np.zeros(cells.shape)]
     arrays[wrong] = np.zeros((5, 7))
     with pytest.raises(ValueError, match=r"shard \(0, 0\) must have shape .* got \(5, 7\)"):
-        ResultStore.create(None, layout, RECORD).write_shard(0, 0, *arrays)
+        ResultStore.create(None, layout, RECORD).write_shard(0, 0, ShardMaps(*arrays))
 
 
 def test_nan_is_refused(layout):
     box, cells = layout.shard_box(0, 0), layout.shard_cells(0, 0)
     zeros = np.zeros(cells.shape)
+    maps = ShardMaps(np.full(box.shape, np.nan, np.float32), zeros, zeros)
     with pytest.raises(ValueError, match="NaN"):
-        ResultStore.create(None, layout, RECORD).write_shard(
-            0, 0, np.full(box.shape, np.nan, np.float32), zeros, zeros
-        )
+        ResultStore.create(None, layout, RECORD).write_shard(0, 0, maps)
 
 
 def test_a_shard_outside_the_grid_is_refused(layout):

@@ -13,6 +13,7 @@ from napari_damm.store import (
     DiskFull,
     ResultLayout,
     ResultStore,
+    ShardMaps,
     ShardStatus,
     open_result,
 )
@@ -64,9 +65,8 @@ def test_all_zero_shards_have_no_file_and_still_verify(tmp_path, layout):
     path = tmp_path / "r.ome.zarr"
     store = ResultStore.create(path, layout, RECORD)
     box, cells = layout.shard_box(0, 0), layout.shard_cells(0, 0)
-    store.write_shard(
-        0, 0, np.zeros(box.shape, np.float32), np.zeros(cells.shape), np.zeros(cells.shape)
-    )
+    nothing = np.zeros(cells.shape)
+    store.write_shard(0, 0, ShardMaps(np.zeros(box.shape, np.float32), nothing, nothing))
     assert set(journal(path)[0]["files"].values()) == {None}
     assert not (path / "np/0/c").exists()
     assert store.verify() == {(0, 0)}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import RECORD, everything, maps, python, resumed, stored, write_all
+from stores import RECORD, everything, maps, python, resumed, shard_maps, stored, write_all
 
-from napari_damm.store import ResultLayout, ResultStore, ShardStatus, open_result
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps, ShardStatus, open_result
 
-# Two levels; shards cut short by the edge; one row of cells more than the shards span.
-LAYOUT = ResultLayout((250, 600), 0.5, (10.0, 20.0), (10, 7), shard=128)
+# Two levels; shards cut short by the edge; one row of cells more than the shards span; a spread.
+LAYOUT = ResultLayout((250, 600), 0.5, (10.0, 20.0), (10, 7), shard=128, with_std=True)
 
 # A run that kills itself at a given call of a function, as a power switch would.
 KILLED = """
@@ -111,11 +111,8 @@ def test_any_interrupted_and_damaged_store_ends_like_one_that_nothing_befell(
     store = stored(path, LAYOUT, only=done)
     for row, col in data.draw(st.sets(st.sampled_from(shards)), "written but not committed"):
         if (row, col) not in done:
-            half = maps(LAYOUT, seed=5)
-            box, cells = LAYOUT.shard_box(row, col), LAYOUT.shard_cells(row, col)
-            store.writer.write(
-                row, col, *(m[b.slices] for m, b in zip(half, [box, cells, cells], strict=True))
-            )
+            half = shard_maps(LAYOUT, row, col, maps(LAYOUT, seed=5))
+            store.writer.write(row, col, half)
     store.close()
     files = sorted(path.rglob("c/*/*"))
     harmed = data.draw(st.sets(st.sampled_from(files), max_size=4), "harmed") if files else set()
@@ -125,7 +122,7 @@ def test_any_interrupted_and_damaged_store_ends_like_one_that_nothing_befell(
     assert open_result(path).shards_done == len(shards)
 
 
-@pytest.mark.parametrize("name", ["np/0", "np/1", "uncertainty", "branch"])
+@pytest.mark.parametrize("name", ["np/0", "np/1", "np_std/0", "np_std/1", "uncertainty", "branch"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_harmed_shard_is_pending_and_stands_in_nobodys_way(path, name, damage):
     # The corner shard is smaller than its file holds: zarr merges into what is there.
@@ -152,7 +149,8 @@ def test_what_a_failed_shard_has_stays_until_it_is_written_anew(path):
     store = ResultStore.create(path, LAYOUT, RECORD)
     box, cells = LAYOUT.shard_box(0, 0), LAYOUT.shard_cells(0, 0)
     ones = np.ones(cells.shape)
-    store.write_shard(0, 0, np.ones(box.shape, np.float32), ones, ones, ShardStatus.FAILED)
+    image = np.ones(box.shape, np.float32)
+    store.write_shard(0, 0, ShardMaps(image, ones, ones, image), ShardStatus.FAILED)
     store.close()
     with ResultStore.reopen(path) as store:
         assert store.status[0, 0] == ShardStatus.PENDING
@@ -203,10 +201,7 @@ def test_a_journal_line_about_no_shard_is_no_entry(path, shard):
 
 def test_a_done_shard_that_names_no_files_is_not_believed(path):
     with ResultStore.create(path, LAYOUT, RECORD) as store:
-        image, uncertainty, branch = maps(LAYOUT)
-        cells = LAYOUT.shard_cells(0, 0).slices
-        box = LAYOUT.shard_box(0, 0).slices
-        store.writer.write(0, 0, image[box], uncertainty[cells], branch[cells])
+        store.writer.write(0, 0, shard_maps(LAYOUT, 0, 0, maps(LAYOUT)))
         store.commit(0, 0, ShardStatus.DONE, {})
         assert store.verify() == set()
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zarr
-from stores import RECORD, everything, maps, python, stored
+from stores import RECORD, everything, maps, python, shard_maps, stored
 
 from napari_damm.store import (
     DiskFull,
@@ -17,21 +17,20 @@ from napari_damm.store import (
     open_result,
 )
 
-LAYOUT = ResultLayout((250, 600), 0.5, (10.0, 20.0), (10, 7), shard=128)
+LAYOUT = ResultLayout((250, 600), 0.5, (10.0, 20.0), (10, 7), shard=128, with_std=True)
 
 # Writes every second shard, beginning when told; prints what the coordinator needs.
 WORKER = """
 import json, sys
-from stores import maps
+from stores import maps, shard_maps
 from napari_damm.store import ShardWriter
 
 writer, mine = ShardWriter.open(sys.argv[1]), int(sys.argv[2])
-image, uncertainty, branch = maps(writer.layout)
+content = maps(writer.layout)
 print("ready", flush=True)
 sys.stdin.readline()
-for row, col, box in list(writer.layout.shards())[mine::2]:
-    cells = writer.layout.shard_cells(row, col).slices
-    files = writer.write(row, col, image[box.slices], uncertainty[cells], branch[cells])
+for row, col, _ in list(writer.layout.shards())[mine::2]:
+    files = writer.write(row, col, shard_maps(writer.layout, row, col, content))
     print(json.dumps([row, col, files]), flush=True)
 """
 
@@ -42,10 +41,7 @@ def path(tmp_path):
 
 
 def write(writer, row, col):
-    image, uncertainty, branch = maps(writer.layout)
-    cells = writer.layout.shard_cells(row, col).slices
-    pixels = writer.layout.shard_box(row, col).slices
-    return writer.write(row, col, image[pixels], uncertainty[cells], branch[cells])
+    return writer.write(row, col, shard_maps(writer.layout, row, col, maps(writer.layout)))
 
 
 def test_two_processes_write_different_shards_at_once_and_one_coordinator_commits(path):

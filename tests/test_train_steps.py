@@ -15,8 +15,8 @@ from napari_damm.losses import gated_loss, joint_loss
 from napari_damm.model import DAMM
 from napari_damm.sampling import sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.train.batches import Batches, Schedule
-from napari_damm.train.latents import LatentFile, Latents, encode_windows, latent_shape
+from napari_damm.train.batches import Batch, Batches, Schedule
+from napari_damm.train.latents import LatentFile, encode_windows, latent_shape
 from napari_damm.train.noise_steps import NoiseStep, phase_at, timestep_weights
 from napari_damm.train.pace import Pace, learning_rate
 from napari_damm.train_state import TrainState
@@ -24,14 +24,15 @@ from napari_damm.train_state import TrainState
 
 def latents(n=4, side=4, seed=3):
     generator = torch.Generator().manual_seed(seed)
-    return Latents(*(torch.randn(n, 4, side, side, generator=generator) for _ in range(3)))
+    made = (torch.randn(n, 4, side, side, generator=generator) for _ in range(3))
+    return Batch(*made, torch.zeros(n, side, side))
 
 
 def stepper(model, **changes):
     wishes = config(**changes)
     state = TrainState(model.unet, wishes.learning_rate, average=wishes.average)
     model.unet.train()
-    return NoiseStep(model.unet, state, wishes)
+    return NoiseStep(model.unet, state, wishes, model.config.unet)
 
 
 def gradients(model):
@@ -131,7 +132,7 @@ def four_patches():
     model = DAMM(tiny_config(unet=(32, 32)))
     step = stepper(model, learning_rate=5e-3, weight_limit=0.0)
     batch, errors = latents(4), []
-    repeated = Latents(*(z.repeat(3, 1, 1, 1) for z in batch))
+    repeated = Batch(*(z.repeat(3, *[1] * (z.ndim - 1)) for z in batch))
     for k in range(500):
         errors.append(step.backward(repeated, k, "joint", 1, 0).loss)
         step.state.apply(learning_rate(step.config, k, 500, k / 500), 1.0)

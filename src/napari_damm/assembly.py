@@ -16,8 +16,8 @@ import numpy as np
 from napari_damm.crew import Blended
 from napari_damm.events import Tile
 from napari_damm.planning import Plan, Shard
-from napari_damm.store import ShardStatus
-from napari_damm.tiling import Window
+from napari_damm.store import ShardMaps, ShardStatus
+from napari_damm.tiling import Box, Lattice, Window
 
 if TYPE_CHECKING:
     from napari_damm.lanes import WindowOutput
@@ -54,7 +54,7 @@ class Assembly:
         """Blend a complete shard, and forget the windows that nothing else needs."""
         lattice = self._plan.lattice
         mine = {w: self._outputs[w] for w in shard.windows if w in self._outputs}
-        image = lattice.blend(shard.region, {w: o.np for w, o in mine.items()})
+        image, std = _blend(lattice, shard.region, mine, self._plan.layout.with_std)
         uncertainty = lattice.gather_cells(shard.cells, {w: o.uncertainty for w, o in mine.items()})
         branch = lattice.gather_cells(shard.cells, branch_cells(mine)).astype(np.uint8)
         del self._missing[shard.row, shard.col]
@@ -63,7 +63,7 @@ class Assembly:
                 del self._outputs[window]
         lost = not self._lost.isdisjoint(shard.windows)
         status = ShardStatus.FAILED if lost else ShardStatus.DONE
-        return Blended(image, uncertainty, branch, status, len(mine))
+        return Blended(ShardMaps(image, uncertainty, branch, std), status, len(mine))
 
     def tile(self, output: WindowOutput, windows_done: int) -> Tile:
         """Say what the area of a finished window looks like now."""
@@ -72,16 +72,19 @@ class Assembly:
         cells = lattice.owned_cells(*output.window).intersect(region.cells())
         first = region.cells()
         here = {output.window: output}
+        near = self._near(output.window)
+        image, std = _blend(lattice, frame, near, self._plan.layout.with_std)
         return Tile(
             y=frame.y0 - region.y0,
             x=frame.x0 - region.x0,
-            np=lattice.blend(frame, {w: o.np for w, o in self._near(output.window).items()}),
+            np=image,
             cell_y=cells.y0 - first.y0,
             cell_x=cells.x0 - first.x0,
             uncertainty=lattice.gather_cells(cells, {w: o.uncertainty for w, o in here.items()}),
             branch=lattice.gather_cells(cells, branch_cells(here)).astype(np.uint8),
             windows_done=windows_done,
             windows=self._plan.all_windows,
+            np_std=std,
         )
 
     def _waiting(self, window: Window) -> list[tuple[int, int]]:
@@ -93,6 +96,17 @@ class Assembly:
         return {w: self._outputs[w] for w in around if w in self._outputs}
 
 
+def _blend(
+    lattice: Lattice, box: Box, outputs: Mapping[Window, WindowOutput], with_std: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Blend the images of a box, and their standard deviations where there are such."""
+    image = lattice.blend(box, {w: o.np for w, o in outputs.items()})
+    if not with_std:
+        return image, None
+    stds = {w: o.std for w, o in outputs.items() if o.std is not None}
+    return image, lattice.blend(box, stds)
+
+
 def branch_cells(outputs: Mapping[Window, WindowOutput]) -> dict[Window, np.ndarray]:
-    """Branch cells: 1 uni-modal, 2 multi-modal, the same all over a window."""
-    return {w: np.full(o.uncertainty.shape, 1 + o.multi, np.uint8) for w, o in outputs.items()}
+    """Branch cells of each window: 1 uni-modal, 2 multi-modal."""
+    return {w: o.branch for w, o in outputs.items()}

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from napari_damm.tiling import Box
 
 if TYPE_CHECKING:
     from zarr import Array
+
+    from napari_damm.store import ResultLayout
 
 Shard = tuple[int, int]
 
@@ -103,14 +106,21 @@ class LiveArray:
             self._buffers.pop(shard, None)
 
 
+LiveLevel = LiveArray | NDArray[np.float16]
+Stored = tuple[NDArray[Any], tuple[slice, slice], NDArray[Any]]
+"""An array, a place in it, and what is stored of that place."""
+
+
 class LiveCanvas:
-    """The three maps of a running job.
+    """The maps of a running job.
 
     Attributes
     ----------
     np_levels
         The nanoparticle map as a pyramid of array-likes, finest first; the last is a numpy array
         that changes in place.
+    std_levels
+        The standard deviation over samples, likewise; empty where a single one is drawn.
     uncertainty, branch
         The two cell maps, numpy arrays that change in place.
     """
@@ -120,17 +130,22 @@ class LiveCanvas:
         self._layout = store.layout
         self._stored = store.arrays
         self._lock = RLock()
-        self._finer = [LiveArray(level, self._lock) for level in store.arrays.levels[:-1]]
+        self._np = _LivePyramid(self._layout, store.arrays.levels, self._lock)
+        self._std: _LivePyramid | None = None
+        if self._layout.with_std:
+            self._std = _LivePyramid(self._layout, store.arrays.std_levels, self._lock)
+        self._pyramids = [self._np] if self._std is None else [self._np, self._std]
+        self.np_levels: list[LiveLevel] = self._np.levels
+        self.std_levels: list[LiveLevel] = [] if self._std is None else self._std.levels
         # Pages of zeros take no memory until they are written to.
-        self._coarsest = np.zeros(self._layout.levels[-1].shape, np.float16)
-        self.np_levels: list[LiveArray | NDArray[np.float16]] = [*self._finer, self._coarsest]
         self.uncertainty = np.zeros(self._layout.cells_shape, np.float16)
         self.branch = np.zeros(self._layout.cells_shape, np.uint8)
         self._settled = {
             (int(row), int(col)) for row, col in np.argwhere(store.status != ShardStatus.PENDING)
         }
         if self._settled:
-            self._coarsest[:] = np.asarray(self._stored.levels[-1][:])
+            for pyramid in self._pyramids:
+                pyramid.read_overview()
             self.uncertainty[:] = np.asarray(self._stored.uncertainty[:])
             self.branch[:] = np.asarray(self._stored.branch[:])
 
@@ -142,7 +157,7 @@ class LiveCanvas:
     @property
     def buffered_bytes(self) -> int:
         """Bytes held for shards in work."""
-        return sum(array.buffered_bytes for array in self._finer)
+        return sum(pyramid.buffered_bytes for pyramid in self._pyramids)
 
     def add(self, tile: Tile) -> None:
         """Show a tile; parts of it that lie in shards already stored are left out."""
@@ -152,7 +167,9 @@ class LiveCanvas:
         cells = Box(tile.cell_y, tile.cell_x, tile.cell_y + height, tile.cell_x + width)
         with self._lock:
             for shard in self._shards_in(pixels):
-                self._add_pixels(shard, pixels, tile.np)
+                self._np.add(shard, pixels, tile.np)
+                if self._std is not None and tile.np_std is not None:
+                    self._std.add(shard, pixels, tile.np_std)
             for shard in self._shards_in(cells, of_cells=True):
                 frame = self._layout.shard_cells(*shard)
                 _paste(self.uncertainty[frame.slices], frame, cells, tile.uncertainty)
@@ -160,19 +177,18 @@ class LiveCanvas:
 
     def shard_done(self, row: int, col: int) -> None:
         """Show a shard from the store from now on: call it once the shard is there."""
-        overview = self._level_box((row, col), len(self._finer)).slices
         cells = self._layout.shard_cells(row, col).slices
-        final = (
-            (self._coarsest, overview, np.asarray(self._stored.levels[-1][overview])),
+        final: list[Stored] = [
             (self.uncertainty, cells, np.asarray(self._stored.uncertainty[cells])),
             (self.branch, cells, np.asarray(self._stored.branch[cells])),
-        )
+            *(pyramid.stored_overview((row, col)) for pyramid in self._pyramids),
+        ]
         with self._lock:
             self._settled.add((row, col))
             for array, where, values in final:
                 array[where] = values
-            for live in self._finer:
-                live.drop((row, col))
+            for pyramid in self._pyramids:
+                pyramid.drop((row, col))
 
     def _shards_in(self, box: Box, of_cells: bool = False) -> list[Shard]:
         """Unsettled shards that own pixels (or cells) of `box`."""
@@ -191,13 +207,44 @@ class LiveCanvas:
             if (row, col) not in self._settled and not frame_of(row, col).intersect(box).empty
         ]
 
-    def _add_pixels(self, shard: Shard, tile_box: Box, image: NDArray[np.float32]) -> None:
+
+class _LivePyramid:
+    """One image of a running job: buffered levels, and the coarsest as a plain array."""
+
+    def __init__(self, layout: ResultLayout, stored: Sequence[Array[Any]], lock: RLock) -> None:
+        self._layout = layout
+        self._finer = [LiveArray(level, lock) for level in stored[:-1]]
+        self._stored = stored[-1]
+        # Pages of zeros take no memory until they are written to.
+        self._coarsest = np.zeros(self._stored.shape, np.float16)
+        self.levels: list[LiveLevel] = [*self._finer, self._coarsest]
+
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(array.buffered_bytes for array in self._finer)
+
+    def read_overview(self) -> None:
+        """Show what is stored of the coarsest level."""
+        self._coarsest[:] = np.asarray(self._stored[:])
+
+    def stored_overview(self, shard: Shard) -> Stored:
+        """Return the coarsest level, where in it a shard lies, and what is stored there."""
+        where = self._level_box(shard, len(self._finer)).slices
+        return self._coarsest, where, np.asarray(self._stored[where])
+
+    def add(self, shard: Shard, tile_box: Box, image: NDArray[np.float32]) -> None:
+        """Show the part of a tile that lies in a shard; the lock is held."""
         fine = self._level_buffer(shard, 0)
         changed = _paste(fine, self._layout.shard_box(*shard), tile_box, image)
-        for k in range(1, len(self.np_levels)):
+        for k in range(1, len(self.levels)):
             coarse = self._level_buffer(shard, k)
             changed = _coarsen(fine, changed, coarse)
             fine = coarse
+
+    def drop(self, shard: Shard) -> None:
+        """Forget a shard's buffers."""
+        for live in self._finer:
+            live.drop(shard)
 
     def _level_buffer(self, shard: Shard, k: int) -> NDArray[Any]:
         frame = self._level_box(shard, k)

@@ -119,7 +119,7 @@ def simulate(
     size: _Size = 1024,
     seed: _Seed = 0,
     preset: Annotated[
-        str, typer.Option(metavar="internal|external", help="Kind of tissue and microscope.")
+        str, typer.Option(metavar="internal|external|varied", help="Kind of tissue and microscope.")
     ] = "internal",
 ) -> int:
     """Write a simulated tumour section (OME-TIFF with five named channels)."""

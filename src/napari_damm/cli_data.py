@@ -58,7 +58,9 @@ Folders = Annotated[
 Simulated = Annotated[int, typer.Option(metavar="N", help="Simulated sections.")]
 SimulatedPreset = Annotated[
     str | None,
-    typer.Option(metavar="internal|external", help="Kind of simulated tissue and microscope."),
+    typer.Option(
+        metavar="internal|external|varied", help="Kind of simulated tissue and microscope."
+    ),
 ]
 SimulatedSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of a simulated section.  [default: 1024]")

@@ -25,7 +25,7 @@ from napari_damm.cli_data import (
     VesselsChannel,
     name_or_index,
 )
-from napari_damm.cli_options import Device, Mode, ModelName, Seed, Steps
+from napari_damm.cli_options import Device, Mode, ModelName, Samples, Seed, Steps
 from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.signals import interrupted_by_sigterm
 
@@ -78,6 +78,7 @@ def predict(
     mode: Mode = "fast",
     steps: Steps = None,
     seed: Seed = 0,
+    samples: Samples = 1,
     device: Device = "auto",
     pixel_size: PixelSize = None,
     roi: Roi = None,
@@ -105,7 +106,13 @@ def predict(
     from napari_damm import api
 
     config = api.PredictConfig(
-        mode=mode, steps=steps, seed=seed, device=device, roi=roi, workers=workers
+        mode=mode,
+        steps=steps,
+        seed=seed,
+        samples=samples,
+        device=device,
+        roi=roi,
+        workers=workers,
     )
     options = {
         "nuclei": nuclei,
@@ -217,6 +224,8 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     yield f"result      {out}"
     yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
+    if record.get("samples", 1) > 1:
+        yield f"samples     mean of {record['samples']}; their spread is NP std"
     yield f"multi-modal {multi_modal:.0%} of the windows"
     yield f"time        {finished.seconds:.1f} s"
 

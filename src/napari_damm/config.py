@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 STEPS = {"reference": 1000, "fast": 16, "draft": 8}
 ORDERS = ("rows", "centre")
 LARGE_NETWORK = 50_000_000
+MAX_SAMPLES = 64
+POOL_BATCHES = 2
+"""Full batches that a lane samples together, so that after the gate both decoders run full."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class PredictConfig:
         Number of denoising steps, in place of the mode's own.
     seed
         Key of the noise; the same seed gives the same result.
+    samples
+        How many samples to draw of each window. With several the map is their mean, and the
+        result has their standard deviation per pixel too.
     device
         "auto", "cpu", "cuda" or "mps".
     roi
@@ -56,6 +62,7 @@ class PredictConfig:
     mode: str = "fast"
     steps: int | None = None
     seed: int = 0
+    samples: int = 1
     device: str = "auto"
     roi: tuple[float, float, float, float] | None = None
     gamma: float = 0.5
@@ -78,6 +85,8 @@ class PredictConfig:
             raise ValueError(f"steps must be in 1..1000, got {self.steps}")
         if not 0 <= self.seed <= MAX_SEED:
             raise ValueError(f"seed must be in 0..{MAX_SEED}, got {self.seed}")
+        if not 1 <= self.samples <= MAX_SAMPLES:
+            raise ValueError(f"samples must be in 1..{MAX_SAMPLES}, got {self.samples}")
         if not 0.0 <= self.gamma <= 1.0:
             raise ValueError(f"gamma must be in 0..1, got {self.gamma}")
         for name in ("batch_size", "lanes", "workers"):

@@ -11,6 +11,7 @@ Every queue is bounded, so whoever is slow slows the others down and memory does
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -20,13 +21,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from napari_damm.config import POOL_BATCHES
 from napari_damm.faults import is_out_of_memory, one_line
-from napari_damm.lane_work import POOL_BATCHES, Done, Progress, WindowFailed, sample_pool
+from napari_damm.lane_work import Done, Progress, WindowFailed, sample_pool
 from napari_damm.planning import Plan, Shard
 from napari_damm.slide import Slide
-from napari_damm.store import ShardStatus
+from napari_damm.store import ShardMaps, ShardStatus
 from napari_damm.window_reader import cut_patiently
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ PATIENCE = 16
 
 @dataclass(frozen=True)
 class Blended:
-    """A shard's three maps, as they are stored, its verdict, and how many windows it is made of."""
+    """A shard's maps, as they are stored, its verdict, and how many windows it is made of."""
 
-    image: np.ndarray
-    uncertainty: np.ndarray
-    branch: np.ndarray
+    maps: ShardMaps
     status: ShardStatus
     windows: int
 
@@ -120,8 +118,9 @@ class Crew:
         self._writer_error: list[Exception] = []
         self._stored = 0
         self._lanes = lanes
+        sampling = work.ladder.current.sampling
         self._pool_size = pool_size(
-            len(work.plan.windows), lanes, work.ladder.current.sampling.batch_size
+            len(work.plan.windows), lanes, sampling.batch_size, sampling.samples
         )
         self._unread_in_a_row = 0
         jobs = [("reader", self._read), ("writer", self._write)]
@@ -268,9 +267,14 @@ class Crew:
         raise _Stopped
 
 
-def pool_size(windows: int, lanes: int, batch: int) -> int:
-    """Windows per pool: up to `POOL_BATCHES` full batches, so that the lanes end together."""
-    batches = -(-windows // batch)
+def pool_size(windows: int, lanes: int, batch: int, samples: int = 1) -> int:
+    """Windows per pool: up to `POOL_BATCHES` full batches, so that the lanes end together.
+
+    With several samples of each, as few windows as fill whole batches: the first is done sooner.
+    """
+    batches = -(-windows * samples // batch)
     per_lane = -(-batches // lanes)
     rounds = -(-per_lane // POOL_BATCHES)
-    return batch * max(1, -(-per_lane // max(1, rounds)))
+    draws = batch * max(1, -(-per_lane // max(1, rounds)))
+    whole = math.lcm(batch, samples)
+    return whole * max(1, draws // whole) // samples

@@ -174,7 +174,7 @@ def compute(work: Work, sink: Sink) -> Iterator[Event]:
     ------
     `Step`, `Tile`, `FailedItem`, `Notice` and `ShardDone`, as they happen.
     """
-    left, steps = work.plan, len(work.ladder.current.sampling.timesteps())
+    left, steps = work.plan, work.ladder.current.sampling.window_steps
     assembly = Assembly(left)
     windows_done, shards_done = left.windows_done, left.shards_done
     step = Step(windows_done * steps, left.all_windows * steps)
@@ -217,15 +217,7 @@ class StoreSink:
 
     def write(self, shard: Shard, blended: Blended) -> None:
         """Store a shard."""
-        self.store.write_shard(
-            shard.row,
-            shard.col,
-            blended.image,
-            blended.uncertainty,
-            blended.branch,
-            blended.status,
-            blended.windows,
-        )
+        self.store.write_shard(shard.row, shard.col, blended.maps, blended.status, blended.windows)
 
 
 def _hand_on(shards: list[Shard], assembly: Assembly, crew: Crew, clock: Clock) -> None:

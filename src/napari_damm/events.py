@@ -28,8 +28,8 @@ class Planned:
     """The job is resolved and its store exists; this run has computed nothing yet.
 
     `windows` and `shards` are those of the whole job; an earlier run has stored `windows_done` and
-    `shards_done` of them. `seconds`, `memory_bytes` and `disk_bytes` say what the rest will take
-    (None or 0 where that is unknown).
+    `shards_done` of them. `steps` are those of one window, all its samples together. `seconds`,
+    `memory_bytes` and `disk_bytes` say what the rest will take (None or 0 where that is unknown).
 
     `shape` is that of the NP map in model pixels, `origin` the world position (y, x) in um of its
     upper left *corner*. `canvas` is a `napari_damm.canvas.LiveCanvas`: it shows what is stored
@@ -65,7 +65,8 @@ class Tile:
     """A window is done: what its area of the result looks like now.
 
     `np` (h, w) float32 is the blend of the windows finished so far at model pixel (y, x) of the
-    NP map; `uncertainty` (float32) and `branch` (uint8) are the cells that this window owns, at
+    NP map, `np_std` its standard deviation over samples (None where a single one is drawn);
+    `uncertainty` (float32) and `branch` (uint8) are the cells that this window owns, at
     cell (cell_y, cell_x) of the two coarse maps. Ramps towards unfinished neighbours change
     when those finish, in a later Tile.
     """
@@ -79,6 +80,7 @@ class Tile:
     branch: numpy.ndarray
     windows_done: int
     windows: int
+    np_std: numpy.ndarray | None = None
 
 
 @dataclass(frozen=True)

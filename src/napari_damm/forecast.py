@@ -2,7 +2,8 @@
 
 1. Time: windows times what one lane was timed to take for a window, on the job's own device.
 2. Memory: what this process holds already, plus what lanes, queues, shards in work, border windows
-   and, without a store on disk, the result will take at most.
+   and, without a store on disk, the result will take at most. Samples need room until they are
+   combined, and their spread is a second map.
 3. Disk: the result uncompressed. It was seen to compress to 0.75 to 0.9 of that, so a job is
    refused when 0.7 of it do not fit, and warned of when all of it does not.
 """
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from napari_damm.config import POOL_BATCHES
 from napari_damm.crew import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
-from napari_damm.lane_work import POOL_BATCHES
 from napari_damm.planning import Plan
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Forecast:
         Time that one lane takes for one window.
     recomputed
         Share of windows that is computed twice, 0..1.
+    samples
+        How many samples are drawn of each window.
     """
 
     memory_bytes: int
@@ -59,6 +62,7 @@ class Forecast:
     seconds: float | None
     window_seconds: float | None
     recomputed: float = 0.0
+    samples: int = 1
 
 
 def forecast(
@@ -82,7 +86,7 @@ def forecast(
     if window_seconds is not None:
         seconds = windows * window_seconds / (setup.lanes * workers)
     extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
-    return Forecast(memory, disk, seconds, window_seconds, extra)
+    return Forecast(memory, disk, seconds, window_seconds, extra, setup.sampling.samples)
 
 
 def refuse_what_cannot_fit(
@@ -117,7 +121,7 @@ def refuse_what_cannot_fit(
         return ""  # creating the store says so
     free = shutil.disk_usage(folder).free
     if _BEST_COMPRESSION * cost.disk_bytes > free:
-        side = math.isqrt(int(free * 0.9 / (_HALF * _PYRAMID)))
+        side = math.isqrt(int(free * 0.9 / (_HALF * _PYRAMID * _images(planned))))
         raise ValueError(
             f"the result needs up to {gigabytes(cost.disk_bytes)} and {gigabytes(free)} are free "
             f"in {folder}: free some space, choose a folder on another disk, or a region of at "
@@ -137,7 +141,8 @@ def statement(planned: Plan, cost: Forecast) -> str:
         return f"all {_count(planned.shards_done, 'shard')} stored already: nothing is left to do"
     total = planned.all_windows + planned.background_windows
     words = [
-        f"{_count(len(planned.windows), 'window')} in {_count(len(planned.shards), 'shard')}",
+        f"{_count(len(planned.windows), 'window')} in {_count(len(planned.shards), 'shard')}"
+        + (f", {cost.samples} samples of each window" if cost.samples > 1 else ""),
         f"{planned.background_windows} of {total} windows skipped as background",
     ]
     if planned.shards_done:
@@ -170,28 +175,36 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def _images(planned: Plan) -> int:
+    """How many maps the result has at full resolution."""
+    return 2 if planned.layout.with_std else 1
+
+
 def _result_bytes(planned: Plan) -> int:
-    """All shards with windows, with their pyramid; the rest has no files."""
+    """All shards with windows, with their pyramids; the rest has no files."""
     pixels = sum(math.prod(s.box.shape) for s in planned.shards if s.windows)
     cells = math.prod(planned.layout.cells_shape)
-    return int(pixels * _HALF * _PYRAMID) + 3 * cells + 2**20
+    return int(pixels * _HALF * _PYRAMID) * _images(planned) + 3 * cells + 2**20
 
 
 def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     window = planned.lattice.window**2 * _FLOAT
-    lanes, batch = setup.lanes, setup.sampling.batch_size
+    lanes, batch, samples = setup.lanes, setup.sampling.batch_size, setup.sampling.samples
+    images = _images(planned)
     pools = READ_AHEAD + 2 * lanes + UNTAKEN_POOLS + lanes
-    queued = pools * POOL_BATCHES * batch * 3 * window
+    queued = pools * POOL_BATCHES * batch * (2 + images) * window
+    # a window's samples until the last is in, and in float64 where they are compared
+    drawn = lanes * 4 * samples * window if samples > 1 else 0
     widest = max(stage.channels[0] for stage in model.config.first_stages)
     at_once = 1 if setup.device == "cpu" else 0
     network = lanes * _MAPS_ALIVE * widest * window * at_once
     largest = max((len(shard.windows) for shard in planned.shards), default=0)
     across = min(len(planned.windows), planned.lattice.cols)
-    kept = (largest + across) * window
+    kept = (largest + across) * window * images
     shard = max((math.prod(s.box.shape) for s in planned.shards), default=0) * _FLOAT
     # blended, weights, queued for the writer, and the writer's own pyramid
-    shards = (2 + WRITE_AHEAD + 2) * shard
+    shards = (2 + WRITE_AHEAD + 2) * shard * images
     seen = 3 * math.prod(planned.layout.cells_shape)
-    seen += math.prod(planned.layout.levels[-1].shape) * _HALF
+    seen += math.prod(planned.layout.levels[-1].shape) * _HALF * images
     caches = min(_BLOCK_CACHE, 2 * _FLOAT * math.prod(planned.lattice.shape))
-    return queued + network + kept + shards + seen + caches + _RESERVE
+    return queued + drawn + network + kept + shards + seen + caches + _RESERVE

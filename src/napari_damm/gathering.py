@@ -62,7 +62,7 @@ def _gather(job: Job, dispatch: Dispatch) -> Iterator[Event]:
     for row, col in empty:
         shards_done += 1
         yield ShardDone(row, col, shards_done, left.all_shards)
-    steps = len(job.setup.sampling.timesteps())
+    steps = job.setup.sampling.window_steps
     # Border windows are computed by each shard: here they count as often as they are.
     earlier = left.windows_done * steps
     total = earlier + left.windows_apart * steps

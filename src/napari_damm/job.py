@@ -79,7 +79,7 @@ class Job:
             windows=left.all_windows,
             background_windows=left.background_windows,
             shards=left.all_shards,
-            steps=len(self.setup.sampling.timesteps()),
+            steps=self.setup.sampling.window_steps,
             record=self.store.record,
             canvas=LiveCanvas(self.store),
             windows_done=left.windows_done,
@@ -130,7 +130,7 @@ def survey(
         For bad input.
     """
     from napari_damm.lanes import Sampling
-    from napari_damm.model_file import resolve_device
+    from napari_damm.model_file import resolve_device, spread_factor
 
     elsewhere = remote and config.device != "auto"
     device = config.device if elsewhere else resolve_device(config.device).type
@@ -148,6 +148,8 @@ def survey(
         config.seed,
         config.gamma,
         config.batch_size or default_batch(device, parameters),
+        config.samples,
+        spread_factor(model.card),
     )
     lanes = config.lanes or (1 if remote else default_lanes(device, config.workers))
     return planned, Setup(sampling, device, lanes)

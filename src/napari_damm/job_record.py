@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 KEY = (
-    "input", "model", "mode", "steps", "timesteps", "seed", "gamma", "batch_size", "roi",
+    "input", "model", "mode", "steps", "timesteps", "seed", "samples", "spread_factor", "gamma",
+    "batch_size", "roi",
     "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
 )  # fmt: skip
+# What a record of before samples lacks.
+_UNSTATED = {"samples": 1, "spread_factor": 1.0}
 # A file may be moved, and a model renamed, without becoming another.
 _NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name")}
 
@@ -58,6 +61,8 @@ def job_record(
         "steps": sampling.steps,
         "timesteps": sampling.timesteps(),
         "seed": sampling.seed,
+        "samples": sampling.samples,
+        "spread_factor": sampling.spread_factor,
         "gamma": sampling.gamma,
         "batch_size": sampling.batch_size,
         "roi": None if config.roi is None else list(config.roi),
@@ -86,7 +91,7 @@ def now() -> str:
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Name, for people, in what two jobs differ: "seed is 0 there and 1 here"."""
     plain = json.loads(json.dumps(dict(wanted)))
-    pairs = ((name, stored.get(name), plain.get(name)) for name in KEY)
+    pairs = ((name, stored.get(name, _UNSTATED.get(name)), plain.get(name)) for name in KEY)
     return [difference for name, a, b in pairs for difference in _differences(name, a, b)]
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_damm.config import POOL_BATCHES
 from napari_damm.faults import is_out_of_memory, one_line
 from napari_damm.tiling import Window
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
     from napari_damm.lanes import WindowInput, WindowOutput, WindowSampler
     from napari_damm.memory_ladder import Ladder
 
-POOL_BATCHES = 2
-
 
 @dataclass(frozen=True)
 class Stepped:
-    """A denoising step of so many windows is done; negative: so many have to be done again."""
+    """A denoising step of so many samples is done; negative: so many have to be done again."""
 
     windows: int
 
@@ -116,7 +115,7 @@ class _Attempt:
         """Sample the part; steps that turn out to be in vain are taken back."""
         from napari_damm.lanes import Breath
 
-        steps = 0
+        taken = 0  # steps, summed over samples
         try:
             for step in self.sampler.run(self.part):
                 if isinstance(step, list):
@@ -124,13 +123,13 @@ class _Attempt:
                 elif isinstance(step, Breath):
                     yield Stepped(0)
                 else:
-                    steps += 1
-                    yield Stepped(len(self.part))
+                    taken += len(step.x)
+                    yield Stepped(len(step.x))
         except Exception as error:
             self.out_of_memory = is_out_of_memory(error)
             self.trouble = f"{type(error).__name__}: {one_line(error)}"
-        if self.left and steps:
-            yield Stepped(-steps * len(self.left))
+        if self.left and taken:
+            yield Stepped(-(taken * len(self.left) // len(self.part)))
 
 
 def _cut(part: list[WindowInput], ladder: Ladder) -> list[list[WindowInput]]:
@@ -139,4 +138,5 @@ def _cut(part: list[WindowInput], ladder: Ladder) -> list[list[WindowInput]]:
 
 
 def _finite(output: WindowOutput) -> bool:
-    return bool(np.isfinite(output.np).all() and np.isfinite(output.uncertainty).all())
+    maps = (output.np, output.uncertainty, *(() if output.std is None else (output.std,)))
+    return all(bool(np.isfinite(values).all()) for values in maps)

@@ -1,10 +1,11 @@
 """The network's share of a prediction: windows in, sampled windows out.
 
 1. `WindowSampler` holds the model and how to sample. One lane calls `run` on a pool of windows.
-2. Each window is encoded on its own; the pool starts from noise keyed by absolute position.
+2. Each window is encoded on its own, once for all its samples; sample k starts from stream k of the
+   noise keyed by absolute position.
 3. At every denoising step the encoders run in batches of one fixed size, the gate is read, and
    only the decoder that each window needs runs, over the whole pool, so that batches stay full.
-4. The clean latents are decoded one by one.
+4. The clean latents are decoded one by one; a window's samples become mean and spread (`samples`).
 
 Bits depend on the batch size and the number of threads, never on what else is in a batch: every
 network call has the same size (padded), and on a CPU a lane has one thread. So a window's result
@@ -14,7 +15,7 @@ does not depend on its pool, lane or order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm.model.damm import DAMM, take, uses_multi
+from napari_damm.batching import fixed_batches, in_batches
+from napari_damm.config import POOL_BATCHES
+from napari_damm.model.damm import DAMM, choose_multi, mix_branches, take
 from napari_damm.model.unet import Encoded
 from napari_damm.noise import window_noise
+from napari_damm.samples import combine
 from napari_damm.sampling import (
     SamplerStep,
     ddim_steps,
@@ -37,6 +41,7 @@ from napari_damm.tiling import tokens_to_cells
 
 REFERENCE = "reference"
 Floats = NDArray[np.float32]
+Cells = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Sampling:
     seed: int
     gamma: float
     batch_size: int
+    samples: int = 1
+    spread_factor: float = 1.0
+
+    @property
+    def window_steps(self) -> int:
+        """Denoising steps of one window, all its samples together."""
+        return self.samples * len(self.timesteps())
 
     def timesteps(self) -> list[int]:
         """Return the timesteps of the sampler, descending: one network call each."""
@@ -68,12 +80,17 @@ class WindowInput:
 
 @dataclass(frozen=True)
 class WindowOutput:
-    """One sampled window: NP (h, w) relative intensity; uncertainty (cells, cells); the gate."""
+    """One sampled window: NP (h, w) relative intensity; uncertainty and branch of its cells.
+
+    `branch` is uint8: 1 uni-modal, 2 multi-modal. Of several samples `np` is the mean and `std`
+    (h, w) the scaled standard deviation.
+    """
 
     window: tuple[int, int]
     np: Floats
     uncertainty: Floats
-    multi: bool
+    branch: Cells
+    std: Floats | None = None
 
 
 class Breath:
@@ -97,9 +114,10 @@ class WindowSampler:
     def run(
         self, inputs: Sequence[WindowInput]
     ) -> Iterator[SamplerStep | Breath | list[WindowOutput]]:
-        """Yield after every denoising step of the pool, and at last its outputs.
+        """Yield after every denoising step, and at last the outputs of the pool.
 
-        While windows are encoded and decoded it yields a `Breath` now and then.
+        A step is of as many samples as its `x` has rows. While windows are encoded and decoded it
+        yields a `Breath` now and then.
         """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
@@ -112,8 +130,34 @@ class WindowSampler:
             yield BREATH
         with torch.inference_mode():
             primary, secondary = (torch.cat(done) for done in latents.values())
-            gate = _Gate(self, primary, secondary)
-        steps = self._steps(gate.denoise, inputs, primary.shape)
+        samples, factor = self.sampling.samples, self.sampling.spread_factor
+        # a window's samples follow each other, so that few of them wait for the last
+        draws = [(k, stream) for k in range(len(inputs)) for stream in range(samples)]
+        at_once = max(len(inputs), POOL_BATCHES * self.sampling.batch_size)
+        outputs: list[WindowOutput] = []
+        waiting: list[WindowOutput] = []
+        for start in range(0, len(draws), at_once):
+            some = draws[start : start + at_once]
+            waiting += yield from self._draw(inputs, some, primary, secondary)
+            while len(waiting) >= samples:
+                outputs.append(combine(waiting[:samples], factor))
+                del waiting[:samples]
+        yield outputs
+
+    def _draw(
+        self,
+        inputs: Sequence[WindowInput],
+        draws: Sequence[tuple[int, int]],
+        primary: Tensor,
+        secondary: Tensor,
+    ) -> Generator[SamplerStep | Breath, None, list[WindowOutput]]:
+        """Draw samples, each of one of the windows (its index) from a stream of noise."""
+        windows = [inputs[k] for k, _ in draws]
+        with torch.inference_mode():
+            rows = torch.tensor([k for k, _ in draws], device=primary.device)
+            gate = _Gate(self, primary[rows], secondary[rows])
+        streams = [stream for _, stream in draws]
+        steps = self._steps(gate.denoise, windows, streams, gate.primary.shape)
         while True:
             # inference mode belongs to the thread: never leave it on across a yield
             with torch.inference_mode():
@@ -123,11 +167,11 @@ class WindowSampler:
             x = step.x
             yield step
         images = []
-        for start in range(0, len(inputs), self.first_stage_batch):
+        for start in range(0, len(draws), self.first_stage_batch):
             with torch.inference_mode():
                 images.append(self._decode(x[start : start + self.first_stage_batch]))
             yield BREATH
-        yield _outputs(inputs, np.concatenate(images), gate)
+        return _outputs(windows, np.concatenate(images), gate)
 
     @property
     def first_stage_batch(self) -> int:
@@ -138,6 +182,7 @@ class WindowSampler:
         self,
         denoise: Callable[[Tensor, Tensor], Tensor],
         inputs: Sequence[WindowInput],
+        streams: Sequence[int],
         shape: torch.Size,
     ) -> Iterator[SamplerStep]:
         factor, seed = self.model.config.latent_factor, self.sampling.seed
@@ -145,8 +190,10 @@ class WindowSampler:
 
         def noise(draw: int) -> Tensor:
             fields = [
-                window_noise(seed, each.corner[0] // factor, each.corner[1] // factor, chw, draw)
-                for each in inputs
+                window_noise(
+                    seed, each.corner[0] // factor, each.corner[1] // factor, chw, draw, stream
+                )
+                for each, stream in zip(inputs, streams, strict=True)
             ]
             return torch.from_numpy(np.stack(fields)).to(self.device)
 
@@ -172,8 +219,10 @@ class WindowSampler:
             blank = [np.zeros((side, side), np.float32)] * alone
             start = time.perf_counter()
             primary, secondary = (self._encode(blank, role) for role in ("primary", "secondary"))
+            encoders = self._since(start) / alone
+            start = time.perf_counter()
             self._decode(primary)
-            first_stages = self._since(start) / alone
+            decoder = self._since(start) / alone
             batch = [
                 z[:1].expand(self.sampling.batch_size, -1, -1, -1) for z in (primary, secondary)
             ]
@@ -185,7 +234,7 @@ class WindowSampler:
             step = self._since(start) / self.sampling.batch_size
         finally:
             torch.set_num_threads(threads)
-        return first_stages + step * len(self.sampling.timesteps())
+        return encoders + self.sampling.samples * decoder + step * self.sampling.window_steps
 
     def _since(self, start: float) -> float:
         if self.device == "cuda":
@@ -213,38 +262,50 @@ class WindowSampler:
 
 
 def _outputs(inputs: Sequence[WindowInput], images: Floats, gate: _Gate) -> list[WindowOutput]:
-    uncertainty = (1 - gate.confidence).float().cpu().numpy()
+    uncertainty = (1 - gate.read_out()).float().cpu().numpy()
+    branch = (1 + gate.multi.to(torch.uint8)).cpu().numpy()
     return [
-        WindowOutput(each.window, images[k], tokens_to_cells(uncertainty[k]), bool(multi))
-        for k, (each, multi) in enumerate(zip(inputs, gate.multi.tolist(), strict=True))
+        WindowOutput(
+            each.window,
+            images[k],
+            tokens_to_cells(uncertainty[k]),
+            np.rint(tokens_to_cells(branch[k])).astype(np.uint8),
+        )
+        for k, each in enumerate(inputs)
     ]
 
 
 class _Gate:
-    """The denoiser of one pool; remembers confidence and branch of the last step."""
+    """The denoiser of one pool; remembers the confidence and the branches of the last step."""
 
     def __init__(self, sampler: WindowSampler, primary: Tensor, secondary: Tensor) -> None:
         self.unet = sampler.model.unet
+        self.config = sampler.model.config
         self.gamma = sampler.sampling.gamma
         self.size = sampler.sampling.batch_size
         self.primary, self.secondary = primary, secondary
-        self.confidence = primary.new_zeros(())
+        self.confidence = self.total = primary.new_zeros(())
+        self.steps = 0
         self.multi = primary.new_zeros((), dtype=torch.bool)
 
     def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Noise (b, c, h, w) of the branch that each window needs."""
+        """Noise (b, c, h, w) of the branch that each window, or cell, needs."""
         encoded = self._encode(x_t, t)
         self.confidence = encoded.confidence
-        self.multi = uses_multi(encoded.confidence, self.gamma)
-        eps = torch.empty_like(x_t)
-        for chosen, decode in (
-            (self.multi, self.unet.decode_multi),
-            (~self.multi, self.unet.decode_uni),
-        ):
-            rows = chosen.nonzero().flatten()
-            if len(rows):
-                eps[rows] = self._decode(decode, encoded, rows)
-        return eps
+        self.total = self.total + encoded.confidence
+        self.steps += 1
+        self.multi = choose_multi(encoded.confidence, self.gamma, self.config.gate)
+        mixed = mix_branches(
+            self.multi,
+            lambda rows: self._decode(self.unet.decode_multi, encoded, rows),
+            lambda rows: self._decode(self.unet.decode_uni, encoded, rows),
+            x_t,
+        )
+        return self.unet.as_noise(mixed, x_t, t)
+
+    def read_out(self) -> Tensor:
+        """Return the confidence (b, th, tw) that is shown: of the last step, or the mean."""
+        return self.total / self.steps if self.config.read_out == "mean" else self.confidence
 
     def _encode(self, x_t: Tensor, t: Tensor) -> Encoded:
         parts: list[Encoded] = []
@@ -272,21 +333,3 @@ class _Gate:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def fixed_batches(count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, int]]:
-    """Cut 0..count-1 into index batches of exactly `size`: yields (indices, how many count).
-
-    The last batch is filled up by repeating its last index.
-    """
-    for start in range(0, count, size):
-        kept = min(size, count - start)
-        index = torch.arange(start, start + size, device=device).clamp_max(start + kept - 1)
-        yield index, kept
-
-
-def in_batches(
-    call: Callable[[Tensor], Tensor], count: int, size: int, device: torch.device
-) -> Tensor:
-    """Call `call(indices)` on batches of exactly `size` and join what counts."""
-    return torch.cat([call(i)[:kept] for i, kept in fixed_batches(count, size, device)])

@@ -4,7 +4,8 @@
 2. By local structure: ``ssim``.
 3. Between raters: ``icc31``. Between a score and a mask: ``auroc``.
 4. The baseline that a model has to beat: ``best_blur`` of the vessels.
-5. How sure a mean over sections is: ``bootstrap_interval``.
+5. How sure a mean over sections is: ``bootstrap_interval``; a difference: ``paired_difference``.
+6. What a linear change of intensity would repair: ``affine_fit``.
 """
 
 from __future__ import annotations
@@ -253,6 +254,45 @@ def bootstrap_interval(
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(x[drawn].mean(axis=1), (tail, 100.0 - tail))
     return float(low), float(high)
+
+
+def paired_difference(
+    values: ArrayLike,
+    others: ArrayLike,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of ``values - others`` and the interval in which it lies.
+
+    Both hold one number per section, in the same order (n,). Sections are redrawn as pairs, so that
+    what makes a section hard for both cancels; see ``bootstrap_interval``.
+
+    Raises
+    ------
+    ValueError
+        As ``mse``.
+    """
+    a, b = _pair(values, others)
+    return float((a - b).mean()), bootstrap_interval(a - b, seed, resamples, level)
+
+
+def affine_fit(truth: ArrayLike, prediction: ArrayLike) -> tuple[float, float]:
+    """Return (slope, offset) for which slope x prediction + offset is nearest to the truth.
+
+    Ordinary least squares over all values (any shape). Of a constant prediction: slope 0, and the
+    truth's mean as the offset.
+
+    Raises
+    ------
+    ValueError
+        As ``mse``.
+    """
+    a, b = _pair(truth, prediction)
+    centred = b - b.mean()
+    spread = float(np.sum(centred**2))
+    slope = float(np.sum(centred * (a - a.mean()))) / spread if spread > 0 else 0.0
+    return slope, float(a.mean()) - slope * float(b.mean())
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[Values, Values]:

@@ -122,7 +122,9 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
     region = _region(slide, model_um, lattice.shape, config.roi)
     mask, cell_px = tissue_mask(slide, model_um)
     normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
-    layout = ResultLayout.for_region(region, model_um, slide.origin, config.shard)
+    layout = ResultLayout.for_region(
+        region, model_um, slide.origin, config.shard, with_std=config.samples > 1
+    )
     wanted = lattice.windows_touching(region)
     touching = touches_tissue(mask, cell_px, lattice)
     run = {w: w for w in wanted if touching[w]}

@@ -187,9 +187,7 @@ class _Files:
 
     def write(self, shard: Shard, blended: Blended) -> None:
         """Write a shard's files."""
-        self.files = self._writer.write(
-            shard.row, shard.col, blended.image, blended.uncertainty, blended.branch
-        )
+        self.files = self._writer.write(shard.row, shard.col, blended.maps)
         self.status = blended.status
 
 

@@ -16,6 +16,8 @@ from napari_damm.choices import DEVICES, MAX_SEED
 
 PRESETS = ("tiny", "small", "paper")
 MODALITIES = ("vessels", "nuclei", "nanoparticles")
+RECIPES = ("ours", "paper")
+LOSSES = ("auto", "l1", "l2")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _NAME = re.compile(r"\w[\w. -]*")
 
@@ -53,6 +55,15 @@ class TrainConfig:
         Confidence from which a window counts as multi-modal in training (Predict: 0.5).
     confidence_weight
         Weight of the confidence's own loss (paper: 1e-4).
+    recipe
+        Of a new model: "ours", or "paper" for the paper's network (it predicts noise, its
+        confidence never sees the secondary image, and its gate chooses for whole windows).
+    loss
+        Error of the noise that is minimised: l1 (paper), l2, or auto: l2 where the network
+        predicts velocity, as ours does.
+    divergence_weight
+        Weight with which the confidence learns where divergence was planted; 0: the paper's
+        label instead. Left out: 0.1 where the confidence sees both images.
     weight_limit
         0 weighs all timesteps alike, as the paper does. A limit weighs each by the error of
         the image that its error means, at most so much: short trainings need it.
@@ -117,6 +128,9 @@ class TrainConfig:
     gradient_clip: float = 1.0
     gamma: float = 0.5
     confidence_weight: float = 1e-4
+    recipe: str = "ours"
+    loss: str = "auto"
+    divergence_weight: float | None = None
     weight_limit: float = 20.0
     crop_px: int = 0
     crop_until: float = 0.0
@@ -169,7 +183,8 @@ class TrainConfig:
         ):
             raise ValueError(f"modalities must be 3 different names, got {self.modalities!r}")
         if self.preset is None:
-            for name, usual in (("modalities", MODALITIES), ("pixel_size_um", None)):
+            usuals = (("modalities", MODALITIES), ("pixel_size_um", None), ("recipe", "ours"))
+            for name, usual in usuals:
                 if getattr(self, name) != usual:
                     raise ValueError(
                         f"{name} of a fine-tuned model are those of its base: leave it out, or set "
@@ -186,6 +201,8 @@ class TrainConfig:
             ("preset", (None, *PRESETS)),
             ("device", DEVICES),
             ("precision", PRECISIONS),
+            ("recipe", RECIPES),
+            ("loss", LOSSES),
         ):
             if getattr(self, name) not in choices:
                 listed = ", ".join(choice for choice in choices if choice)
@@ -261,11 +278,15 @@ _LEAST = {
     "epochs": 1, "batch_size": 1, "validations": 1, "validation_tiles": 1, "patience": 0,
     "validation_windows": 1, "variants": 1, "first_stage_steps": 0, "discriminator_from": 0,
     "devices": 1, "crop_px": 0, "weight_decay": 0, "confidence_weight": 0, "weight_limit": 0,
+    "divergence_weight": 0,
 }  # fmt: skip
 _POSITIVE = ("minutes", "learning_rate", "checkpoint_minutes", "gradient_clip", "pixel_size_um")
 _SHARES = ("gated_from", "crop_until", "jitter", "gamma")
 _BELOW = {"average": 1, "validation_share": 0.9, "seed": MAX_SEED + 1}
-_OPTIONAL = ("minutes", "variants", "first_stage_steps", "discriminator_from", "pixel_size_um")
+_OPTIONAL = (
+    "minutes", "variants", "first_stage_steps", "discriminator_from", "pixel_size_um",
+    "divergence_weight",
+)  # fmt: skip
 
 
 def _is_number(value: object) -> bool:

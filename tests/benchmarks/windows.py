@@ -145,7 +145,7 @@ class FastWindows:
 
             def denoise(x_t: Tensor, t: Tensor) -> Tensor:
                 gated = self.model.gated_noise(x_t, t, primary, secondary, self.gamma)
-                self.last = gated.multi
+                self.last = gated.multi.flatten(1).float().mean(dim=1) >= 0.5
                 return gated.eps
 
             steps = PredictConfig().total_steps

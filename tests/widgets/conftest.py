@@ -17,7 +17,7 @@ import napari_damm
 from napari_damm.canvas import LiveCanvas
 from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.model_file import ModelInfo
-from napari_damm.store import ResultLayout, ResultStore
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.tiling import Lattice
 
 CARD = {
@@ -34,7 +34,7 @@ class FakePredict:
     """`api.predict` without a network: four windows of 2 um pixels in a real store and canvas.
 
     With `pause_after`, it keeps making denoising steps after so many windows until `resume` is
-    set; with `error`, it raises after them.
+    set; with `error`, it raises after them. `samples` above one give a spread.
     """
 
     origin = (0.0, 0.0)
@@ -43,6 +43,7 @@ class FakePredict:
         self.calls: list[tuple[object, ...]] = []
         self.options: list[dict[str, object]] = []
         self.pause_after: int | None = None
+        self.samples = 1
         self.error: BaseException | None = None
         self.error_at_call: BaseException | None = None
         self.resume = threading.Event()
@@ -64,7 +65,8 @@ class FakePredict:
     def _predict(self) -> Iterator[Event]:
         lattice = Lattice((448, 448))
         windows = [(i, j) for i in range(lattice.rows) for j in range(lattice.cols)]
-        layout = ResultLayout(lattice.shape, 2.0, self.origin)
+        with_std = self.samples > 1
+        layout = ResultLayout(lattice.shape, 2.0, self.origin, with_std=with_std)
         record = {"model": {"name": "tiny", "modalities": CARD["modalities"]}, "finished": None}
         store = ResultStore.create(None, layout, record)
         canvas = LiveCanvas(store)
@@ -92,8 +94,10 @@ class FakePredict:
                 branch[cells.slices].copy(),
                 done + 1,
                 len(windows),
+                image[box.slices] / 10 if with_std else None,
             )
-        store.write_shard(0, 0, image, uncertainty, branch)
+        std = image / 10 if with_std else None
+        store.write_shard(0, 0, ShardMaps(image, uncertainty, branch, std))
         yield ShardDone(0, 0, 1, 1)
         store.finish({"finished": "now"})
         yield Finished(store.result(), 1.5)

@@ -10,7 +10,7 @@ import tifffile
 import zarr
 from napari.layers import Layer
 
-from napari_damm.store import ResultLayout, ResultStore
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.widgets.layer_slides import grid_of, stated_pixel_size
 from napari_damm.widgets.reader import get_reader
 from napari_damm.widgets.roles import Channel
@@ -24,7 +24,7 @@ def result(tmp_path: Path) -> Path:
     store = ResultStore.create(path, layout, record)
     image = np.full(layout.shape, 0.5, np.float32)
     cells = np.ones(layout.cells_shape, np.float32)
-    store.write_shard(0, 0, image, cells / 4, cells.astype(np.uint8))
+    store.write_shard(0, 0, ShardMaps(image, cells / 4, cells.astype(np.uint8)))
     return path
 
 

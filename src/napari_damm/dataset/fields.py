@@ -77,6 +77,14 @@ class Field:
         )
         return normalise(pixels, *self.limits[role])
 
+    def read_planted(self, box: Box) -> NDArray[np.float32] | None:
+        """Read where divergence was planted, 0..1 in a box of model pixels; None: not known."""
+        raster = self.section.planted
+        if raster is None:
+            return None
+        origin = self.section.slide.origin
+        return np.clip(read_region(raster, box, self.model_um, origin, self.shape), 0, 1)
+
     @property
     def normalisation(self) -> Normalisation:
         """The limits of the two inputs, as a prediction takes them."""

@@ -54,6 +54,8 @@ class Section:
         not, "auto" where that depends on their size.
     use
         "split", "train" or "validation".
+    planted
+        Where the secondary image is known to mislead (1), of simulated sections.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Section:
     folder: str = ""
     intensities: str = "image"
     use: str = "split"
+    planted: Raster | None = None
 
     def __post_init__(self) -> None:
         """Check that the target shares ground with the primary image."""
@@ -262,7 +265,9 @@ def _simulate(source: SimulatedSource, evaluation: bool) -> Iterator[Section]:
         name = f"simulated {source.preset} {seed}"
         section = _of_arrays(SectionSource(images, drawn.pixel_size_um, name=name, use=source.use))
         identity = {"kind": "simulated", "preset": source.preset, "seed": seed, "size": source.size}
-        yield replace(section, slide=replace(section.slide, identify=partial(dict, identity)))
+        slide = replace(section.slide, identify=partial(dict, identity))
+        planted = replace(section.target, name="divergence", planes=(drawn.divergence,))
+        yield replace(section, slide=slide, planted=planted)
 
 
 def _of_arrays(source: SectionSource) -> Section:

@@ -4,8 +4,11 @@
    flip it: all three images alike.
 2. The secondary image is shifted against the others by a few pixels, and its intensity changed a
    little, as registration and staining go.
-3. In a share of the views it misleads: it is shifted far, or has nearly faded. That is what teaches
-   the gate when not to trust it.
+3. In a share of the views it misleads: it is shifted far, has nearly faded, or is out of focus; all
+   over, or in a round spot. That is what teaches the gate when not to trust it.
+
+4. Where the secondary image misleads is known: in such views everywhere, and of simulated sections
+   where divergence was planted.
 
 View `variant` of patch `index` is a function of these two and the seed: it can be kept, or made
 again, to the same bits.
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
@@ -29,13 +33,18 @@ SHIFT_PX = 2
 FAR_PX = (16, 64)
 GAIN = (0.85, 1.15)
 FADED = (0.0, 0.3)
+DEFOCUS_PX = (4.0, 7.0)
+SPOT_PX = (45.0, 110.0)
+KINDS = ("faded", "far", "defocus")
 
 
 @dataclass(frozen=True)
 class View:
     """How a patch is read: corner (cells), quarter turns, flip; and what befalls the secondary.
 
-    `shift` (y, x) in model pixels and `gain` of its intensity above the dark.
+    `shift` (y, x) in model pixels, `gain` of its intensity above the dark, `blur` in pixels;
+    `misleads`: these are so large that the secondary image is of no use, in the `spot` (centre y,
+    x, radius; pixels of the patch) if there is one, else all over.
     """
 
     row: int
@@ -44,6 +53,18 @@ class View:
     flip: bool = False
     shift: tuple[int, int] = (0, 0)
     gain: float = 1.0
+    misleads: bool = False
+    blur: float = 0.0
+    spot: tuple[float, float, float] | None = None
+
+    @property
+    def inside(self) -> NDArray[np.bool_] | None:
+        """Where the spot is, (256, 256); None without one."""
+        if self.spot is None:
+            return None
+        y, x = np.ogrid[:WINDOW, :WINDOW]
+        found: NDArray[np.bool_] = np.hypot(y - self.spot[0], x - self.spot[1]) < self.spot[2]
+        return found
 
 
 def plain_view(patch: Patch) -> View:
@@ -61,9 +82,10 @@ def draw_view(split: Split, index: int, variant: int, jitter: float, seed: int) 
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     near = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
     gain = float(rng.uniform(*GAIN))
-    misleads, fades = rng.random() < jitter, rng.random() < 0.5
+    misleads, kind = rng.random() < jitter, KINDS[int(rng.random() * len(KINDS))]
     angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(*FAR_PX)
-    faded = float(rng.uniform(*FADED))
+    faded, blur = float(rng.uniform(*FADED)), float(rng.uniform(*DEFOCUS_PX))
+    spotted, spot = rng.random() < 0.5, (*rng.uniform(0, WINDOW, 2), rng.uniform(*SPOT_PX))
     row, col = patch.row, patch.col
     for dy, dx in moves:
         y, x = patch.row + int(dy), patch.col + int(dx)
@@ -71,13 +93,16 @@ def draw_view(split: Split, index: int, variant: int, jitter: float, seed: int) 
             row, col = y, x
             break
     shift = (int(near[0]), int(near[1]))
-    if misleads and fades:
-        gain = faded
-    elif misleads:
-        shift = (round(far * np.sin(angle)), round(far * np.cos(angle)))
     if jitter == 0:
-        shift, gain = (0, 0), 1.0
-    return View(row, col, turns, flip, shift, gain)
+        return View(row, col, turns, flip)
+    if not misleads:
+        return View(row, col, turns, flip, shift, gain)
+    if kind == "far":
+        shift = (round(far * np.sin(angle)), round(far * np.cos(angle)))
+    gain = faded if kind == "faded" else gain
+    blur = blur if kind == "defocus" else 0.0
+    where = (float(spot[0]), float(spot[1]), float(spot[2])) if spotted else None
+    return View(row, col, turns, flip, shift, gain, True, blur, where)
 
 
 def read_view(fields: Sequence[Field], patch: Patch, view: View) -> NDArray[np.float32]:
@@ -91,14 +116,36 @@ def read_view(fields: Sequence[Field], patch: Patch, view: View) -> NDArray[np.f
     field = fields[patch.field]
     box = Box(0, 0, WINDOW, WINDOW).shifted(view.row * CELL, view.col * CELL)
     images = np.stack([field.read(role, box) for role in ROLES])
+    changed = images[1]
     if view.shift != (0, 0):
-        images[1] = _shifted(images[1], *view.shift)
+        changed = _shifted(changed, *view.shift)
     if view.gain != 1.0:
-        images[1] = np.clip((images[1] + 1) * np.float32(view.gain) - 1, -1, 1)
+        changed = np.clip((changed + 1) * np.float32(view.gain) - 1, -1, 1)
+    if view.blur:
+        changed = ndimage.gaussian_filter(changed, view.blur)
+    images[1] = changed if view.inside is None else np.where(view.inside, changed, images[1])
     images = np.rot90(images, view.turns, (1, 2))
     if view.flip:
         images = images[:, ::-1]
     return np.ascontiguousarray(images)
+
+
+def planted_share(
+    fields: Sequence[Field], patch: Patch, view: View, cell: int
+) -> NDArray[np.float32]:
+    """Return the share of each square of `cell` px in which the secondary image misleads.
+
+    Shape (256 / cell, 256 / cell), 0..1, of what is known: planted by the simulator or by the view.
+    """
+    side = WINDOW // cell
+    box = Box(0, 0, WINDOW, WINDOW).shifted(view.row * CELL, view.col * CELL)
+    planted = fields[patch.field].read_planted(box)
+    mask = np.zeros((WINDOW, WINDOW), np.float32) if planted is None else planted
+    if view.misleads:
+        mask = np.maximum(mask, True if view.inside is None else view.inside)
+    share = mask.reshape(side, cell, side, cell).mean(axis=(1, 3), dtype=np.float32)
+    share = np.rot90(share, view.turns)
+    return np.ascontiguousarray(share[::-1] if view.flip else share)
 
 
 def _shifted(image: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]:

@@ -37,7 +37,8 @@ def scale_to_unit_spread(stage: VQGAN, std: float) -> None:
     stage.to_latent.weight.div_(std)
     assert stage.to_latent.bias is not None
     stage.to_latent.bias.div_(std)
-    stage.quantizer.codebook.div_(std)
+    if stage.quantizer is not None:
+        stage.quantizer.codebook.div_(std)
     for conv in _first_convs(stage):
         conv.weight.mul_(std)
 
@@ -56,6 +57,7 @@ def place_codebook(stage: VQGAN, images: list[Tensor], seed: int = 0) -> None:
     """Put the codebook entries where the latents are (k-means from random latents)."""
     latents = torch.cat([_flat(stage.encode(image)) for image in images]).cpu().numpy()
     entries = stage.config.codebook
+    assert stage.quantizer is not None
     generator = torch.Generator().manual_seed(seed)
     pick = torch.randint(len(latents), (entries,), generator=generator).numpy()
     with warnings.catch_warnings():
@@ -69,6 +71,7 @@ def place_codebook(stage: VQGAN, images: list[Tensor], seed: int = 0) -> None:
 def replant(stage: VQGAN, images: list[Tensor], seed: int) -> int:
     """Move the entries that these images do not use onto random latents of theirs; how many."""
     latents = [stage.encode(image) for image in images]
+    assert stage.quantizer is not None
     used = torch.zeros(stage.config.codebook, dtype=torch.bool)
     for z in latents:
         used[stage.quantizer.nearest(z).flatten().cpu()] = True

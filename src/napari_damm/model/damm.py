@@ -10,8 +10,8 @@ Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,17 +22,37 @@ from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
 ROLES = ("primary", "secondary", "target")
 GAMMA = 0.5
+GATES = ("window", "cell")
+READ_OUTS = ("last", "mean")
 
 
 @dataclass(frozen=True)
 class DAMMConfig:
-    """The architecture: one first stage per role (primary, secondary, target) and a U-Net."""
+    """The architecture: one first stage per role (primary, secondary, target) and a U-Net.
+
+    Parameters
+    ----------
+    first_stages, unet
+        Sizes.
+    gate
+        What chooses its branch at a time: a "window", by its mean confidence (the paper), or each
+        "cell" of the confidence map by its own.
+    read_out
+        Which confidence is shown as uncertainty: that of the "last" step, or the "mean" over all.
+    """
 
     first_stages: tuple[VQGANConfig, VQGANConfig, VQGANConfig] = (VQGANConfig(),) * 3
     unet: UNetConfig = field(default_factory=UNetConfig)
+    gate: str = "window"
+    read_out: str = "last"
 
     def __post_init__(self) -> None:
         """Check that the latents of the three first stages fit the U-Net and each other."""
+        for name, choices in (("gate", GATES), ("read_out", READ_OUTS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
         if len(self.first_stages) != 3:
             raise ValueError(f"first_stages must be 3 (one per role), got {len(self.first_stages)}")
         if len({stage.factor for stage in self.first_stages}) != 1:
@@ -63,12 +83,24 @@ class DAMMConfig:
         return cls((stage,) * 3, UNetConfig((32,) * 4, 32, latent_channels=4))
 
     @classmethod
-    def of_preset(cls, name: str) -> DAMMConfig:
-        """Return the sizes that go by a name: tiny, small or paper."""
+    def of_preset(cls, name: str, recipe: str = "paper") -> DAMMConfig:
+        """Return the sizes that go by a name: tiny, small or paper.
+
+        Recipe "ours": the network predicts velocity, its confidence sees both images, each cell
+        has a gate of its own, the mean confidence of all steps is shown, and latents are not
+        quantised.
+        """
         presets = {"tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
         if name not in presets:
             raise ValueError(f"preset must be one of {', '.join(presets)}, got {name!r}")
-        return presets[name]()
+        made = presets[name]()
+        if recipe == "paper":
+            return made
+        unet = replace(made.unet, predicts="velocity", confidence_from="both")
+        first, second, third = (replace(stage, codebook=0) for stage in made.first_stages)
+        return replace(
+            made, first_stages=(first, second, third), unet=unet, gate="cell", read_out="mean"
+        )
 
     @property
     def latent_factor(self) -> int:
@@ -95,11 +127,13 @@ class DAMMConfig:
         return cls(
             stages,  # type: ignore[arg-type]  # __post_init__ checks that there are three
             UNetConfig(**{**unet, "channels": tuple(unet["channels"])}),
+            values.get("gate", "window"),
+            values.get("read_out", "last"),
         )
 
 
 class Gated(NamedTuple):
-    """`eps` (b, c, h, w) of the branch used, `multi` (b,) bool, `confidence` u (b, th, tw)."""
+    """`eps` (b, c, h, w) of the branches used, `multi` (b, th, tw) bool, `confidence` alike."""
 
     eps: Tensor
     multi: Tensor
@@ -109,6 +143,39 @@ class Gated(NamedTuple):
 def uses_multi(confidence: Tensor, gamma: float) -> Tensor:
     """DAMMP's decision per window: mean of u (b, h, w) >= gamma, as (b,) bool."""
     return confidence.flatten(1).mean(dim=1) >= gamma
+
+
+def choose_multi(confidence: Tensor, gamma: float, gate: str) -> Tensor:
+    """Return where the multi-modal branch is used, (b, th, tw) bool, for u of the same shape.
+
+    By "window" the mean of u decides for all its cells, by "cell" each cell's own.
+    """
+    if gate == "cell":
+        return confidence >= gamma
+    return uses_multi(confidence, gamma)[:, None, None].expand(confidence.shape)
+
+
+def mix_branches(
+    multi: Tensor,
+    decode_multi: Callable[[Tensor], Tensor],
+    decode_uni: Callable[[Tensor], Tensor],
+    like: Tensor,
+) -> Tensor:
+    """Return (b, c, h, w) as `like`: each cell of `multi` (b, th, tw) from the branch it needs.
+
+    A decoder is called with the positions (n,) of the windows in which any cell needs it.
+    """
+    mixed = torch.empty_like(like)
+    everywhere = multi.flatten(1).all(dim=1)
+    rows = multi.flatten(1).any(dim=1).nonzero().flatten()
+    if len(rows):
+        mixed[rows] = decode_multi(rows).to(mixed.dtype)
+    rows = (~everywhere).nonzero().flatten()
+    if len(rows):
+        height, width = like.shape[2] // multi.shape[1], like.shape[3] // multi.shape[2]
+        fine = multi[rows].repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None]
+        mixed[rows] = torch.where(fine, mixed[rows], decode_uni(rows).to(mixed.dtype))
+    return mixed
 
 
 def select_branch(outputs: BranchOutputs, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:
@@ -169,13 +236,16 @@ class DAMM(nn.Module):
     def gated_noise(
         self, x_t: Tensor, t: Tensor | int, primary: Tensor, secondary: Tensor, gamma: float = GAMMA
     ) -> Gated:
-        """Noise of the branch that each window needs; only that decoder runs for it."""
+        """Noise of the branch that each window, or cell, needs; only that decoder runs for it."""
         encoded = self.unet.encode(x_t, _times(t, x_t), primary, secondary)
-        multi = uses_multi(encoded.confidence, gamma)
-        eps = torch.empty_like(x_t)
-        for chosen, decode in ((multi, self.unet.decode_multi), (~multi, self.unet.decode_uni)):
-            if bool(chosen.any()):
-                eps[chosen] = decode(take(encoded, chosen)).to(eps.dtype)
+        multi = choose_multi(encoded.confidence, gamma, self.config.gate)
+        mixed = mix_branches(
+            multi,
+            lambda rows: self.unet.decode_multi(take(encoded, rows)),
+            lambda rows: self.unet.decode_uni(take(encoded, rows)),
+            x_t,
+        )
+        eps = self.unet.as_noise(mixed, x_t, _times(t, x_t))
         return Gated(eps, multi, encoded.confidence)
 
 

@@ -92,6 +92,19 @@ class MultiModalFusion(nn.Module):
         return project_and_norm(self.attention(both), self.project, self.norm)
 
 
+class Concatenation(nn.Module):
+    """What MMFM is compared with: a 1x1 convolution of both features, and nothing else."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, uni: Tensor, multi: Tensor) -> Tensor:
+        """Fuse (b, c, h, w) with (b, c, h, w) into (b, c, h, w)."""
+        out: Tensor = self.project(torch.cat([uni, multi], dim=1))
+        return out
+
+
 class Attended(NamedTuple):
     """What UAFM returns: `feature` (b, c, h, w) and `confidence` u (b, h, w) in (0, 1)."""
 
@@ -104,15 +117,18 @@ class UncertaintyAwareFusion(nn.Module):
 
     u = sigmoid(Linear(norm(s)));  A = softmax_keys((q k^T / sqrt(C)) * u);
     result = s + conv1x1(A v), with q from the uni-modal s, and k, v from the multi-modal m.
+    With `sees_both`, u is read from norm(s) and norm(m) together: the paper's never sees the
+    secondary image, and so cannot tell that it misleads.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, sees_both: bool = False) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(32, channels, eps=1e-6)
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
-        self.confidence = nn.Linear(channels, 1)
+        self.sees_both = sees_both
+        self.confidence = nn.Linear((1 + sees_both) * channels, 1)
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, uni: Tensor, multi: Tensor, use_uncertainty: bool = True) -> Attended:
@@ -126,7 +142,8 @@ class UncertaintyAwareFusion(nn.Module):
         query = self.query(s).flatten(2).transpose(1, 2)
         key = self.key(m).flatten(2)
         value = self.value(m).flatten(2).transpose(1, 2)
-        u = torch.sigmoid(self.confidence(s.flatten(2).transpose(1, 2))).squeeze(2)
+        seen = torch.cat([s, m], dim=1) if self.sees_both else s
+        u = torch.sigmoid(self.confidence(seen.flatten(2).transpose(1, 2))).squeeze(2)
         scores = query @ key * c**-0.5
         if use_uncertainty:
             scores = scores * u[:, None, :]

@@ -7,18 +7,23 @@
    branch that it uses.
 4. `forward` does both.
 
-Source: DAMM-Diffusion (arXiv 2503.09491), section 3.2 and figure 2.
+What the output convolution gives is the noise (the paper), or the velocity v = sqrt(abar) eps -
+sqrt(1 - abar) x_0, from which `as_noise` makes the noise: everyone outside sees noise.
+
+Source: DAMM-Diffusion (arXiv 2503.09491), section 3.2 and figure 2; velocity: Salimans and Ho, 2022
+(arXiv 2202.00512), section 4.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from napari_damm.model.fusion import MultiModalFusion, UncertaintyAwareFusion
+from napari_damm.model.fusion import Concatenation, MultiModalFusion, UncertaintyAwareFusion
 from napari_damm.model.layers import (
     Downsample,
     ResBlock,
@@ -27,19 +32,50 @@ from napari_damm.model.layers import (
     check_channels,
     zero_init,
 )
+from napari_damm.schedule import NoiseSchedule
+
+CHOICES = {
+    "predicts": ("noise", "velocity"),
+    "confidence_from": ("primary", "both"),
+    "fusion": ("mmfm", "concat"),
+    "attention": ("uncertainty", "plain"),
+}
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Sizes of the noise estimator; every width a multiple of 32."""
+    """Sizes of the noise estimator, and how it differs from the paper (the defaults do not).
+
+    Parameters
+    ----------
+    channels, time_channels, latent_channels
+        Widths; those of `channels` are multiples of 32.
+    predicts
+        What the network's output means: "noise" (the paper) or "velocity".
+    confidence_from
+        Features that the confidence is read from: "primary" (the paper: it never sees the
+        secondary image), or "both".
+    fusion, attention
+        "mmfm" and "uncertainty"; "concat" (a 1x1 convolution) and "plain" (never damped by the
+        confidence) are the paper's ablations.
+    """
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
     time_channels: int = 1024
     latent_channels: int = 8
+    predicts: str = "noise"
+    confidence_from: str = "primary"
+    fusion: str = "mmfm"
+    attention: str = "uncertainty"
 
     def __post_init__(self) -> None:
         """Check the rules that the layers rely on."""
         check_channels("U-Net", self.channels)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
         if self.time_channels < 8 or self.time_channels % 8:
             raise ValueError(f"time_channels must be a multiple of 8, got {self.time_channels}")
         if self.latent_channels < 1:
@@ -49,6 +85,15 @@ class UNetConfig:
     def factor(self) -> int:
         """How much coarser the bottleneck is than the latent."""
         return int(2 ** (len(self.channels) - 2))
+
+
+@lru_cache(maxsize=8)
+def _roots(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return sqrt(abar) and sqrt(1 - abar) of all timesteps, float32."""
+    # they outlive the call: training must be able to use them too
+    with torch.inference_mode(False):
+        abar = NoiseSchedule().alphas_cumprod
+        return abar.sqrt().float().to(device), (1 - abar).sqrt().float().to(device)
 
 
 class BranchOutputs(NamedTuple):
@@ -137,8 +182,11 @@ class TwoBranchUNet(nn.Module):
         for level in range(1, len(config.channels)):
             blocks = 3 if level < len(config.channels) - 1 else 2
             widths += [config.channels[level]] * blocks
-        self.fusions = nn.ModuleList([MultiModalFusion(c) for c in widths])
-        self.attention = UncertaintyAwareFusion(config.channels[-1])
+        fusion = MultiModalFusion if config.fusion == "mmfm" else Concatenation
+        self.fusions = nn.ModuleList([fusion(c) for c in widths])
+        self.attention = UncertaintyAwareFusion(
+            config.channels[-1], config.confidence_from == "both"
+        )
 
     def encode(
         self,
@@ -158,16 +206,28 @@ class TwoBranchUNet(nn.Module):
             multi = fusion(uni, self.multi.encoder_step(i, multi, e))
             uni_skips.append(uni)
             multi_skips.append(multi)
-        attended, confidence = self.attention(uni, multi, use_uncertainty)
+        damped = use_uncertainty and self.config.attention == "uncertainty"
+        attended, confidence = self.attention(uni, multi, damped)
         return Encoded(e, uni, tuple(uni_skips), attended, tuple(multi_skips), confidence)
 
     def decode_uni(self, encoded: Encoded) -> Tensor:
-        """Finish the uni-modal branch: eps_uni (b, c, h, w)."""
+        """Finish the uni-modal branch: what the network predicts (b, c, h, w)."""
         return self.uni.decode(encoded.uni, encoded.uni_skips, encoded.time)
 
     def decode_multi(self, encoded: Encoded) -> Tensor:
-        """Finish the multi-modal branch: eps_multi (b, c, h, w)."""
+        """Finish the multi-modal branch: what the network predicts (b, c, h, w)."""
         return self.multi.decode(encoded.multi, encoded.multi_skips, encoded.time)
+
+    def as_noise(self, predicted: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """Turn what the network predicts for x_t (b, c, h, w) at times t (b,) into noise.
+
+        eps = sqrt(abar) v + sqrt(1 - abar) x_t where it predicts the velocity.
+        """
+        if self.config.predicts == "noise":
+            return predicted
+        signal, noise = (root[t].view(-1, 1, 1, 1) for root in _roots(x_t.device))
+        out: Tensor = signal * predicted.to(x_t.dtype) + noise * x_t
+        return out
 
     def forward(
         self,
@@ -180,5 +240,7 @@ class TwoBranchUNet(nn.Module):
         """Run both branches to the end."""
         encoded = self.encode(x_t, t, primary, secondary, use_uncertainty)
         return BranchOutputs(
-            self.decode_uni(encoded), self.decode_multi(encoded), encoded.confidence
+            self.as_noise(self.decode_uni(encoded), x_t, t),
+            self.as_noise(self.decode_multi(encoded), x_t, t),
+            encoded.confidence,
         )

@@ -23,7 +23,10 @@ COMMITMENT = 0.25
 
 @dataclass(frozen=True)
 class VQGANConfig:
-    """Sizes of a first stage; each level after the first halves the resolution."""
+    """Sizes of a first stage; each level after the first halves the resolution.
+
+    `codebook` 0: latents are not quantised (the paper's are).
+    """
 
     channels: tuple[int, ...] = (64, 128, 256, 256, 512)
     image_channels: int = 3
@@ -33,9 +36,9 @@ class VQGANConfig:
     def __post_init__(self) -> None:
         """Check the rules that the layers rely on."""
         check_channels("first-stage", self.channels)
-        for name in ("image_channels", "latent_channels", "codebook"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name, low in (("image_channels", 1), ("latent_channels", 1), ("codebook", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be {low} or more, got {getattr(self, name)}")
 
     @property
     def factor(self) -> int:
@@ -98,7 +101,9 @@ class VQGAN(nn.Module):
             for i in range(1, len(c))
         )
         self.to_latent = nn.Conv2d(c[-1], config.latent_channels, 1)
-        self.quantizer = VectorQuantizer(config.codebook, config.latent_channels)
+        self.quantizer: VectorQuantizer | None = None
+        if config.codebook:
+            self.quantizer = VectorQuantizer(config.codebook, config.latent_channels)
         self.from_latent = ResBlock(config.latent_channels, c[-1])
         # up[i] goes from level i + 1 to level i, so the decoder runs it from last to first
         self.up = nn.ModuleList(
@@ -116,8 +121,8 @@ class VQGAN(nn.Module):
         return out
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latent (b, c, h, w) -> quantised -> image (b, image_channels, h*factor, w*factor)."""
-        return self._render(self.quantizer(z).z)[0]
+        """Latent (b, c, h, w), quantised -> image (b, image_channels, h*factor, w*factor)."""
+        return self._render(z if self.quantizer is None else self.quantizer(z).z)[0]
 
     def forward(self, image: Tensor, quantize: bool = True) -> Reconstruction:
         """Encode and decode; `quantize=False` leaves the codebook out (its warm-up)."""
@@ -125,7 +130,9 @@ class VQGAN(nn.Module):
 
     def reconstruct(self, z: Tensor, quantize: bool = True) -> Reconstruction:
         """Decode a latent (b, c, h, w) with all that training needs."""
-        quantized = self.quantizer(z) if quantize else Quantized(z, z.new_zeros(()))
+        quantized = Quantized(z, z.new_zeros(()))
+        if quantize and self.quantizer is not None:
+            quantized = self.quantizer(z)
         image, before_last = self._render(quantized.z)
         return Reconstruction(image, self.half_output(before_last), quantized.loss)
 

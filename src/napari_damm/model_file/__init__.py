@@ -8,7 +8,7 @@ Nothing is ever unpickled. Every complaint is one sentence that names the file.
 """
 
 from napari_damm.model_file.files import sha256
-from napari_damm.model_file.header import first_few, read_card, summary
+from napari_damm.model_file.header import first_few, read_card, spread_factor, summary
 from napari_damm.model_file.library import (
     ModelInfo,
     bundled_folder,
@@ -40,6 +40,7 @@ __all__ = [
     "resolve_device",
     "save_model",
     "sha256",
+    "spread_factor",
     "summary",
     "user_folder",
 ]

@@ -135,6 +135,27 @@ def check_card(card: Any, path: Path) -> None:
         raise ValueError(
             f"{path} has an unusable card: pixel_size_um must be above 0, got {um!r:.40}"
         )
+    try:
+        spread_factor(card)
+    except ValueError as error:
+        raise ValueError(f"{path} has an unusable card: {error}") from None
+
+
+def spread_factor(card: Mapping[str, Any]) -> float:
+    """Return what the standard deviation over samples is to be multiplied by; 1 if not stated.
+
+    It was fitted on validation data, so that the mean plus and minus 1.645 standard deviations is
+    a nominal 90 % interval.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite number above 0.
+    """
+    factor = card.get("spread_factor", 1.0)
+    if not (_is_number(factor) and math.isfinite(factor) and factor > 0):
+        raise ValueError(f"spread_factor must be a finite number above 0, got {factor!r:.40}")
+    return float(factor)
 
 
 def summary(card: Mapping[str, Any]) -> str:

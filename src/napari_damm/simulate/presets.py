@@ -103,4 +103,68 @@ EXTERNAL = SimulationConfig(
 """Fewer and stouter vessels, denser tissue, larger particles (a shorter diffusion length), another
 stain and a blurrier, noisier camera."""
 
-PRESETS = {"internal": INTERNAL, "external": EXTERNAL}
+VARIED = SimulationConfig(
+    vessels=VesselConfig(
+        density=(50.0, 240.0),
+        length=(10.0, 60.0),
+        calibre=(1.8, 4.2),
+        open_fraction=(0.05, 0.5),
+        tortuosity=(0.02, 0.1),
+        branches=(0.0, 1.4),
+        leakiness_spread=0.65,
+    ),
+    cells=CellConfig(
+        necrosis=(0.0, 0.2),
+        packing=(4500.0, 10500.0),
+        occupancy=(0.5, 0.95),
+        nucleus_diameter=(6.0, 10.0),
+        bystanders=(0.02, 0.2),
+    ),
+    particles=ParticleConfig(
+        diffusion_length=(6.0, 14.0),
+        hindrance=(0.4, 1.0),
+        uptake=(0.3, 0.7),
+        exclusion=(0.3, 0.55),
+        saturation=(0.4, 0.9),
+        puncta=(0.005, 0.02),
+        punctum=(1.0, 2.2),
+    ),
+    optics=Optics(
+        vessels=CameraConfig(
+            core=(0.6, 2.2),
+            halo=(5.0, 16.0),
+            halo_share=(0.15, 0.5),
+            photons=(60.0, 700.0),
+            gain=(1.0, 4.0),
+            background=(0.0, 0.14),
+            autofluorescence=(0.01, 0.08),
+            read_noise=(0.5, 10.0),
+        ),
+        nuclei=CameraConfig(
+            core=(0.7, 2.3),
+            halo=(6.0, 16.0),
+            halo_share=(0.2, 0.6),
+            photons=(60.0, 700.0),
+            gain=(1.0, 3.0),
+            background=(0.0, 0.18),
+            autofluorescence=(0.01, 0.1),
+            read_noise=(0.5, 10.0),
+        ),
+        nanoparticles=CameraConfig(
+            core=(0.6, 1.6),
+            halo=(5.0, 12.0),
+            halo_share=(0.15, 0.4),
+            photons=(80.0, 220.0),
+            gain=(6.0, 9.0),
+            background=(0.01, 0.12),
+            autofluorescence=(0.01, 0.04),
+            read_noise=(3.0, 10.0),
+        ),
+        bleed=BleedThrough(nuclei_in_vessels=0.025, vessels_in_nanoparticles=0.025),
+    ),
+)
+"""Wider than both of the others in tissue, particles and optics: what a model is trained on, so
+that sections of other mice, stains and cameras lie inside what it has seen (domain randomisation).
+"""
+
+PRESETS = {"internal": INTERNAL, "external": EXTERNAL, "varied": VARIED}

@@ -128,8 +128,9 @@ def simulate_slide(
         Section size in pixels, at least 64 a side.
     seed : int
         Section number, 0 or more; 10,000 and up are reserved for evaluation.
-    preset : {"internal", "external"}
-        Population of sections; ``external`` has other vessels, particles, stain and camera.
+    preset : {"internal", "external", "varied"}
+        Population of sections; ``external`` has other vessels, particles, stain and camera, and
+        ``varied`` draws all of these from wide ranges, for training.
     divergence : bool
         Whether to plant divergence. Only ``nuclei`` and ``divergence`` depend on it.
     config : SimulationConfig, optional

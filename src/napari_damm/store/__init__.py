@@ -5,7 +5,7 @@
 3. `durable`: fsync, hashes, and the one error for a full disk.
 4. `journal`: what is safely stored.
 5. `lock`: one writer per store.
-6. `shard_files`: `ShardWriter`, the files of whole shards, from any process.
+6. `shard_files`: `ShardMaps` and `ShardWriter`, the files of whole shards, from any process.
 7. `writing`: `ResultStore`, the coordinator of one run.
 8. `result`: `Result`, what a finished (or unfinished) run looks like to its reader.
 """
@@ -14,7 +14,7 @@ from napari_damm.store.durable import DiskFull
 from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
 from napari_damm.store.lock import StoreLocked
 from napari_damm.store.result import Result, open_result
-from napari_damm.store.shard_files import ShardWriter
+from napari_damm.store.shard_files import ShardMaps, ShardWriter
 from napari_damm.store.writing import ResultStore
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "ResultLayout",
     "ResultStore",
+    "ShardMaps",
     "ShardStatus",
     "ShardWriter",
     "StoreLocked",

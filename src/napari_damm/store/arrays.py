@@ -4,6 +4,7 @@
 R.ome.zarr/      attributes: ome (OME-Zarr 0.5), napari_damm (the job record),
                  napari_damm_store (format and layout)
   np/0, np/1 ..  float16 pyramid, sharded
+  np_std/0 ..    the same for the standard deviation over samples (where there are several)
   uncertainty    float16, one value per cell of 32 px
   branch         uint8, one value per cell
   status         uint8, one value per shard
@@ -37,9 +38,13 @@ Array = zarr.Array[Any]
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of one result; `levels` is the nanoparticle map, finest first."""
+    """The arrays of one result; `levels` is the nanoparticle map, finest first.
+
+    `std_levels` is the map of the standard deviation; empty where there is none.
+    """
 
     levels: tuple[Array, ...]
+    std_levels: tuple[Array, ...]
     uncertainty: Array
     branch: Array
     status: Array
@@ -54,8 +59,8 @@ def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]
     }
     store = MemoryStore() if path is None else LocalStore(path)
     group = zarr.create_group(store, attributes=attributes, zarr_format=3)
-    group.create_group("np")
-    for level in layout.levels:
+    for level in (*layout.levels, *layout.std_levels):
+        group.require_group(level.path.partition("/")[0])
         _create(group, level.path, level.shape, "float16", level.chunk, level.shard)
     _create(group, "uncertainty", layout.cells_shape, "float16", layout.cells_chunk)
     _create(group, "branch", layout.cells_shape, "uint8", layout.cells_chunk)
@@ -129,8 +134,12 @@ def with_record(group: zarr.Group, path: Path | None, record: dict[str, Any]) ->
 
 def open_arrays(group: zarr.Group, layout: ResultLayout) -> Arrays:
     """Return the arrays that `create_group` made."""
-    levels = tuple(_array(group, level.path) for level in layout.levels)
-    return Arrays(levels, *(_array(group, name) for name in ("uncertainty", "branch", "status")))
+    levels, std_levels = (
+        tuple(_array(group, level.path) for level in pyramid)
+        for pyramid in (layout.levels, layout.std_levels)
+    )
+    maps = (_array(group, name) for name in ("uncertainty", "branch", "status"))
+    return Arrays(levels, std_levels, *maps)
 
 
 def _create(

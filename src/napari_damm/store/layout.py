@@ -1,7 +1,7 @@
 """Where everything in a result lies.
 
 1. The nanoparticle map has the shape of the computed region; pixel (0, 0) has its upper left corner
-   at `origin` (um).
+   at `origin` (um). Where several samples were drawn, their spread has a map of its own like it.
 2. It is cut into shards; level k of the pyramid halves level k - 1 by 2 x 2 means, so a shard of
    level k depends on its level-0 shard alone and is written with it.
 3. Uncertainty and branch have cells of 32 px that lie on the slide's own lattice. A region may
@@ -68,6 +68,8 @@ class ResultLayout:
         Offset (y, x), in pixels, of pixel (0, 0) inside its cell of the slide's lattice.
     shard
         Side of a shard in pixels, a multiple of 64.
+    with_std
+        Whether there is a map of the standard deviation over samples.
     """
 
     shape: tuple[int, int]
@@ -75,6 +77,7 @@ class ResultLayout:
     origin: tuple[float, float] = (0.0, 0.0)
     cells_origin: tuple[int, int] = (0, 0)
     shard: int = SHARD
+    with_std: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -94,6 +97,7 @@ class ResultLayout:
         pixel_size_um: float,
         slide_origin: tuple[float, float],
         shard: int = SHARD,
+        with_std: bool = False,
     ) -> ResultLayout:
         """Lay out the result of `region` (model pixels) of a slide with corner `slide_origin`."""
         origin = (
@@ -101,7 +105,7 @@ class ResultLayout:
             slide_origin[1] + region.x0 * pixel_size_um,
         )
         offset = region.y0 % CELL, region.x0 % CELL
-        return cls(region.shape, pixel_size_um, origin, offset, shard)
+        return cls(region.shape, pixel_size_um, origin, offset, shard, with_std)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -128,14 +132,22 @@ class ResultLayout:
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """Pyramid levels, finest first."""
+        """Pyramid levels of the nanoparticle map, finest first."""
+        return self._pyramid("np")
+
+    @property
+    def std_levels(self) -> tuple[Level, ...]:
+        """Pyramid levels of the standard deviation, finest first; none where there is no map."""
+        return self._pyramid("np_std") if self.with_std else ()
+
+    def _pyramid(self, name: str) -> tuple[Level, ...]:
         shard = _clipped(self.shard, self.shape[0]), _clipped(self.shard, self.shape[1])
         levels: list[Level] = []
         for k, largest in enumerate(_LARGEST_CHUNKS):
             height, width = -(-self.shape[0] // 2**k), -(-self.shape[1] // 2**k)
             size = shard[0] >> k, shard[1] >> k
             chunk = _divisor(size[0], largest), _divisor(size[1], largest)
-            levels.append(Level(f"np/{k}", (height, width), size, chunk, 2**k))
+            levels.append(Level(f"{name}/{k}", (height, width), size, chunk, 2**k))
             if max(height, width) <= COARSE_ENOUGH:
                 break
         return tuple(levels)
@@ -164,17 +176,21 @@ class ResultLayout:
     def ome_attributes(self) -> dict[str, Any]:
         """Return the OME-Zarr 0.5 metadata: pixel CENTRES in um, for every level."""
         axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
-        datasets = []
-        for level in self.levels:
-            size = self.pixel_size_um * level.factor
-            centre = [corner + size / 2 for corner in self.origin]
-            transforms = [
-                {"type": "scale", "scale": [size, size]},
-                {"type": "translation", "translation": centre},
-            ]
-            datasets.append({"path": level.path, "coordinateTransformations": transforms})
-        pyramid = {"name": "np", "type": "mean", "axes": axes, "datasets": datasets}
-        return {"version": "0.5", "multiscales": [pyramid]}
+        pyramids = [
+            {"name": name, "type": "mean", "axes": axes, "datasets": [*map(self._dataset, levels)]}
+            for name, levels in (("np", self.levels), ("np_std", self.std_levels))
+            if levels
+        ]
+        return {"version": "0.5", "multiscales": pyramids}
+
+    def _dataset(self, level: Level) -> dict[str, Any]:
+        size = self.pixel_size_um * level.factor
+        centre = [corner + size / 2 for corner in self.origin]
+        transforms = [
+            {"type": "scale", "scale": [size, size]},
+            {"type": "translation", "translation": centre},
+        ]
+        return {"path": level.path, "coordinateTransformations": transforms}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` restores."""
@@ -189,6 +205,7 @@ class ResultLayout:
             origin=(float(values["origin"][0]), float(values["origin"][1])),
             cells_origin=(int(values["cells_origin"][0]), int(values["cells_origin"][1])),
             shard=int(values["shard"]),
+            with_std=bool(values.get("with_std", False)),  # results of before samples lack it
         )
 
     def _check_shard(self, row: int, col: int) -> None:

@@ -40,6 +40,8 @@ class Result:
     ----------
     levels
         The nanoparticle map (relative intensity, float16): a dask pyramid, finest first.
+    std_levels
+        The standard deviation over samples, likewise; empty where a single one was drawn.
     uncertainty, branch
         Dask arrays on cells of 32 px: 0..1, and 0 not predicted, 1 uni-modal, 2 multi-modal.
     status
@@ -53,6 +55,7 @@ class Result:
     """
 
     levels: list[da.Array]
+    std_levels: list[da.Array]
     uncertainty: da.Array
     branch: da.Array
     status: _Status
@@ -64,6 +67,15 @@ class Result:
     def np(self) -> da.Array:
         """The nanoparticle map at full resolution."""
         return self.levels[0]
+
+    @property
+    def np_std(self) -> da.Array | None:
+        """The standard deviation of `np` over the samples; None where a single one was drawn.
+
+        It is scaled by the model's spread factor: `np` plus and minus 1.645 of it is the nominal
+        90 % interval.
+        """
+        return self.std_levels[0] if self.std_levels else None
 
     @property
     def pixel_size_um(self) -> float:
@@ -96,9 +108,9 @@ class Result:
         return int((self.status != ShardStatus.PENDING).sum())
 
     def digest(self) -> str:
-        """Return the sha256 of `np`, `uncertainty` and `branch`, however they were cut up."""
+        """Return the sha256 of all maps, however they were cut up."""
         content = hashlib.sha256()
-        for array in (self.np, self.uncertainty, self.branch):
+        for array in (self.np, self.uncertainty, self.branch, *self.std_levels[:1]):
             content.update(f"{array.dtype.str}{array.shape}".encode())
             for start in range(0, array.shape[0], _BAND):
                 band = array[start : start + _BAND].compute(scheduler="threads")
@@ -128,6 +140,7 @@ def read_result(group: zarr.Group, path: Path | None) -> Result:
     arrays = open_arrays(group, layout)
     return Result(
         levels=[_lazy(level) for level in arrays.levels],
+        std_levels=[_lazy(level) for level in arrays.std_levels],
         uncertainty=_lazy(arrays.uncertainty),
         branch=_lazy(arrays.branch),
         status=np.asarray(arrays.status[:], np.uint8),

@@ -1,7 +1,7 @@
 """Writing the files of whole shards; knows neither journal nor status nor lock.
 
-1. A shard is all pyramid levels over its pixels, its uncertainty and its branch cells. Level k is
-   made from level k - 1 before that is rounded.
+1. A shard (`ShardMaps`) is all pyramid levels over its pixels, its uncertainty and branch cells.
+   Level k is made from level k - 1 before that is rounded.
 2. The files are synced and hashed. The hashes go to the coordinator, `ResultStore.commit`: a shard
    without its commit was never written.
 
@@ -11,6 +11,8 @@ processes may write different ones at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,30 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_damm.store.arrays import damage_named, layout_of, open_arrays, open_group
+from napari_damm.store.arrays import Array, damage_named, layout_of, open_arrays, open_group
 from napari_damm.store.durable import RESUME, disk_full_named, seal
-from napari_damm.store.layout import ResultLayout, halve, to_half
+from napari_damm.store.layout import Level, ResultLayout, halve, to_half
 from napari_damm.tiling import Box
+
+
+@dataclass(frozen=True)
+class ShardMaps:
+    """What a shard holds.
+
+    Attributes
+    ----------
+    image
+        Nanoparticle map over `layout.shard_box(row, col)`, finite where predicted, else 0.
+    uncertainty, branch
+        Cells over `layout.shard_cells(row, col)`.
+    std
+        Standard deviation over samples, like `image`; None where the layout has no such map.
+    """
+
+    image: NDArray[np.floating[Any]]
+    uncertainty: NDArray[np.floating[Any]]
+    branch: NDArray[np.integer[Any]]
+    std: NDArray[np.floating[Any]] | None = None
 
 
 class ShardWriter:
@@ -49,24 +71,8 @@ class ShardWriter:
         with damage_named(path):
             return cls(group, layout_of(group), path)
 
-    def write(
-        self,
-        row: int,
-        col: int,
-        image: NDArray[np.float32],
-        uncertainty: NDArray[np.floating[Any]],
-        branch: NDArray[np.integer[Any]],
-    ) -> dict[str, str | None]:
+    def write(self, row: int, col: int, maps: ShardMaps) -> dict[str, str | None]:
         """Write a whole shard and make it durable.
-
-        Parameters
-        ----------
-        row, col
-            Which shard.
-        image
-            Nanoparticle map over `layout.shard_box(row, col)`, finite where predicted, else 0.
-        uncertainty, branch
-            Cells over `layout.shard_cells(row, col)`.
 
         Returns
         -------
@@ -77,28 +83,32 @@ class ShardWriter:
         Raises
         ------
         ValueError
-            For a wrong shape or NaN.
+            For a wrong shape, NaN, or a standard deviation where none is expected or vice versa.
         DiskFull
             If the disk is full.
         """
+        shard = f"shard ({row}, {col})"
         box, cells = self.layout.shard_box(row, col), self.layout.shard_cells(row, col)
-        _check(f"image of shard ({row}, {col})", image, box)
-        _check(f"uncertainty of shard ({row}, {col})", uncertainty, cells)
-        _check(f"branch of shard ({row}, {col})", branch, cells)
-        with disk_full_named(f"shard ({row}, {col})", self.path, RESUME):
-            level_image = image
-            for level, array in zip(self.layout.levels, self.arrays.levels, strict=True):
-                if level.factor > 1:
-                    level_image = halve(level_image)
-                corner = box.y0 // level.factor, box.x0 // level.factor
-                array[Box(0, 0, *level_image.shape).shifted(*corner).slices] = to_half(level_image)
-            self.arrays.uncertainty[cells.slices] = to_half(uncertainty)
-            self.arrays.branch[cells.slices] = branch.astype(np.uint8)
+        _check(f"image of {shard}", maps.image, box)
+        _check(f"uncertainty of {shard}", maps.uncertainty, cells)
+        _check(f"branch of {shard}", maps.branch, cells)
+        if (maps.std is not None) != self.layout.with_std:
+            verdict = "is not in the layout" if maps.std is not None else "is missing"
+            raise ValueError(f"std of {shard} {verdict}")
+        if maps.std is not None:
+            _check(f"std of {shard}", maps.std, box)
+        with disk_full_named(shard, self.path, RESUME):
+            _write_pyramid(self.layout.levels, self.arrays.levels, box, maps.image)
+            if maps.std is not None:
+                _write_pyramid(self.layout.std_levels, self.arrays.std_levels, box, maps.std)
+            self.arrays.uncertainty[cells.slices] = to_half(maps.uncertainty)
+            self.arrays.branch[cells.slices] = maps.branch.astype(np.uint8)
             return {} if self.path is None else seal(self.path, self.files(row, col))
 
     def files(self, row: int, col: int) -> list[str]:
         """Names of the files that hold a shard, relative to the group."""
-        names = [f"{level.path}/c/{row}/{col}" for level in self.layout.levels]
+        levels = *self.layout.levels, *self.layout.std_levels
+        names = [f"{level.path}/c/{row}/{col}" for level in levels]
         cells, (height, width) = self.layout.shard_cells(row, col), self.layout.cells_chunk
         for i in range(cells.y0 // height, -(-cells.y1 // height)):
             for j in range(cells.x0 // width, -(-cells.x1 // width)):
@@ -114,6 +124,16 @@ class ShardWriter:
         if self.path is not None:
             for name in self.files(row, col):
                 (self.path / name).unlink(missing_ok=True)
+
+
+def _write_pyramid(
+    levels: Sequence[Level], arrays: Sequence[Array], box: Box, image: NDArray[np.floating[Any]]
+) -> None:
+    for level, array in zip(levels, arrays, strict=True):
+        if level.factor > 1:
+            image = halve(image)
+        corner = box.y0 // level.factor, box.x0 // level.factor
+        array[Box(0, 0, *image.shape).shifted(*corner).slices] = to_half(image)
 
 
 def _check(name: str, values: NDArray[Any], box: Box) -> None:

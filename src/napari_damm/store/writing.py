@@ -45,7 +45,7 @@ from napari_damm.store.journal import Entry, Journal
 from napari_damm.store.layout import ResultLayout, ShardStatus
 from napari_damm.store.lock import WriterLock
 from napari_damm.store.result import Result, read_result
-from napari_damm.store.shard_files import ShardWriter
+from napari_damm.store.shard_files import ShardMaps, ShardWriter
 
 _SETTLED = (ShardStatus.DONE, ShardStatus.BACKGROUND)
 
@@ -181,9 +181,7 @@ class ResultStore:
         self,
         row: int,
         col: int,
-        image: NDArray[np.float32],
-        uncertainty: NDArray[np.floating[Any]],
-        branch: NDArray[np.integer[Any]],
+        maps: ShardMaps,
         status: ShardStatus = ShardStatus.DONE,
         windows: int = 0,
     ) -> None:
@@ -194,11 +192,11 @@ class ResultStore:
         Raises
         ------
         ValueError
-            For a wrong shape or NaN.
+            For maps that do not fit the layout, and NaN.
         DiskFull
             If the disk is full; shards committed before stay valid.
         """
-        files = self.writer.write(row, col, image, uncertainty, branch)
+        files = self.writer.write(row, col, maps)
         self.commit(row, col, status, files, windows)
 
     def commit(

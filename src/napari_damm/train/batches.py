@@ -12,21 +12,36 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split, epoch_order
-from napari_damm.dataset.views import draw_view, read_view
+from napari_damm.dataset.views import draw_view, planted_share, read_view
 from napari_damm.events import FailedItem
 from napari_damm.faults import is_out_of_memory
 from napari_damm.model.damm import DAMM
-from napari_damm.train.latents import LatentFile, Latents, encode_windows
+from napari_damm.train.latents import LatentFile, encode_windows
 from napari_damm.train.validation import unreadable
 from napari_damm.train_config import TrainConfig
 
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
+
+
+class Batch(NamedTuple):
+    """Latents (n, c, h, w) of n windows, and the share of each latent pixel that misleads.
+
+    `planted` (n, h, w) is known because divergence was planted there.
+    """
+
+    primary: Tensor
+    secondary: Tensor
+    target: Tensor
+    planted: Tensor
 
 
 @dataclass(frozen=True)
@@ -84,8 +99,8 @@ class Batches:
         self.waited_s = 0.0
         self.encoded = 0
 
-    def batch(self, step: int, progress: float = 1.0, rank: int = 0, world: int = 1) -> Latents:
-        """Return the latents of a step, on the model's device, float32.
+    def batch(self, step: int, progress: float = 1.0, rank: int = 0, world: int = 1) -> Batch:
+        """Return what a step sees, on the model's device, float32.
 
         Raises
         ------
@@ -94,12 +109,15 @@ class Batches:
         """
         start = time.perf_counter()
         views = self.schedule.views(self.split, step)[rank::world]
-        records = np.stack([self._record(index, variant) for index, variant in views])
+        records, planted = zip(*(self._record(*view) for view in views), strict=True)
         device = next(self.model.parameters()).device
-        latents = torch.from_numpy(records).to(device).float()
-        batch = Latents(*latents.unbind(1))
+        latents = torch.from_numpy(np.stack(records)).to(device).float()
+        primary, secondary, target = latents.unbind(1)
+        misleading = torch.from_numpy(np.stack(planted)).to(device)
+        batch = Batch(primary, secondary, target, misleading)
         if self.config.crop_px and progress < self.config.crop_until:
-            batch = _crop(batch, self.config.crop_px // self.model.config.latent_factor, step)
+            side = self.config.crop_px // self.model.config.latent_factor
+            batch = _crop(batch, side, self.model.config.unet.factor, step)
         self.waited_s += time.perf_counter() - start
         return batch
 
@@ -108,12 +126,12 @@ class Batches:
         if self.kept is not None:
             self.kept.close()
 
-    def _record(self, index: int, variant: int) -> np.ndarray:
-        """Return the latents of a view, of the next readable patch where it cannot be read."""
+    def _record(self, index: int, variant: int) -> tuple[np.ndarray, NDArray[np.float32]]:
+        """Return latents of a view and what misleads; of the next patch where it is unreadable."""
         for _ in range(len(self.split.train)):
             if index not in self.failed:
                 try:
-                    return self._latents(index, variant)
+                    return self._latents(index, variant), self._planted(index, variant)
                 except Exception as error:
                     # decoders have exceptions of their own for damaged data
                     if is_out_of_memory(error):
@@ -130,12 +148,18 @@ class Batches:
         view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
         images = torch.from_numpy(read_view(self.fields, self.split.train[index], view))
         device = next(self.model.parameters()).device
-        encoded = encode_windows(self.model, images[None].to(device))
+        half = self.config.precision == "bf16-mixed"
+        encoded = encode_windows(self.model, images[None].to(device), half)
         made = torch.cat(encoded).half().cpu().numpy()
         self.encoded += 1
         if self.kept is not None:
             self.kept.write(record, made)
         return made
+
+    def _planted(self, index: int, variant: int) -> NDArray[np.float32]:
+        view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
+        cell = self.model.config.latent_factor
+        return planted_share(self.fields, self.split.train[index], view, cell)
 
     def _note(self, index: int, error: Exception) -> None:
         failed = unreadable(self.fields, self.split.train[index], error)
@@ -143,10 +167,12 @@ class Batches:
         self.untold.append(failed)
 
 
-def _crop(latents: Latents, side: int, step: int) -> Latents:
-    """Return one random square of all latents."""
-    height, width = latents.primary.shape[2:]
+def _crop(batch: Batch, side: int, grid: int, step: int) -> Batch:
+    """Return one random square of all, on the grid of the bottleneck's cells."""
+    height, width = batch.primary.shape[2:]
     generator = torch.Generator().manual_seed(step + 700_000_000)
-    y = int(torch.randint(height - side + 1, (), generator=generator))
-    x = int(torch.randint(width - side + 1, (), generator=generator))
-    return Latents(*(z[:, :, y : y + side, x : x + side] for z in latents))
+    y, x = (
+        grid * int(torch.randint((n - side) // grid + 1, (), generator=generator))
+        for n in (height, width)
+    )
+    return Batch(*(z[..., y : y + side, x : x + side] for z in batch))

@@ -109,7 +109,7 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
     if config.preset is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            made = DAMM(DAMMConfig.of_preset(config.preset), _new_card(config))
+            made = DAMM(DAMMConfig.of_preset(config.preset, config.recipe), _new_card(config))
         _check_crops(made, config)
         return Base(made, None, None)
     if isinstance(model, DAMM):

@@ -96,7 +96,9 @@ class Training:
             weight_decay=self.config.weight_decay,
             backward=self.machine.backward,
         )
-        self.step = NoiseStep(self.machine.wrap(self.model.unet), self.state, self.config)
+        self.step = NoiseStep(
+            self.machine.wrap(self.model.unet), self.state, self.config, self.model.config.unet
+        )
         if begun:
             keep.go_back(self.state)
         self.pace = Pace(self.config, self.schedule.steps, keep.standing.seconds, self.validation_s)

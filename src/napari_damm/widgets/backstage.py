@@ -4,7 +4,7 @@
    threads have priorities of their own, and the engine's threads inherit this one's. Python's own
    lock is handed over after half a millisecond, for drawing asks for it hundreds of times.
 2. It loads what the screen would otherwise load at first use: torch's libraries, and whatever
-   napari imports when it makes the three layers.
+   napari imports when it makes our layers.
 3. While it loads, and until the layers are there, no garbage is collected: every module makes
    thousands of objects, and Python would stop all threads for a quarter of a second, several
    times, to look through them.
@@ -111,6 +111,7 @@ def _small_in_memory(maps: Maps) -> Maps:
     return replace(
         maps,
         np_levels=[_in_memory(level) for level in maps.np_levels],
+        std_levels=[_in_memory(level) for level in maps.std_levels],
         uncertainty=_in_memory(maps.uncertainty),
         branch=_in_memory(maps.branch),
     )

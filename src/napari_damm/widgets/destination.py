@@ -140,6 +140,8 @@ def _settled_shards(journal: Path) -> int:
 
 def _settings(record: Mapping[str, Any]) -> str:
     words = [str(record.get("mode") or ""), "a region" if record.get("roi") else ""]
+    samples = record.get("samples", 1)
+    words.append(f"{samples} samples" if samples > 1 else "")
     model = (record.get("model") or {}).get("name")
     words.insert(0, f"model {model}" if model else "")
     told = ", ".join(word for word in words if word)

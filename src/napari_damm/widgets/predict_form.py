@@ -1,8 +1,8 @@
 """What the Predict widget looks like: its controls, their names and words. No logic but wording.
 
 From top to bottom, in the order in which an analyst decides: the two channels, their pixel size,
-the model, how thorough, on what device; what part of the image, and where the result goes; then why
-Predict is disabled, if it is; then the run.
+the model, how thorough, how many samples, on what device; what part of the image, and where the
+result goes; then why Predict is disabled, if it is; then the run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_damm.config import MAX_SAMPLES
 from napari_damm.widgets.controls import (
     DEVICES,
     PixelSizeBox,
@@ -46,6 +55,10 @@ class PredictForm(QWidget):
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.model, self.model_note = choice("model"), Note("model_note")
         self.mode, self.mode_note = choice("mode", MODES), Note("mode_note")
+        self.samples, self.samples_note = QSpinBox(), Note("samples_note")
+        self.samples.setObjectName("samples")
+        self.samples.setRange(1, MAX_SAMPLES)
+        self.samples.setToolTip("How many plausible maps to draw and average")
         self.device = choice("device", DEVICES)
         self.reason = Note("reason")
         self.predict, self.cancel = button("predict", "Predict"), button("cancel", "Cancel")
@@ -54,6 +67,8 @@ class PredictForm(QWidget):
         self._lay_out(boxes, swap, region, save_to)
         self.mode.currentTextChanged.connect(self._explain_mode)
         self._explain_mode(self.mode.currentText())
+        self.samples.valueChanged.connect(self._explain_samples)
+        self._explain_samples(self.samples.value())
 
     def _lay_out(
         self, boxes: Sequence[QComboBox], swap: QPushButton, region: QWidget, save_to: QWidget
@@ -68,6 +83,7 @@ class PredictForm(QWidget):
         form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
         form.addRow("Model", stack(self.model, self.model_note))
         form.addRow("Mode", stack(self.mode, self.mode_note))
+        form.addRow("Samples", stack(self.samples, self.samples_note))
         form.addRow("Device", self.device)
         form.addRow("Region", region)
         form.addRow("Save to", save_to)
@@ -99,9 +115,11 @@ class PredictForm(QWidget):
     def show_settings_of(self, record: Mapping[str, Any] | None) -> None:
         """Show the settings of an unfinished result, which cannot be changed; None for none."""
         self.predict.setText("Predict" if record is None else "Resume")
-        self.mode.setEnabled(record is None)
+        for control in (self.mode, self.samples):
+            control.setEnabled(record is None)
         if record is not None:
             self.mode.setCurrentText(str(record.get("mode")))
+            self.samples.setValue(int(record.get("samples", 1)))
 
     def show_ready(self, running: bool, reason: str) -> None:
         """Enable Predict, or say why not."""
@@ -119,3 +137,9 @@ class PredictForm(QWidget):
 
     def _explain_mode(self, mode: str) -> None:
         self.mode_note.say(MODES[mode])
+
+    def _explain_samples(self, samples: int) -> None:
+        several = (
+            f"their mean, and in layer NP std how much they differ; takes {samples} times as long"
+        )
+        self.samples_note.say("one plausible map" if samples == 1 else several)

@@ -167,6 +167,7 @@ class PredictWidget(RunWidget):
             model=card.path,
             mode=self._form.mode.currentText(),
             device=self._form.device.currentText(),
+            samples=self._form.samples.value(),
             roi=roi,
             out=destination.path,
             begun=destination.unfinished,

@@ -1,6 +1,6 @@
 """What napari opens with us: result stores, and sections whose pixel size the file states.
 
-1. A result store (`*.ome.zarr`) becomes its three layers, each with the job record. Any other zarr
+1. A result store (`*.ome.zarr`) becomes its layers, each with the job record. Any other zarr
    is declined, so that napari's own reader takes it.
 2. An OME-TIFF of 2-D channels becomes one lazy, multiscale layer per channel, with its name and in
    um: what the pickers need to find vessels and nuclei. Stacks and the like are declined.

@@ -29,6 +29,7 @@ class PredictRequest:
     model: Path
     mode: str
     device: str
+    samples: int = 1
     roi: Box | None = None
     out: Path | None = None
     begun: Unfinished | None = None
@@ -47,9 +48,11 @@ class PredictRequest:
         from napari_damm.api import PredictConfig
 
         if self.begun is None:
-            return PredictConfig(mode=self.mode, device=self.device, roi=self.roi)
-        record = self.begun.record
-        kept = {name: record[name] for name in ("steps", "seed", "gamma", "batch_size")}
+            return PredictConfig(
+                mode=self.mode, samples=self.samples, device=self.device, roi=self.roi
+            )
+        record = {"samples": 1, **self.begun.record}  # older results do not state it
+        kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
         roi = None if record["roi"] is None else tuple(record["roi"])
         return PredictConfig(
             mode=record["mode"], device=self.device, roi=roi, shard=self.begun.shard, **kept

@@ -1,14 +1,15 @@
-"""The three layers that show a result, running or finished.
+"""The layers that show a result, running or finished.
 
-1. `layer_tuples` says what they look like: NP distribution (image), Uncertainty (image) and Branch
-   (labels), each placed in the world of the vessels. The reader uses the same.
+1. `layer_tuples` says what they look like: NP distribution (image), NP std (image; only where
+   several samples are drawn), Uncertainty (image) and Branch (labels), each placed in the world of
+   the vessels. The reader uses the same.
 2. `ResultLayers` adds them over a live canvas when a job is planned, refreshes the shown ones while
    it runs, and gives them the final arrays and record when it ends.
 3. Where the viewer shows the same store already (a run that was cancelled, or its result opened
    from disk), those layers are used again, as the analyst has set them up.
 
 Only the NP map is visible at first: it is the answer, and its blending leaves the vessels and
-nuclei recognisable below. The other two are one click away.
+nuclei recognisable below. The others are one click away.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from napari_damm.events import Planned
     from napari_damm.store import Result
 
-NAMES = ("NP distribution", "Uncertainty", "Branch")
+NP, STD, UNCERTAINTY, BRANCH = "NP distribution", "NP std", "Uncertainty", "Branch"
+STD_LIMITS = (0.0, 0.25)
+"""The same for every result, so that they can be compared; of values in 0..1 it is 0.5 at most."""
 CELL_PX = 32
-MAP = "napari_damm_map"  # which of the three a layer shows, whatever it is called
+MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 STORE_PATH = "napari_damm_path"
 # Okabe and Ito's orange and blue: told apart by colour-blind readers, absent from the maps.
 BRANCH_COLOURS: dict[int | None, str] = {1: "#e69f00", 2: "#56b4e9"}
@@ -38,7 +41,10 @@ BRANCH_COLOURS: dict[int | None, str] = {1: "#e69f00", 2: "#56b4e9"}
 
 @dataclass(frozen=True)
 class Maps:
-    """What there is to show: arrays, the size of an NP pixel, and the corners in um (y, x)."""
+    """What there is to show: arrays, the size of an NP pixel, and the corners in um (y, x).
+
+    `std_levels` is empty where a single sample is drawn.
+    """
 
     np_levels: Sequence[Any]
     uncertainty: Any
@@ -47,6 +53,7 @@ class Maps:
     corner_um: tuple[float, float]
     cells_corner_um: tuple[float, float]
     record: Mapping[str, Any]
+    std_levels: Sequence[Any] = ()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -66,6 +73,7 @@ class Maps:
             corner_um=planned.origin,
             cells_corner_um=canvas.cells_origin_um,
             record=planned.record,
+            std_levels=list(canvas.std_levels),
         )
 
     @classmethod
@@ -79,7 +87,18 @@ class Maps:
             corner_um=result.origin,
             cells_corner_um=result.cells_origin_um,
             record=result.record,
+            std_levels=list(result.std_levels),
         )
+
+    def arrays(self) -> dict[str, Any]:
+        """Return what each layer shows, the bottom one first."""
+        found = {NP: self.np_levels, STD: self.std_levels}
+        pyramids = {
+            name: list(levels) if len(levels) > 1 else levels[0]
+            for name, levels in found.items()
+            if levels
+        }
+        return {**pyramids, UNCERTAINTY: self.uncertainty, BRANCH: self.branch}
 
 
 def branch_meanings(modalities: Sequence[str]) -> dict[int, str]:
@@ -89,22 +108,26 @@ def branch_meanings(modalities: Sequence[str]) -> dict[int, str]:
 
 
 def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
-    """Return the three layers as (data, arguments, type), bottom one first."""
+    """Return the layers as (data, arguments, type), bottom one first."""
     from napari.utils.colormaps import DirectLabelColormap
 
     fine = world.place(maps.pixel_size_um, maps.corner_um)
     coarse = world.place(maps.pixel_size_um * CELL_PX, maps.cells_corner_um)
-    levels = list(maps.np_levels)
+    pyramid = {"multiscale": len(maps.np_levels) > 1, **fine}
     np_map = {
-        "name": NAMES[0],
         "colormap": "inferno",
         "contrast_limits": (0.0, 1.0),
         "blending": "additive",
-        "multiscale": len(levels) > 1,
-        **fine,
+        **pyramid,
+    }
+    std = {
+        "colormap": "magma",
+        "contrast_limits": STD_LIMITS,
+        "blending": "translucent_no_depth",
+        "visible": False,
+        **pyramid,
     }
     uncertainty = {
-        "name": NAMES[1],
         "colormap": "viridis",
         "contrast_limits": (0.0, 1.0),
         "blending": "translucent_no_depth",
@@ -116,19 +139,21 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
     meanings = branch_meanings(maps.modalities)
     colours = {None: "transparent", 0: "transparent"} | BRANCH_COLOURS
     branch = {
-        "name": NAMES[2],
         "colormap": DirectLabelColormap(color_dict=colours),
         "features": {"index": list(meanings), "predicted from": list(meanings.values())},
         "opacity": 0.4,
         "visible": False,
         **coarse,
     }
-    data = (levels if len(levels) > 1 else levels[0], maps.uncertainty, maps.branch)
-    looks = zip(data, (np_map, uncertainty, branch), ("image", "image", "labels"), strict=True)
+    looks = {NP: np_map, STD: std, UNCERTAINTY: uncertainty, BRANCH: branch}
     record = dict(maps.record)
     return [
-        (array, {**look, "metadata": {RESULT_KEY: record, MAP: look["name"]}}, kind)
-        for array, look, kind in looks
+        (
+            array,
+            {"name": name, **looks[name], "metadata": {RESULT_KEY: record, MAP: name}},
+            "labels" if name == BRANCH else "image",
+        )
+        for name, array in maps.arrays().items()
     ]
 
 
@@ -136,7 +161,7 @@ class ResultLayers:
     """The layers of one job in a viewer; whoever removes one simply sees less.
 
     `plane` is added to their names, `store` is where the result is saved. napari takes a good part
-    of a second for three layers, so `add_next` adds one at a time, and the screen lives in between.
+    of a second for all layers, so `add_next` adds one at a time, and the screen lives in between.
     """
 
     def __init__(
@@ -169,7 +194,7 @@ class ResultLayers:
         else:
             layer.data, layer.metadata = data, arguments["metadata"]
         self._layers[name] = layer
-        if name == NAMES[-1]:
+        if name == BRANCH:
             layer.editable = False  # no painting into a result
 
     @property
@@ -184,13 +209,11 @@ class ResultLayers:
 
     def finish(self, maps: Maps) -> None:
         """Replace the live arrays by the final ones, and the record by the final one."""
-        levels = list(maps.np_levels)
-        data = (levels if len(levels) > 1 else levels[0], maps.uncertainty, maps.branch)
-        for name, final in zip(NAMES, data, strict=True):
+        for name, final in maps.arrays().items():
             layer = self._layers.get(name)
             if layer is not None and layer in self._viewer.layers:
                 layer.data = final
-                layer.editable = layer.editable and name != NAMES[-1]  # new data resets it
+                layer.editable = layer.editable and name != BRANCH  # new data resets it
         self.stamp(maps.record)
 
     def stamp(self, record: Mapping[str, Any]) -> None:
