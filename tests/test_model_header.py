@@ -119,7 +119,7 @@ def test_a_card_without_what_is_relied_on_is_refused(tiny_model_file, tmp_path, 
         ("unet", {"channels": [32, 64]}, "does not fit its card: it has unknown tensors"),
         ("unet", {"channels": [32, 64, 32, 32]}, "does not fit its card: it lacks tensors"),
         ("unet", {"latent_channels": 8}, "latent channels must be 8"),
-        ("unet", {"attention": 1}, "unexpected keyword argument 'attention'"),
+        ("unet", {"heads": 1}, "unexpected keyword argument 'heads'"),
     ],
 )
 def test_an_architecture_that_is_not_that_of_the_weights_is_refused(

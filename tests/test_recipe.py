@@ -111,6 +111,23 @@ def test_each_cell_is_of_the_branch_that_its_gate_chose(gate):
         torch.testing.assert_close(made.eps[at], wanted[at])
 
 
+@torch.no_grad()
+def test_cells_that_are_not_trusted_may_get_some_of_both_branches():
+    model = random_model(replace(ours(), uni_share=0.25))
+    given = calls()
+    both = model.predict_noise(*given)
+    gamma = float(both.confidence.median())
+    made = model.gated_noise(*given, gamma)
+    side = given[0].shape[2] // made.multi.shape[1]
+    trusted = made.multi.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, None]
+    mixed = 0.25 * both.eps_uni + 0.75 * both.eps_multi
+    torch.testing.assert_close(made.eps, torch.where(trusted, both.eps_multi, mixed))
+    # who asks for the uni-modal branch gets it
+    torch.testing.assert_close(model.gated_noise(*given, 1.0).eps, both.eps_uni)
+    with pytest.raises(ValueError, match=r"uni_share must be in 0..1, got 2"):
+        replace(ours(), uni_share=2)
+
+
 # ---------------------------------------------------------------- losses
 
 

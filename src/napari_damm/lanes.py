@@ -300,6 +300,7 @@ class _Gate:
             lambda rows: self._decode(self.unet.decode_multi, encoded, rows),
             lambda rows: self._decode(self.unet.decode_uni, encoded, rows),
             x_t,
+            self.config.uni_share if self.gamma < 1 else 1.0,
         )
         return self.unet.as_noise(mixed, x_t, t)
 

@@ -129,7 +129,7 @@ def _count(event: Event, tally: Tally) -> None:
             tally.shards_done = event.shards_done
         case Tile():
             tally.windows_done = event.windows_done
-            tally.windows_multi_modal += bool((event.branch == _MULTI_MODAL).any())
+            tally.windows_multi_modal += bool((event.branch == _MULTI_MODAL).mean() >= 0.5)
         case ShardDone():
             tally.shards_done = event.shards_done
         case FailedItem():

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence.document import write
+from evidence.lab import Lab
 from evidence.run import measure_all
 from evidence.settings import PARTS, Settings, reduced
 
@@ -109,10 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.again:
         for name in settings.parts:
             shutil.rmtree(settings.work / "rows" / name, ignore_errors=True)
+    lab = Lab(settings)
     if not args.report:
-        for line in measure_all(settings, args.processes):
+        for line in measure_all(lab, args.processes):
             print(line, flush=True)
-    print("written:", write(settings, command_of(args)))
+    print("written:", write(lab, command_of(args)))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class DAMMConfig:
     gate
         What chooses its branch at a time: a "window", by its mean confidence (the paper), or each
         "cell" of the confidence map by its own.
+    uni_share
+        How much of the uni-modal branch there is in what the gate sends to it: 1 is the branch
+        itself (the paper), 0.5 the mean of both branches. With a gamma of 1, which asks for the
+        uni-modal branch everywhere, it is that branch itself.
     read_out
         Which confidence is shown as uncertainty: that of the "last" step, or the "mean" over all.
     """
@@ -45,6 +49,7 @@ class DAMMConfig:
     unet: UNetConfig = field(default_factory=UNetConfig)
     gate: str = "window"
     read_out: str = "last"
+    uni_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Check that the latents of the three first stages fit the U-Net and each other."""
@@ -53,6 +58,8 @@ class DAMMConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
+        if not 0 <= self.uni_share <= 1:
+            raise ValueError(f"uni_share must be in 0..1, got {self.uni_share}")
         if len(self.first_stages) != 3:
             raise ValueError(f"first_stages must be 3 (one per role), got {len(self.first_stages)}")
         if len({stage.factor for stage in self.first_stages}) != 1:
@@ -129,6 +136,7 @@ class DAMMConfig:
             UNetConfig(**{**unet, "channels": tuple(unet["channels"])}),
             values.get("gate", "window"),
             values.get("read_out", "last"),
+            float(values.get("uni_share", 1.0)),
         )
 
 
@@ -160,21 +168,28 @@ def mix_branches(
     decode_multi: Callable[[Tensor], Tensor],
     decode_uni: Callable[[Tensor], Tensor],
     like: Tensor,
+    uni_share: float = 1.0,
 ) -> Tensor:
     """Return (b, c, h, w) as `like`: each cell of `multi` (b, th, tw) from the branch it needs.
 
-    A decoder is called with the positions (n,) of the windows in which any cell needs it.
+    A decoder is called with the positions (n,) of the windows in which any cell needs it. With
+    `uni_share` below 1 cells that are not multi-modal get so much of the uni-modal branch, the
+    rest of the other.
     """
     mixed = torch.empty_like(like)
     everywhere = multi.flatten(1).all(dim=1)
-    rows = multi.flatten(1).any(dim=1).nonzero().flatten()
+    wanted = multi.flatten(1).any(dim=1) if uni_share == 1 else torch.ones_like(everywhere)
+    rows = wanted.nonzero().flatten()
     if len(rows):
         mixed[rows] = decode_multi(rows).to(mixed.dtype)
     rows = (~everywhere).nonzero().flatten()
     if len(rows):
         height, width = like.shape[2] // multi.shape[1], like.shape[3] // multi.shape[2]
         fine = multi[rows].repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None]
-        mixed[rows] = torch.where(fine, mixed[rows], decode_uni(rows).to(mixed.dtype))
+        uni = decode_uni(rows).to(mixed.dtype)
+        if uni_share != 1:
+            uni = uni_share * uni + (1 - uni_share) * mixed[rows]
+        mixed[rows] = torch.where(fine, mixed[rows], uni)
     return mixed
 
 
@@ -244,6 +259,7 @@ class DAMM(nn.Module):
             lambda rows: self.unet.decode_multi(take(encoded, rows)),
             lambda rows: self.unet.decode_uni(take(encoded, rows)),
             x_t,
+            self.config.uni_share if gamma < 1 else 1.0,
         )
         eps = self.unet.as_noise(mixed, x_t, _times(t, x_t))
         return Gated(eps, multi, encoded.confidence)

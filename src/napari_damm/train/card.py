@@ -15,7 +15,10 @@ from napari_damm.train.folder import thin
 from napari_damm.train.setup import Base
 
 NAMED_SECTIONS = 3
-_GONE = ("sha256", "metrics", "training", "training_data", "name", "curves", "versions")
+_GONE = (
+    "sha256", "metrics", "training", "training_data", "name", "curves", "versions",
+    "spread_factor", "intended_use", "limits", "history",
+)  # fmt: skip
 
 
 def finite(value: Any) -> Any:

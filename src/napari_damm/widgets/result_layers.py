@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from napari_damm.store import Result
 
 NP, STD, UNCERTAINTY, BRANCH = "NP distribution", "NP std", "Uncertainty", "Branch"
-STD_LIMITS = (0.0, 0.25)
-"""The same for every result, so that they can be compared; of values in 0..1 it is 0.5 at most."""
+STD_LIMITS = (0.0, 0.35)
+"""The same for every result, so that they can be compared; few pixels lie beyond."""
 CELL_PX = 32
 MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 STORE_PATH = "napari_damm_path"

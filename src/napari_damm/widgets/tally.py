@@ -34,7 +34,7 @@ class Tally:
             case Step():
                 self.pace.step(event.done, event.total)
             case Tile():
-                self.windows_multi_modal += bool((event.branch == MULTI_MODAL).any())
+                self.windows_multi_modal += bool((event.branch == MULTI_MODAL).mean() >= 0.5)
                 self.pace.window(event.windows_done)
             case ShardDone():
                 self.shards_done = event.shards_done

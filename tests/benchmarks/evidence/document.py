@@ -27,9 +27,9 @@ WARNING = (
 )
 
 
-def write(settings: Settings, command: str) -> Path:
+def write(lab: Lab, command: str) -> Path:
     """Write the document from what was measured so far; return its path."""
-    lab = Lab(settings)
+    settings = lab.settings
     images = settings.out / "images"
     images.mkdir(parents=True, exist_ok=True)
     summaries: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from napari_damm import api
 from napari_damm.events import Finished
+from napari_damm.tiling import STRIDE, WINDOW
 
 from .rows import read_row, write_row
 from .sections import Section
@@ -67,6 +68,12 @@ class Predicted:
     std: Floats | None
     uncertainty: Floats
     branch: NDArray[np.uint8]
+
+
+def full_batch(size: int) -> int:
+    """Return the largest batch, at most 4, that the windows of a section of `size` px fill."""
+    side = 1 + max(0, -(-(size - WINDOW) // STRIDE))
+    return max(batch for batch in (1, 2, 3, 4) if side**2 % batch == 0)
 
 
 class Lab:
@@ -123,6 +130,7 @@ class Lab:
             seed=self.settings.seed,
             device=self.settings.device,
             lanes=1,
+            batch_size=full_batch(section.specimen.size),
             **wishes,
         )
         before = model.config

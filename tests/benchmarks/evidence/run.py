@@ -24,18 +24,17 @@ from .settings import Settings, Specimen
 Task = tuple[Specimen, tuple[str, ...]]
 
 
-def measure_all(settings: Settings, processes: int) -> Iterator[str]:
+def measure_all(lab: Lab, processes: int) -> Iterator[str]:
     """Measure what is missing; yield a line for each section."""
-    tasks = list(missing(settings))
-    if processes == 1:
-        lab = Lab(settings)
+    tasks = list(missing(lab))
+    if processes == 1 or len(tasks) < 2:
         for task in tasks:
             yield _measure(lab, task)
         return
     # before the others start: torch reads it once
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_begin, initargs=(settings,)
+        processes, get_context("spawn"), initializer=_begin, initargs=(lab.settings,)
     ) as pool:
         waiting = [pool.submit(_measure_here, task) for task in tasks]
         try:
@@ -46,9 +45,9 @@ def measure_all(settings: Settings, processes: int) -> Iterator[str]:
             raise
 
 
-def missing(settings: Settings) -> Iterator[Task]:
+def missing(lab: Lab) -> Iterator[Task]:
     """Yield the sections of which a part has no numbers yet."""
-    lab = Lab(settings)
+    settings = lab.settings
     wanted: dict[Specimen, list[str]] = {}
     for name in settings.parts:
         for specimen in part(name).specimens(settings):

@@ -58,16 +58,16 @@ def over_sections(
 ) -> Stat:
     """Return a measure of all sections together; its interval redraws whole sections.
 
-    None where it cannot be had, as of one section or of one class.
+    None where it cannot be had, as of one class; no interval of fewer than three sections.
     """
-    rng = np.random.default_rng(0)
     whole = _had(measure, items)
-    if whole is None:
-        return {"mean": None, "low": None, "high": None, "n": len(items)}
+    if whole is None or len(items) < 3:
+        return {"mean": whole, "low": None, "high": None, "n": len(items)}
+    rng = np.random.default_rng(0)
     draws = rng.integers(0, len(items), (resamples, len(items)))
     found = [_had(measure, [items[k] for k in draw]) for draw in draws]
     there = [value for value in found if value is not None]
-    enough = len(items) > 1 and len(there) > resamples // 2
+    enough = len(there) > resamples // 2
     low, high = np.percentile(there, (2.5, 97.5)).tolist() if enough else (None, None)
     return {"mean": whole, "low": low, "high": high, "n": len(items)}
 

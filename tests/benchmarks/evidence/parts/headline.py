@@ -54,10 +54,7 @@ def measure(lab: Lab, section: Section) -> Row:
             images[f"{branch}-{how}"] = lab.predict(section, Job(branch, samples)).np
     images |= lab.baselines(section)
     scores = {name: section.scores(image) for name, image in images.items()}
-    row: Row = {"scores": scores, "samples": lab.settings.samples}
-    if section.specimen.seed == lab.settings.first_seed:
-        row |= _pictures(lab, section)
-    return row
+    return {"scores": scores, "samples": lab.settings.samples, **_pictures(lab, section)}
 
 
 def _pictures(lab: Lab, section: Section) -> Row:
@@ -194,6 +191,11 @@ def text(summary: Summary) -> list[str]:
         "",
         "![A section of either preset](images/results-example.png)",
         "",
+        "Of either preset the section that was predicted worst (lowest correlation with the image "
+        "as taken):",
+        "",
+        "![The worst section of either preset](images/results-worst.png)",
+        "",
         "*ICC*: ICC(3,1) of mean intensities in blocks of 64 px. *Distance ICC*: ICC(3,1) of true "
         "and predicted extravasation distances, sections being the subjects. See "
         "[the measures](evaluate.md#the-measures).",
@@ -265,9 +267,14 @@ def _differences(by_preset: Summary) -> Iterator[list[str]]:
 
 
 def draw(rows: Sequence[Row], summary: Summary, folder: Path) -> None:
-    """Draw the measures by contestant, and the sections whose pictures were kept."""
+    """Draw the measures by contestant, and of each preset the first section and the worst."""
     labels = {name: _label(name) for preset in PRESETS for name in summary["means"][preset]}
     figures.draw_contestants(summary["means"], labels, folder / "results-headline.png")
-    shown = [row for row in rows if "vessels" in row]
-    if shown:
-        figures.draw_examples(shown, folder / "results-example.png")
+    by_preset = [of_preset(rows, preset) for preset in PRESETS if of_preset(rows, preset)]
+    figures.draw_examples([found[0] for found in by_preset], folder / "results-example.png")
+    worst = [min(found, key=_correlation) for found in by_preset]
+    figures.draw_examples(worst, folder / "results-worst.png")
+
+
+def _correlation(row: Row) -> float:
+    return float(row["scores"]["gated-mean"]["taken/fitted"]["pearson_r"])
