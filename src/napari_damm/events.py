@@ -82,6 +82,12 @@ class Tile:
     windows: int
     np_std: numpy.ndarray | None = None
 
+    @property
+    def mostly_multi_modal(self) -> bool:
+        """Whether at least half of its cells, if it has any, used both images (branch 2)."""
+        multi = int((self.branch == 2).sum())
+        return 2 * multi >= self.branch.size > 0
+
 
 @dataclass(frozen=True)
 class ShardDone:

@@ -28,8 +28,6 @@ from napari_damm.faults import JobFault, is_disk_full, is_out_of_memory, one_lin
 from napari_damm.signals import asked_to_stop
 from napari_damm.terminal import Terminal
 
-_MULTI_MODAL = 2
-
 
 class JobStopped(Exception):
     """A job that had started could not go on; the message is one sentence."""
@@ -129,7 +127,7 @@ def _count(event: Event, tally: Tally) -> None:
             tally.shards_done = event.shards_done
         case Tile():
             tally.windows_done = event.windows_done
-            tally.windows_multi_modal += bool((event.branch == _MULTI_MODAL).mean() >= 0.5)
+            tally.windows_multi_modal += event.mostly_multi_modal
         case ShardDone():
             tally.shards_done = event.shards_done
         case FailedItem():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from napari_damm.events import FailedItem, Finished, Notice, Planned, ShardDone, Step, Tile
 from napari_damm.widgets.pace import Pace, duration
 
-MULTI_MODAL = 2
 GIB = 2**30
 
 
@@ -34,7 +33,7 @@ class Tally:
             case Step():
                 self.pace.step(event.done, event.total)
             case Tile():
-                self.windows_multi_modal += bool((event.branch == MULTI_MODAL).mean() >= 0.5)
+                self.windows_multi_modal += event.mostly_multi_modal
                 self.pace.window(event.windows_done)
             case ShardDone():
                 self.shards_done = event.shards_done
