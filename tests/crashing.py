@@ -19,7 +19,9 @@ from typing import Any
 import jobs
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["napari_damm.engine", "napari_damm.lanes", "zarr", "tifffile"])
+_SERVER.set_forkserver_preload(
+    ["napari_damm.engine.run", "napari_damm.engine.sampler", "zarr", "tifffile"]
+)
 
 Death = Callable[[], object]
 
@@ -50,7 +52,7 @@ class Countdown:
 
 def denoising_step(nth: int, act: Death = kill) -> Countdown:
     """After a denoising step of some lane."""
-    from napari_damm.lanes import WindowSampler
+    from napari_damm.engine.sampler import WindowSampler
 
     run, count = WindowSampler.run, Countdown(nth, act)
 

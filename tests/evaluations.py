@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 from models import CARD, random_model, tiny_config
 
-from napari_damm.evaluate_config import EvaluateConfig
+from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.report import BRANCHES, Report, Row
 from napari_damm.evaluation.summary import summarise
 from napari_damm.model_file import save_model

@@ -10,16 +10,16 @@ import pytest
 import torch
 from models import random_model, tiny_config
 
-from napari_damm.authors import (
+from napari_damm.model import DAMM, DAMMConfig, UNetConfig, VQGANConfig
+from napari_damm.model_file import load_model, sha256
+from napari_damm.model_file.import_authors import (
     IGNORED,
     authors_key,
     from_state_dict,
     import_authors_checkpoint,
     infer_config,
 )
-from napari_damm.checkpoint_reader import CheckpointError
-from napari_damm.model import DAMM, DAMMConfig, UNetConfig, VQGANConfig
-from napari_damm.model_file import load_model, sha256
+from napari_damm.model_file.pickle_reader import CheckpointError
 
 KEYS = Path(__file__).parent / "reference" / "keys.txt"
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import shard_maps
 
-from napari_damm.canvas import LiveCanvas
+from napari_damm.engine.live_preview import LiveCanvas
 from napari_damm.events import Tile
 from napari_damm.store import ResultLayout, ResultStore, ShardStatus, halve, to_half
 from napari_damm.tiling import CELL, Box, Lattice

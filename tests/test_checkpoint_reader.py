@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import WEIGHTS, assert_weights, pack, save
 
-from napari_damm.checkpoint_reader import CheckpointError, read_state_dict
+from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
 
 
 @pytest.fixture

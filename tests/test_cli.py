@@ -309,7 +309,7 @@ def test_a_demo_opens_section_and_result_in_napari(tmp_path, monkeypatch):
     monkeypatch.setattr("napari.Viewer", lambda: viewer)
     monkeypatch.setattr("napari.run", lambda: opened.append("run"))
     monkeypatch.setattr(api, "predict", fake_job())
-    monkeypatch.setattr("napari_damm.demo.Demo.report", lambda self: ["SSIM 1"])
+    monkeypatch.setattr("napari_damm.cli.demo.Demo.report", lambda self: ["SSIM 1"])
     out = tmp_path / "demo"
     assert cli.main(["demo", "--gui", "--size", "64", "--out", str(out)]) == 0
     assert opened == [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_damm.cli_data import DataOptions
+from napari_damm.cli.data_options import DataOptions
 from napari_damm.dataset import FolderSource, SimulatedSource, SlideSource
 
 

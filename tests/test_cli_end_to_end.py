@@ -200,7 +200,7 @@ def assert_one_line(stderr, word):
 
 
 def test_ctrl_c_while_denoising_stops_the_engine(section, out, capfd, monkeypatch):
-    from napari_damm import progress
+    from napari_damm.cli import progress
     from napari_damm.events import Step
 
     count = progress._count

@@ -16,9 +16,9 @@ from jobs import quick_first_stages
 from training_data import images, write_folder, write_slide
 
 from napari_damm import cli
-from napari_damm.train_config import TrainConfig, help_of_settings
-from napari_damm.train_settings import read_settings
-from napari_damm.training_folder import read_training
+from napari_damm.train.config import TrainConfig, help_of_settings
+from napari_damm.train.run_folder import read_training
+from napari_damm.train.settings_file import read_settings
 
 QUICK = ["--epochs", "2", "--batch-size", "2", "--variants", "1", "--validations", "2"]
 QUICK += ["--validation-windows", "1", "--device", "cpu"]

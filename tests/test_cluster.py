@@ -12,7 +12,8 @@ import jobs
 import pytest
 from jobs import assert_steps_add_up, digest, of, run
 
-from napari_damm import cli, cluster
+from napari_damm import cli
+from napari_damm.engine.workers import dask as dask_workers
 from napari_damm.events import Finished, Planned, ShardDone, Step
 from napari_damm.store import ResultStore
 
@@ -88,10 +89,10 @@ def test_samples_and_their_spread_are_the_same_on_a_cluster(dask, folder, out):
 
 def computing():
     """In a worker: the engine's threads that are alive, and the jobs it has in hand."""
-    from napari_damm import cluster
+    from napari_damm.engine.workers import dask as dask_workers
 
     threads = [t.name for t in threading.enumerate() if t.name.startswith("napari-damm")]
-    return threads, len(cluster._workers), len(cluster._specs)
+    return threads, len(dask_workers._workers), len(dask_workers._specs)
 
 
 def test_closing_early_stops_the_workers_and_leaves_what_can_be_resumed(dask, folder, out):
@@ -137,7 +138,7 @@ def test_the_command_line_computes_on_a_cluster(dask, folder, out, capfd):
 
 
 def test_a_wrong_address_is_bad_input_in_one_line(folder, out, capfd, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    monkeypatch.setattr(dask_workers, "CONNECT_S", 0.5)
     section = str(folder / "section.ome.tif")
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         assert cli.main(["predict", section, "--out", str(out), "--scheduler", address]) == 2

@@ -115,7 +115,7 @@ def test_what_a_training_tells():
         "tiles",
     ]
     assert fields(events.Saved) == ["path", "step"]
-    from napari_damm.training_folder import TrainedModel
+    from napari_damm.train.run_folder import TrainedModel
 
     assert fields(TrainedModel) == ["path", "name", "card", "scores", "base_scores", "folder"]
 

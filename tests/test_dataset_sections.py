@@ -108,7 +108,7 @@ def test_patches_of_a_folder_share_intensity_limits_and_sections_do_not(tmp_path
 
 
 def test_a_field_reads_what_a_prediction_would_read():
-    from napari_damm.planning import plan
+    from napari_damm.engine.planning import plan
     from napari_damm.slide import normalise, read_region
 
     (section,) = opened(layers())

@@ -9,8 +9,8 @@ import pytest
 from models import random_model, tiny_config
 
 from napari_damm import engine
-from napari_damm.config import PredictConfig
-from napari_damm.crew import pool_size
+from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.pipeline import pool_size
 from napari_damm.events import FailedItem, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.slide import slide_from_arrays
 from napari_damm.store import ShardStatus, open_result
@@ -154,15 +154,15 @@ def test_an_error_in_the_network_reaches_the_caller_and_ends_all_threads(slide, 
 
 
 def test_a_window_that_cannot_be_read_is_named_and_the_rest_finishes(slide, model, monkeypatch):
-    from napari_damm import window_reader
+    from napari_damm.engine import windows
 
     def read(raster, box, *rest):
         if box.y0 == 192 and box.x0 == 0:
             raise OSError("bad sector")
         return reads(raster, box, *rest)
 
-    reads = window_reader.read_region
-    monkeypatch.setattr(window_reader, "read_region", read)
+    reads = windows.read_region
+    monkeypatch.setattr(windows, "read_region", read)
     events = run(slide, model, shard=128)
     failed = [e for e in events if isinstance(e, FailedItem)]
     assert ["bad sector" in e.message for e in failed] == [True]

@@ -14,10 +14,11 @@ import pytest
 import torch
 from jobs import assert_steps_add_up, digest, of, run
 
-from napari_damm import api, cli, lanes, window_reader
+from napari_damm import api, cli
+from napari_damm.engine import sampler, windows
+from napari_damm.engine.recovery import NothingWorks
+from napari_damm.engine.sampler import WindowSampler
 from napari_damm.events import FailedItem, Notice, Planned, ShardDone, Step, Tile
-from napari_damm.lane_work import NothingWorks
-from napari_damm.lanes import WindowSampler
 from napari_damm.store import ResultStore, ShardStatus, StoreLocked, open_result
 
 WINDOWS = 6
@@ -32,7 +33,7 @@ OUT_OF_MEMORY = [
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         jobs.quick_first_stages(patch.setattr)
-        patch.setattr(window_reader, "PAUSES_S", (0.0, 0.0))
+        patch.setattr(windows, "PAUSES_S", (0.0, 0.0))
         yield
 
 
@@ -58,7 +59,7 @@ def options(folder, out, *more):
 
 def failing_reads(monkeypatch, corner, times):
     """Let the reading of the window at `corner` fail so many times."""
-    real, left = window_reader.read_region, [times]
+    real, left = windows.read_region, [times]
 
     def read(raster, box, *rest):
         if (box.y0, box.x0) == corner and left[0] > 0:
@@ -66,7 +67,7 @@ def failing_reads(monkeypatch, corner, times):
             raise OSError("bad sector")
         return real(raster, box, *rest)
 
-    monkeypatch.setattr(window_reader, "read_region", read)
+    monkeypatch.setattr(windows, "read_region", read)
 
 
 def breaking(monkeypatch, when, spoil):
@@ -83,7 +84,7 @@ def breaking(monkeypatch, when, spoil):
 def to_nan(outputs, when):
     nothing = np.full((256, 256), np.nan, np.float32)
     return [
-        lanes.WindowOutput(o.window, nothing, o.uncertainty, o.branch) if when(o.window) else o
+        sampler.WindowOutput(o.window, nothing, o.uncertainty, o.branch) if when(o.window) else o
         for o in outputs
     ]
 
@@ -258,7 +259,7 @@ def small_disk(tmp_path):
 
 
 def test_a_disk_that_fills_up_keeps_what_is_stored(folder, small_disk, whole, monkeypatch):
-    monkeypatch.setattr("napari_damm.job.refuse_what_cannot_fit", lambda *anything: None)
+    monkeypatch.setattr("napari_damm.engine.job.refuse_what_cannot_fit", lambda *anything: None)
     out, events = small_disk / "r.ome.zarr", []
     with pytest.raises(OSError, match="disk is full"):
         events.extend(jobs.predict(folder, out))

@@ -24,7 +24,7 @@ FILES = {"report.json", "sections.csv", "summary.csv", "figure.png"}
 def _small_batches():
     """Predict one window at a time: here there is one, and a batch of four costs four."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_damm.job.default_batch", lambda *_: 1)
+        patch.setattr("napari_damm.engine.job.default_batch", lambda *_: 1)
         yield
 
 

@@ -9,7 +9,7 @@ import pytest
 from evaluations import report_of, rows_of
 
 from napari_damm.dataset import Region, SectionSource, open_sections, survey
-from napari_damm.evaluate_config import EvaluateConfig
+from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.scores import Ground, ground_of, score
 from napari_damm.evaluation.summary import paired_differences, summarise
 from napari_damm.tiling import Box

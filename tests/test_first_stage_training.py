@@ -12,28 +12,28 @@ import torch
 from models import randomise
 from skimage.metrics import structural_similarity
 
-from napari_damm.first_stage_training import (
+from napari_damm.model import VQGAN, VQGANConfig
+from napari_damm.model.discriminator import PatchDiscriminator
+from napari_damm.train.autoencoder import (
     FirstStageConfig,
     FirstStageState,
     train_first_stage,
 )
-from napari_damm.first_stage_training.adversary import hinge_loss, ratio_weight
-from napari_damm.first_stage_training.codebook import (
+from napari_damm.train.autoencoder.adversary import hinge_loss, ratio_weight
+from napari_damm.train.autoencoder.codebook import (
     latent_drift,
     place_codebook,
     replant,
     scale_to_unit_spread,
     standardise_latents,
 )
-from napari_damm.first_stage_training.image_losses import (
+from napari_damm.train.autoencoder.image_losses import (
     image_loss,
     load_lpips,
     reconstruction_loss,
     ssim_map,
 )
-from napari_damm.model import VQGAN, VQGANConfig
-from napari_damm.model.discriminator import PatchDiscriminator
-from napari_damm.train_state import NotFinite
+from napari_damm.train.state import NotFinite
 
 CONFIG = VQGANConfig((32, 32), image_channels=1, latent_channels=3, codebook=32)
 

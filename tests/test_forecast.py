@@ -9,9 +9,10 @@ import pytest
 import torch
 from jobs import of, run
 
-from napari_damm import api, forecast
+from napari_damm import api
+from napari_damm.engine import cost
+from napari_damm.engine.cost import duration, gigabytes
 from napari_damm.events import Notice, Planned, ShardDone
-from napari_damm.forecast import duration, gigabytes
 
 Disk = namedtuple("Disk", "total used free")
 Memory = namedtuple("Memory", "available")
@@ -91,7 +92,7 @@ def test_timing_a_window_leaves_the_number_of_threads_alone(folder, threads):
 
 
 def test_too_little_disk_is_refused_with_what_would_fit(folder, out, monkeypatch):
-    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda path: Disk(0, 0, 300_000))
+    monkeypatch.setattr(cost.shutil, "disk_usage", lambda path: Disk(0, 0, 300_000))
     with pytest.raises(ValueError, match=r"at most 3.. x 3.. model pixels") as caught:
         run(folder, out)
     assert "1 MB are free" in str(caught.value) or "0 MB are free" in str(caught.value)
@@ -101,7 +102,7 @@ def test_too_little_disk_is_refused_with_what_would_fit(folder, out, monkeypatch
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_too_little_memory_is_refused_with_what_would_help(folder, out, on_disk, monkeypatch):
-    monkeypatch.setattr(forecast.psutil, "virtual_memory", lambda: Memory(1_000_000))
+    monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: Memory(1_000_000))
     remedy = "fewer lanes" if on_disk else "store=PATH"
     with pytest.raises(ValueError, match=f"of memory.*are free.*{remedy}"):
         run(folder, out if on_disk else None)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from jobs import assert_steps_add_up, digest, of, run
 
-from napari_damm import api, cluster, gathering, shard_worker
+from napari_damm import api
+from napari_damm.engine.recovery import NothingWorks
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.workers import coordinator, dask, worker_main
+from napari_damm.engine.workers.shard import Cancelled, TaskSpec, Worker, lost_shard
 from napari_damm.events import FailedItem, Finished, Notice, ShardDone
-from napari_damm.lane_work import NothingWorks
-from napari_damm.lanes import WindowSampler
-from napari_damm.shard_task import Cancelled, TaskSpec, Worker, lost_shard
 from napari_damm.store import DiskFull, ResultStore, ShardStatus
 from napari_damm.store.journal import Journal
 
@@ -60,7 +61,7 @@ def gather(folder, out, dispatch=here, resume=False, **wishes):
     config = api.PredictConfig(**jobs.QUICK | {"workers": 2, "steps": 1} | wishes)
     slide = api.open_slide(folder / "section.ome.tif")
     model = api.load_model(folder / "tiny.safetensors")
-    return gathering.gather(slide, model, config, out, resume, dispatch)
+    return coordinator.gather(slide, model, config, out, resume, dispatch)
 
 
 def breaking(monkeypatch, fault, unless=lambda inputs: False):
@@ -201,15 +202,15 @@ def test_a_job_that_ended_while_a_dask_worker_loads_its_model_is_not_computed(
         spec = TaskSpec.of(job)
 
         def slow(given):
-            cluster.stop(given.id)
+            dask.stop(given.id)
             return Worker(given)
 
-        cluster.begin(spec)
-        monkeypatch.setattr(cluster, "Worker", slow)
+        dask.begin(spec)
+        monkeypatch.setattr(dask, "Worker", slow)
         try:
-            cluster.compute(spec.id, shards[0])
+            dask.compute(spec.id, shards[0])
         finally:
-            assert spec.id not in cluster._workers
+            assert spec.id not in dask._workers
         yield 0
 
     with pytest.raises(Cancelled):
@@ -234,7 +235,7 @@ def test_a_dask_task_without_hope_stops_the_job(error, folder, out):
             return pickle.loads(pickle.dumps(error))
 
     with pytest.raises(type(error), match=str(error)):
-        cluster._report(Task(), None)
+        dask._report(Task(), None)
 
 
 def test_a_full_disk_in_a_worker_arrives_as_one(folder, out, monkeypatch):
@@ -244,7 +245,7 @@ def test_a_full_disk_in_a_worker_arrives_as_one(folder, out, monkeypatch):
         try:
             worker.compute(shards[0])
         except OSError as error:
-            raise received(shard_worker.ERROR, error) from None
+            raise received(worker_main.ERROR, error) from None
         yield 0
 
     with pytest.raises(DiskFull, match=r"disk is full.*--resume"):
@@ -263,12 +264,12 @@ def raising(error):
 def received(kind, value):
     """What arrives of a message of a worker process."""
     pipe = io.BytesIO()
-    shard_worker.send(pipe, kind, value)
-    shard_worker.send(pipe, shard_worker.STEPS, 3)
+    worker_main.send(pipe, kind, value)
+    worker_main.send(pipe, worker_main.STEPS, 3)
     pipe.seek(0)
     sent, arrived = pickle.load(pipe)
     assert sent == kind
-    assert pickle.load(pipe) == (shard_worker.STEPS, 3)
+    assert pickle.load(pipe) == (worker_main.STEPS, 3)
     return arrived
 
 
@@ -285,7 +286,7 @@ def raise_type_error():
 
 @pytest.mark.parametrize("error", [OneWay("blind mice"), ValueError(lambda: "blind mice")])
 def test_errors_that_cannot_be_sent_arrive_as_what_they_say(error):
-    assert str(received(shard_worker.ERROR, error)) == f"{type(error).__name__}: {error}"
+    assert str(received(worker_main.ERROR, error)) == f"{type(error).__name__}: {error}"
 
 
 def test_a_spec_is_small_where_slide_and_model_are_files(folder, out):

@@ -18,7 +18,12 @@ from checkpoints import WEIGHTS, assert_weights, pack, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_damm.checkpoint_reader import CheckpointError, Placeholder, read_state_dict, replay
+from napari_damm.model_file.pickle_reader import (
+    CheckpointError,
+    Placeholder,
+    read_state_dict,
+    replay,
+)
 
 
 @pytest.fixture

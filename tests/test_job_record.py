@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from models import random_model
 
-from napari_damm.config import PredictConfig
-from napari_damm.job import survey
-from napari_damm.job_record import KEY, differences, job_record, version_changes
+from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.job import survey
+from napari_damm.engine.provenance import KEY, differences, job_record, version_changes
 from napari_damm.slide import slide_from_arrays
 
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_damm.lane_work import Done, NothingWorks, Stepped, Told, WindowFailed, sample_pool
-from napari_damm.lanes import Sampling, WindowInput, WindowOutput
-from napari_damm.memory_ladder import Ladder
+from napari_damm.engine.memory_ladder import Ladder
+from napari_damm.engine.recovery import Done, NothingWorks, Stepped, Told, WindowFailed, sample_pool
+from napari_damm.engine.sampler import Sampling, WindowInput, WindowOutput
 from napari_damm.sampling import SamplerStep
 
 STEPS = 3

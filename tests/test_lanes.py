@@ -7,10 +7,10 @@ import pytest
 import torch
 from models import random_model, tiny_config
 
-from napari_damm.batching import fixed_batches
-from napari_damm.lanes import Breath, Sampling, WindowInput, WindowSampler
+from napari_damm.engine.batching import fixed_batches
+from napari_damm.engine.noise import window_noise
+from napari_damm.engine.sampler import Breath, Sampling, WindowInput, WindowSampler
 from napari_damm.model.damm import select_branch
-from napari_damm.noise import window_noise
 from napari_damm.sampling import SamplerStep, sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
 

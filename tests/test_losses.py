@@ -7,8 +7,8 @@ from math import log
 import pytest
 import torch
 
-from napari_damm.losses import branch_errors, gated_loss, joint_loss
 from napari_damm.model import BranchOutputs
+from napari_damm.train.losses import branch_errors, gated_loss, joint_loss
 
 
 def outputs(uni: list[float], multi: list[float], confidence: list[float]) -> BranchOutputs:

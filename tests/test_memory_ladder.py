@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from models import random_model, tiny_config
 
-from napari_damm import memory_ladder
-from napari_damm.config import default_batch
-from napari_damm.lanes import Sampling, WindowSampler
-from napari_damm.memory_ladder import Ladder
+from napari_damm.engine import memory_ladder
+from napari_damm.engine.config import default_batch
+from napari_damm.engine.memory_ladder import Ladder
+from napari_damm.engine.sampler import Sampling, WindowSampler
 
 
 @pytest.fixture

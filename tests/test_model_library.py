@@ -176,7 +176,7 @@ def test_listing_models_loads_no_torch(folders, tiny_model_file):
     code = (
         "import sys\n"
         "from napari_damm.model_file import list_models, read_card\n"
-        "import napari_damm.authors\n"
+        "import napari_damm.model_file.import_authors\n"
         f"assert read_card({str(tiny_model_file)!r})['name'] == 'tiny'\n"
         "list_models()\n"
         "print(sorted({'torch', 'safetensors', 'numpy'} & set(sys.modules)))"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_damm.noise import MAX_STEP, philox4x32, window_noise
+from napari_damm.engine.noise import MAX_STEP, philox4x32, window_noise
 
 # Random123 1.14, tests/kat_vectors, "philox4x32 10": counter, key, words.
 ZEROS, ONES = "00000000 " * 4, "ffffffff " * 4

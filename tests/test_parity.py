@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_damm.authors import from_state_dict
-from napari_damm.losses import gated_loss, joint_loss
+from napari_damm.model_file.import_authors import from_state_dict
 from napari_damm.sampling import ddim_timesteps, sample_ddim
 from napari_damm.schedule import NoiseSchedule
+from napari_damm.train.losses import gated_loss, joint_loss
 
 REFERENCE = Path(__file__).parent / "reference"
 ABSOLUTE, RELATIVE = 1e-4, 1e-3

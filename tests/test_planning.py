@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_damm.config import PredictConfig, default_batch
-from napari_damm.planning import plan
+from napari_damm.engine.config import PredictConfig, default_batch
+from napari_damm.engine.planning import plan
 from napari_damm.slide import slide_from_arrays
 from napari_damm.tiling import Box
 

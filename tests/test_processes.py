@@ -8,9 +8,9 @@ import psutil
 import pytest
 from jobs import assert_steps_add_up, digest, of, run
 
-from napari_damm import processes
+from napari_damm.engine.workers import processes
+from napari_damm.engine.workers.shard import ModelSource
 from napari_damm.events import Finished, Planned, ShardDone, Step
-from napari_damm.shard_task import ModelSource
 from napari_damm.store import ResultStore
 
 
@@ -32,7 +32,9 @@ def out(tmp_path):
 
 def workers_of_ours():
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if "napari_damm.shard_worker" in child.cmdline()]
+    return [
+        child for child in children if "napari_damm.engine.workers.worker_main" in child.cmdline()
+    ]
 
 
 def test_a_worker_that_is_killed_in_a_shard_changes_nothing(folder, out, whole):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_damm import terminal
+from napari_damm.cli import terminal
+from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.events import (
     FailedItem,
     Finished,
@@ -22,8 +23,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
-from napari_damm.faults import one_line
-from napari_damm.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.util.errors import one_line
 
 
 def planned(windows=2):

@@ -17,7 +17,7 @@ import real_pictures
 import real_sections
 import realism
 
-from napari_damm.planning import plan
+from napari_damm.engine.planning import plan
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.slide import slide_from_arrays
 

@@ -14,15 +14,15 @@ from models import random_model, tiny_config
 from napari_damm.dataset import SimulatedSource, open_sections, survey
 from napari_damm.dataset.patches import split_patches
 from napari_damm.dataset.views import View, draw_view, planted_share, read_view
-from napari_damm.first_stage_training.one_stage import FirstStageConfig, train_first_stage
-from napari_damm.losses import joint_loss, planted_loss
 from napari_damm.model import BranchOutputs, DAMMConfig, UNetConfig
 from napari_damm.model.damm import choose_multi
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 from napari_damm.sampling import sample_ddim
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.train.noise_steps import divergence_weight, uses_squares, velocity_weights
-from napari_damm.train_config import TrainConfig
+from napari_damm.train.autoencoder.one_stage import FirstStageConfig, train_first_stage
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.losses import joint_loss, planted_loss
+from napari_damm.train.step import divergence_weight, uses_squares, velocity_weights
 
 
 def ours(**changes: object) -> DAMMConfig:

@@ -11,13 +11,14 @@ import pytest
 from jobs import assert_steps_add_up, digest, of, run
 from models import CARD, random_model, tiny_config, with_card
 
-from napari_damm import api, cli, lanes
+from napari_damm import api, cli
+from napari_damm.engine import sampler
+from napari_damm.engine.ensemble import combine
+from napari_damm.engine.noise import window_noise
+from napari_damm.engine.provenance import differences
+from napari_damm.engine.sampler import Sampling, WindowInput, WindowOutput, WindowSampler
 from napari_damm.events import Finished, Planned, ShardDone, Tile
-from napari_damm.job_record import differences
-from napari_damm.lanes import Sampling, WindowInput, WindowOutput, WindowSampler
 from napari_damm.model_file import read_card, spread_factor
-from napari_damm.noise import window_noise
-from napari_damm.samples import combine
 
 SIDE = 64
 BAD_FACTORS = [0, -1.0, float("nan"), float("inf"), "wide", True, None]
@@ -107,7 +108,7 @@ def test_each_sample_has_the_noise_stream_of_its_number(model, mode, monkeypatch
     streams = []
     for k in range(3):
         monkeypatch.setattr(
-            lanes, "window_noise", lambda *key, k=k: window_noise(*key[:5], stream=k)
+            sampler, "window_noise", lambda *key, k=k: window_noise(*key[:5], stream=k)
         )
         streams.append(outputs(model, pool, mode))
     for drawn, *alone in zip(together, *streams, strict=True):

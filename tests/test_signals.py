@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from napari_damm.signals import asked_to_stop, interrupted_by_sigterm
+from napari_damm.cli.signals import asked_to_stop, interrupted_by_sigterm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from napari_damm import spectrum
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
+
+import spectrum
 
 EDGES = (2.0, 4.0, 8.0, 16.0)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from napari_damm.train_config import TrainConfig, help_of_settings
+from napari_damm.train.config import TrainConfig, help_of_settings
 
 
 @pytest.mark.parametrize(

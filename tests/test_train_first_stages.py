@@ -12,8 +12,9 @@ import pytest
 import torch
 from models import randomise, tiny_config
 
-from napari_damm import whole_file
-from napari_damm.first_stage_training import (
+from napari_damm.model import DAMM, VQGANConfig
+from napari_damm.model.damm import ROLES, DAMMConfig
+from napari_damm.train.autoencoder import (
     POOR_R2,
     FirstStagesConfig,
     poor_reconstruction,
@@ -21,9 +22,8 @@ from napari_damm.first_stage_training import (
     stage_plan,
     train_first_stages,
 )
-from napari_damm.model import DAMM, VQGANConfig
-from napari_damm.model.damm import ROLES, DAMMConfig
-from napari_damm.train_state import NotFinite, read_extra
+from napari_damm.train.state import NotFinite, read_extra
+from napari_damm.util import files
 
 SCRATCH = FirstStagesConfig(shared_steps=4, steps=2, discriminator_from=1)
 ADAPT = FirstStagesConfig(roles=("secondary", "target"), adapt=True, steps=3)
@@ -156,7 +156,7 @@ def test_a_full_disk_keeps_its_number_and_the_checkpoint_before(tmp_path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(whole_file.os, "fsync", full)
+        patched.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="cannot be written") as told:
             list(steps)
     assert told.value.errno == errno.ENOSPC

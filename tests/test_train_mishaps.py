@@ -15,9 +15,9 @@ from napari_damm.dataset import FolderSource, Region, SectionSource
 from napari_damm.events import FailedItem, Notice, TrainStep, Validated
 from napari_damm.model_file import read_card
 from napari_damm.train import fine_tune
-from napari_damm.train.noise_steps import NoiseStep
+from napari_damm.train.run_folder import read_training
+from napari_damm.train.step import NoiseStep
 from napari_damm.train.validation import Validator
-from napari_damm.training_folder import read_training
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +71,7 @@ def test_stopping_on_a_validation_changes_nothing(tmp_path):
 @pytest.mark.parametrize("saves", [True, False])
 def test_the_best_model_survives_going_back(tmp_path, monkeypatch, saves):
     """Also where the checkpoint that goes with it could not be written."""
-    from napari_damm.train.keeping import Keeper
+    from napari_damm.train.checkpointing import Keeper
 
     if not saves:
         notice = Notice("the disk is full", "warning")
@@ -86,7 +86,7 @@ def test_the_best_model_survives_going_back(tmp_path, monkeypatch, saves):
 
 def test_the_best_model_waits_for_room_on_the_disk(tmp_path, monkeypatch):
     """Its weights, not those of a later, worse one, are what is written at the end."""
-    from napari_damm.train import keeping
+    from napari_damm.train import checkpointing as keeping
 
     score(monkeypatch, [0.1, 0.9, 0.2])
     save, kept = keeping.save_model, []
@@ -211,7 +211,7 @@ def test_nothing_is_left_where_no_validation_window_can_be_read(tmp_path, monkey
 
 
 def test_memory_that_runs_out_in_a_validation_makes_it_smaller(tmp_path, monkeypatch):
-    from napari_damm.lanes import WindowSampler
+    from napari_damm.engine.sampler import WindowSampler
 
     run_pool = WindowSampler.run
 

@@ -15,7 +15,7 @@ from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished, TrainStep, Validated
 from napari_damm.model_file import read_card
 from napari_damm.train import fine_tune
-from napari_damm.training_folder import read_training
+from napari_damm.train.run_folder import read_training
 
 
 @pytest.fixture(scope="module", autouse=True)

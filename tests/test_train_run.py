@@ -23,7 +23,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
-from napari_damm.training_folder import TrainedModel, read_training
+from napari_damm.train.run_folder import TrainedModel, read_training
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,7 +110,7 @@ def test_the_base_model_given_is_left_as_it_was(tmp_path):
 
 
 def test_time_on_the_clock_may_rule(tmp_path, monkeypatch):
-    from napari_damm.train import pace
+    from napari_damm.train import progress as pace
 
     clock = iter(range(0, 100_000, 2))
     monkeypatch.setattr(pace.Pace, "clock", staticmethod(lambda: float(next(clock))), raising=False)
@@ -167,7 +167,7 @@ def test_a_new_model_is_trained_from_scratch(tmp_path):
 
 
 def test_batches_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatch):
-    from napari_damm.train.noise_steps import NoiseStep
+    from napari_damm.train.step import NoiseStep
 
     part = NoiseStep._part
 
@@ -184,7 +184,7 @@ def test_batches_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatc
 
 
 def test_no_memory_at_all_is_an_error_and_nothing_is_lost(tmp_path, monkeypatch):
-    from napari_damm.train.noise_steps import NoiseStep
+    from napari_damm.train.step import NoiseStep
 
     def none(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -196,7 +196,7 @@ def test_no_memory_at_all_is_an_error_and_nothing_is_lost(tmp_path, monkeypatch)
 
 
 def test_a_loss_that_is_no_number_goes_back_and_slows_down(tmp_path, monkeypatch):
-    from napari_damm.train.noise_steps import NoiseStep
+    from napari_damm.train.step import NoiseStep
 
     part, broken = NoiseStep._part, []
 
@@ -216,7 +216,7 @@ def test_a_loss_that_is_no_number_goes_back_and_slows_down(tmp_path, monkeypatch
 
 
 def test_a_loss_that_is_never_a_number_ends_with_a_sentence(tmp_path, monkeypatch):
-    from napari_damm.train.noise_steps import NoiseStep
+    from napari_damm.train.step import NoiseStep
 
     part = NoiseStep._part
 

@@ -13,8 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from napari_damm import whole_file
-from napari_damm.train_state import (
+from napari_damm.train.state import (
     NotFinite,
     TrainState,
     cosine_rate,
@@ -23,6 +22,7 @@ from napari_damm.train_state import (
     save_states,
     warmup_steps,
 )
+from napari_damm.util import files
 
 
 def line(inputs=2):
@@ -246,7 +246,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_the_system_number(tmp_path, mo
     def full(_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(whole_file.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="cannot be written") as told:
         state.save(tmp_path / "c")
     assert told.value.errno == number
@@ -259,7 +259,7 @@ def test_a_limit_on_file_sizes_is_told_by_its_number(tmp_path):
     script = f"""
         import errno, pathlib, resource, signal
         from torch import nn
-        from napari_damm.train_state import TrainState
+        from napari_damm.train.state import TrainState
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         path = pathlib.Path({str(tmp_path / "c")!r})
         TrainState(nn.Linear(2, 1), 0.1).save(path)

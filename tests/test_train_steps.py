@@ -11,15 +11,15 @@ from trainings import base_model, config
 
 from napari_damm.dataset import open_sections, survey
 from napari_damm.dataset.patches import split_patches
-from napari_damm.losses import gated_loss, joint_loss
 from napari_damm.model import DAMM
 from napari_damm.sampling import sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.train.batches import Batch, Batches, Schedule
-from napari_damm.train.latents import LatentFile, encode_windows, latent_shape
-from napari_damm.train.noise_steps import NoiseStep, phase_at, timestep_weights
-from napari_damm.train.pace import Pace, learning_rate
-from napari_damm.train_state import TrainState
+from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
+from napari_damm.train.losses import gated_loss, joint_loss
+from napari_damm.train.progress import Pace, learning_rate
+from napari_damm.train.state import TrainState
+from napari_damm.train.step import NoiseStep, phase_at, timestep_weights
 
 
 def latents(n=4, side=4, seed=3):

@@ -15,7 +15,7 @@ from training_data import layers
 from napari_damm.events import Event
 from napari_damm.model import DAMM
 from napari_damm.train import fine_tune
-from napari_damm.train_config import TrainConfig
+from napari_damm.train.config import TrainConfig
 
 LEVELS = (32, 32, 32, 32)
 QUICK = {

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_damm.config import PredictConfig
 from napari_damm.dataset import FolderSource, SectionSource, SimulatedSource, SlideSource
-from napari_damm.evaluate_config import EvaluateConfig
+from napari_damm.engine.config import PredictConfig
+from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.slide import Slide, open_slide
 from napari_damm.store import Result, open_result
-from napari_damm.train_config import TrainConfig
+from napari_damm.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -91,11 +91,11 @@ def predict(
     config = config or PredictConfig()
     loaded = load_model(model, config.device)
     if client is not None:
-        from napari_damm import cluster
+        from napari_damm.engine.workers import dask
 
-        yield from cluster.predict(slide, loaded, config, store, client, resume)
+        yield from dask.predict(slide, loaded, config, store, client, resume)
     elif config.workers > 1:
-        from napari_damm import processes
+        from napari_damm.engine.workers import processes
 
         yield from processes.predict(slide, loaded, config, store, resume)
     else:
@@ -216,7 +216,7 @@ def load_model(name_or_path: DAMM | str | Path | None = None, device: str = "aut
 def import_authors_checkpoint(
     path: str | Path, out: str | Path | None = None, pixel_size_um: float | None = None
 ) -> DAMM:
-    """Read a checkpoint of the authors' code; see `authors.import_authors_checkpoint`."""
-    from napari_damm import authors
+    """Read a checkpoint of the authors' code; see `import_authors.import_authors_checkpoint`."""
+    from napari_damm.model_file import import_authors
 
-    return authors.import_authors_checkpoint(path, out, pixel_size_um)
+    return import_authors.import_authors_checkpoint(path, out, pixel_size_um)

@@ -32,8 +32,8 @@ class Planned:
     `memory_bytes` and `disk_bytes` say what the rest will take (None or 0 where that is unknown).
 
     `shape` is that of the NP map in model pixels, `origin` the world position (y, x) in um of its
-    upper left *corner*. `canvas` is a `napari_damm.canvas.LiveCanvas`: it shows what is stored
-    plus the tiles fed to it. `record` is the job record that is saved with the result.
+    upper left *corner*. `canvas` is a `napari_damm.engine.live_preview.LiveCanvas`: it shows what
+    is stored plus the tiles fed to it. `record` is the job record that is saved with the result.
     """
 
     shape: tuple[int, int]

@@ -30,8 +30,8 @@ import torch
 from napari_damm import api
 from napari_damm.events import TrainPlanned, TrainStep, Validated
 from napari_damm.model.damm import DAMM, ROLES
-from napari_damm.train_config import TrainConfig
-from napari_damm.train_settings import read_settings
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.settings_file import read_settings
 
 JOINTS = ("fusions.", "attention.")
 VARIANTS: dict[str, dict[str, str]] = {

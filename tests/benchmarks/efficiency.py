@@ -41,12 +41,12 @@ from sparse_slide import Tissue, write_tiff
 from windows import cut_windows
 
 from napari_damm import api
-from napari_damm.config import default_lanes
-from napari_damm.crew import pool_size
+from napari_damm.engine.config import default_lanes
+from napari_damm.engine.job import survey
+from napari_damm.engine.pipeline import pool_size
+from napari_damm.engine.planning import Plan
+from napari_damm.engine.sampler import WindowInput, WindowSampler
 from napari_damm.events import Finished, Planned, Step, Tile
-from napari_damm.job import survey
-from napari_damm.lanes import WindowInput, WindowSampler
-from napari_damm.planning import Plan
 from napari_damm.slide import Slide
 
 TARGET = 0.92

@@ -13,7 +13,7 @@ each of the sizes, and is that many times larger for the model. Per picture and 
    lines. The pictures are JPEG: their own blocks of 8 and 16 px end where borders and cuts are,
    and the vessel image shows it. "In phase" compares with lines where such blocks end as well.
 3. Vessels: correlation with the blur of the vessel image that fits the NP map best, and mean NP by
-   distance from the vessels (analysis.py), as a ratio to the far field.
+   distance from the vessels (extravasation.py), as a ratio to the far field.
 4. Branches: mean uncertainty, and the share of cells that took the multi-modal branch.
 5. Where a tracer was injected: correlation with it, of the NP map and of the vessel image, as
    they are and at the tissue's scale (both blurred by 5 um).
@@ -36,12 +36,13 @@ from real_pictures import PICTURES, STATED_UM, Picture, resampled
 from report import print_table, write_json
 from scipy import ndimage
 
-from napari_damm import analysis, api, metrics
+from napari_damm import api
+from napari_damm.evaluation import extravasation, metrics
 from napari_damm.events import FailedItem, Finished
 
 if TYPE_CHECKING:
+    from napari_damm.engine.planning import Plan
     from napari_damm.model.damm import DAMM
-    from napari_damm.planning import Plan
     from napari_damm.slide import Slide
 
 PERCENTILES = (0.1, 1, 5, 50, 95, 99, 99.9)
@@ -73,7 +74,7 @@ class Prediction:
 
 def predict(slide: Slide, model: DAMM, config: api.PredictConfig) -> Prediction:
     """Predict a slide; count what failed."""
-    from napari_damm.planning import plan
+    from napari_damm.engine.planning import plan
 
     events = list(api.predict(slide, model, config))
     finished = events[-1]
@@ -128,8 +129,8 @@ def around_vessels(found: Prediction) -> Numbers:
     um = found.planned.model_um
     sigma, r = metrics.best_blur(found.vessels, found.np)
     numbers: Numbers = {"r with blurred vessels": r, "that blur, um": sigma * um}
-    mask = analysis.vessel_mask(found.vessels, um, found.tissue)
-    away = analysis.vessel_distance(mask, um)
+    mask = extravasation.vessel_mask(found.vessels, um, found.tissue)
+    away = extravasation.vessel_distance(mask, um)
     # The far field is the tissue beyond the last distance, or what comes nearest to it.
     beyond = found.tissue & (away >= min(DISTANCES_UM[-1], np.percentile(away[found.tissue], 95)))
     far = float(found.np[beyond].mean())
@@ -140,8 +141,8 @@ def around_vessels(found: Prediction) -> Numbers:
             float(found.np[ring].mean()) / far if ring.any() else None
         )
     try:
-        profile = analysis.extravasation_profile(found.np, away, found.tissue)
-        numbers["extravasation distance um"] = analysis.extravasation_distance(profile)
+        profile = extravasation.extravasation_profile(found.np, away, found.tissue)
+        numbers["extravasation distance um"] = extravasation.extravasation_distance(profile)
     except ValueError:
         numbers["extravasation distance um"] = None
     return numbers

@@ -37,7 +37,7 @@ import numpy as np
 from report import Load, print_table, write_json
 
 from napari_damm import api
-from napari_damm.config import default_lanes
+from napari_damm.engine.config import default_lanes
 from napari_damm.events import Finished, Planned, ShardDone, Step, Tile
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, write_section
 from napari_damm.tiling import WINDOW

@@ -47,10 +47,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from windows import cut_windows, evaluation_section, machine, sample_windows
 
-from napari_damm import api, lanes, noise
-from napari_damm.config import default_batch, default_lanes
+from napari_damm import api
+from napari_damm.engine import noise, sampler
+from napari_damm.engine.config import default_batch, default_lanes
+from napari_damm.engine.planning import Plan, plan
 from napari_damm.model.damm import DAMM
-from napari_damm.planning import Plan, plan
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.slide import Slide, tissue_mask
 from napari_damm.tiling import STRIDE, WINDOW, Box, Lattice, Window
@@ -175,16 +176,16 @@ def measure_section(
     planned = plan(slide, model.card, config)
     lattice = planned.lattice
     tissue = tissue_pixels(slide, planned)
-    sampling = lanes.Sampling(
+    sampling = sampler.Sampling(
         config.mode, config.total_steps, config.seed, config.gamma, default_batch("cpu")
     )
-    sampler = lanes.WindowSampler(model, sampling, "cpu")
+    window_sampler = sampler.WindowSampler(model, sampling, "cpu")
     inputs = cut_windows(slide, planned)
     images = {"truth": section.nanoparticles, "vessels": section.vessels}
     agreements = {}
     for name, drawn in (("keyed", noise.window_noise), ("free", free_noise)):
-        with patch.object(lanes, "window_noise", drawn):
-            outputs = sample_windows(sampler, inputs, default_lanes("cpu"))
+        with patch.object(sampler, "window_noise", drawn):
+            outputs = sample_windows(window_sampler, inputs, default_lanes("cpu"))
         windows = {window: output.np for window, output in outputs.items()}
         images[f"{name} + blend"] = lattice.blend(Box(0, 0, *lattice.shape), windows)
         images[f"{name} + cut"] = nearest(lattice, windows)

@@ -26,9 +26,9 @@ from napari_damm.tiling import Box, Window
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_damm.lanes import WindowInput, WindowOutput, WindowSampler
+    from napari_damm.engine.planning import Plan
+    from napari_damm.engine.sampler import WindowInput, WindowOutput, WindowSampler
     from napari_damm.model.damm import DAMM
-    from napari_damm.planning import Plan
 
 
 def evaluation_section(size: int, seed: int, preset: str) -> tuple[SimulatedSlide, Slide]:
@@ -48,7 +48,7 @@ def evaluation_section(size: int, seed: int, preset: str) -> tuple[SimulatedSlid
 
 def cut_windows(slide: Slide, planned: Plan) -> list[WindowInput]:
     """Read all windows that the plan runs, normalised."""
-    from napari_damm.lanes import WindowInput
+    from napari_damm.engine.sampler import WindowInput
 
     limits = planned.normalisation
     roles = (slide.vessels, limits.vessels), (slide.nuclei, limits.nuclei)
@@ -106,7 +106,7 @@ def load_model(name: str) -> tuple[DAMM, float]:
 
 def whole_images(slide: Slide, model: DAMM) -> tuple[np.ndarray, np.ndarray]:
     """Return vessels and nuclei of the whole slide, normalised."""
-    from napari_damm.planning import plan
+    from napari_damm.engine.planning import plan
 
     planned = plan(slide, model.card)
     shape, limits = planned.lattice.shape, planned.normalisation
@@ -135,7 +135,7 @@ class FastWindows:
         """Vessels and nuclei (b, 2, h, w) -> NP (b, 1, h, w)."""
         import torch
 
-        from napari_damm.config import PredictConfig
+        from napari_damm.engine.config import PredictConfig
         from napari_damm.sampling import sample_dpm_solver
         from napari_damm.schedule import NoiseSchedule
 

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 import napari_damm
-from napari_damm.canvas import LiveCanvas
+from napari_damm.engine.live_preview import LiveCanvas
 from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.model_file import ModelInfo
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
@@ -185,7 +185,7 @@ def own_folders(monkeypatch, tmp_path, tiny_model_file):
     monkeypatch.setattr(library, "bundled_folder", lambda: tiny_model_file.parent)
     monkeypatch.setenv(library.USER_FOLDER_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setattr(
-        "napari_damm.training_folder.trainings_folder", lambda: tmp_path / "trainings"
+        "napari_damm.train.run_folder.trainings_folder", lambda: tmp_path / "trainings"
     )
     return tmp_path
 

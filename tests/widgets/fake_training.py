@@ -20,7 +20,7 @@ from napari_damm.events import (
     Validated,
     ValidationTile,
 )
-from napari_damm.training_folder import LAST, STATE_FILE, TrainedModel
+from napari_damm.train.run_folder import LAST, STATE_FILE, TrainedModel
 
 STEPS = 40
 SIDE = 64

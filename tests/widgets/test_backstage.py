@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from napari_damm import preload
-from napari_damm.widgets.backstage import no_garbage_collection, stepped_back
+from napari_damm.widgets.run import preload
+from napari_damm.widgets.run.gui_priority import no_garbage_collection, stepped_back
 
 LOADED_FIRST = """
 import sys
 from pathlib import Path
-from napari_damm.preload import preload_torch
+from napari_damm.widgets.run.preload import preload_torch
 assert preload_torch()
 assert "torch" not in sys.modules
 if sys.platform == "linux":

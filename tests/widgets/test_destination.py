@@ -10,7 +10,7 @@ import pytest
 from napari.layers import Image
 
 from napari_damm.store import ResultLayout, ResultStore, ShardStatus
-from napari_damm.widgets.destination import LARGE_PX, look, result_path, suggest
+from napari_damm.widgets.predict.destination import LARGE_PX, look, result_path, suggest
 
 RECORD = {"mode": "draft", "roi": None, "model": {"name": "tiny"}, "finished": None}
 

@@ -33,7 +33,7 @@ def model_file(tmp_path_factory):
 def driver(dock_widget, model_file, monkeypatch):
     """The docked widget beside the sample, ready for a draft prediction."""
     monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [model_file])
-    monkeypatch.setattr("napari_damm.widgets.sample_data.SIZE_PX", SIDE)
+    monkeypatch.setattr("napari_damm.widgets.viewer.sample_data.SIZE_PX", SIDE)
     driver = dock_widget()
     driver.viewer.open_sample("napari-damm", "simulated_tumour_section")
     driver.mode.setCurrentText("draft")

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from napari_damm.events import FailedItem, Notice
-from napari_damm.widgets.job import QUEUE_LENGTH, Job, Outcome, readable
+from napari_damm.widgets.run.job import QUEUE_LENGTH, Job, Outcome, readable
 
 
 class OutOfMemoryError(RuntimeError):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_damm.widgets.layer_slides import (
+from napari_damm.widgets.viewer.layer_slides import (
     World,
     grid_of,
     planes,
     request_slide,
     stated_pixel_size,
 )
-from napari_damm.widgets.pixel_sizes import PixelSizes
-from napari_damm.widgets.roles import Channel
+from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
+from napari_damm.widgets.viewer.roles import Channel
 
 UM = {"scale": (0.5, 0.5), "units": "um"}
 

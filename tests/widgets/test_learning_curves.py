@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_damm.events import TrainPlanned, TrainStep, Validated
-from napari_damm.widgets.learning_curves import MOST_POINTS, Curve, LearningCurves
+from napari_damm.widgets.train.learning_curves import MOST_POINTS, Curve, LearningCurves
 
 MR = ("T1", "T2", "FLAIR")
 

@@ -7,10 +7,10 @@ import pytest
 from napari.components import Dims
 from napari.layers import Image, Labels, Points, Shapes
 
-from napari_damm.widgets import marked_region
-from napari_damm.widgets.layer_slides import World
-from napari_damm.widgets.marked_region import layers_with_areas, marked_by
-from napari_damm.widgets.roles import Channel
+from napari_damm.widgets.viewer import marked_region
+from napari_damm.widgets.viewer.layer_slides import World
+from napari_damm.widgets.viewer.marked_region import layers_with_areas, marked_by
+from napari_damm.widgets.viewer.roles import Channel
 
 DIMS = Dims(ndim=2)
 PIXELS = World(1.0, "pixel")

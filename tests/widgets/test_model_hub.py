@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_damm import model_file
-from napari_damm.widgets.destination import Destination, Unfinished
+from napari_damm.widgets.predict.destination import Destination, Unfinished
 
 
 def models(driver) -> list[str]:
@@ -34,7 +34,7 @@ def test_a_result_that_is_resumed_keeps_its_model(open_widget, monkeypatch, tmp_
     driver = open_widget()
     begun = Unfinished({"model": {"name": "tiny"}, "mode": "fast", "roi": None}, 3072, 0, 1)
     found = Destination(tmp_path, unfinished=begun)
-    monkeypatch.setattr("napari_damm.widgets.save_to.look", lambda *_: found)
+    monkeypatch.setattr("napari_damm.widgets.predict.save_to.look", lambda *_: found)
     driver.out.setText("somewhere")
     offer(driver, monkeypatch, "mine")
     assert models(driver) == ["tiny", "mine"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_damm.widgets.pace import Pace, duration
+from napari_damm.widgets.run.eta import Pace, duration
 
 
 class Clock:

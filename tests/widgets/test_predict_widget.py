@@ -128,7 +128,7 @@ def test_an_error_while_showing_ends_as_a_message(open_widget, fake_predict, mon
     def refuse(*_):
         raise RuntimeError("no canvas")
 
-    monkeypatch.setattr("napari_damm.widgets.live_prediction.ResultLayers", refuse)
+    monkeypatch.setattr("napari_damm.widgets.predict.live_prediction.ResultLayers", refuse)
     driver = open_widget()
     assert "no canvas" in driver.run()
     assert not job_threads()
@@ -236,7 +236,7 @@ def test_a_result_that_cannot_be_shown_is_no_success(open_widget, fake_predict, 
     def refuse(*_):
         raise OSError("the store is gone")
 
-    monkeypatch.setattr("napari_damm.widgets.result_layers.ResultLayers.finish", refuse)
+    monkeypatch.setattr("napari_damm.widgets.viewer.result_layers.ResultLayers.finish", refuse)
     assert open_widget().run() == "the store is gone"
 
 

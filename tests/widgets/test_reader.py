@@ -11,9 +11,9 @@ import zarr
 from napari.layers import Layer
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
-from napari_damm.widgets.layer_slides import grid_of, stated_pixel_size
-from napari_damm.widgets.reader import get_reader
-from napari_damm.widgets.roles import Channel
+from napari_damm.widgets.viewer.layer_slides import grid_of, stated_pixel_size
+from napari_damm.widgets.viewer.reader import get_reader
+from napari_damm.widgets.viewer.roles import Channel
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Shapes
 
-from napari_damm.widgets.regions import layers_with_rectangles, region_of
-from napari_damm.widgets.roles import Channel
+from napari_damm.widgets.viewer.regions import layers_with_rectangles, region_of
+from napari_damm.widgets.viewer.roles import Channel
 
 
 def vessels(**arguments) -> Channel:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_damm.widgets.roles import channels_of, guess, roles_of
+from napari_damm.widgets.viewer.roles import channels_of, guess, roles_of
 
 PRIMARY, SECONDARY, TARGET = roles_of(("vessels", "nuclei", "nanoparticles"))
 

@@ -8,8 +8,8 @@ from napari.layers import Image, Layer
 from qtpy.QtWidgets import QSpinBox
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
-from napari_damm.widgets.destination import look
-from napari_damm.widgets.reader import get_reader
+from napari_damm.widgets.predict.destination import look
+from napari_damm.widgets.viewer.reader import get_reader
 
 LAYERS = ["NP distribution", "NP std", "Uncertainty", "Branch"]
 RECORD = {

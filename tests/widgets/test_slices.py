@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_damm.widgets.roles import channels_of
-from napari_damm.widgets.slices import shown_plane
+from napari_damm.widgets.viewer.roles import channels_of
+from napari_damm.widgets.viewer.slices import shown_plane
 
 
 def show(shape, step=None, **arguments):

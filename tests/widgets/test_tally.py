@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napari_damm.events import Planned, ShardDone
-from napari_damm.widgets.tally import GIB, Tally, estimate
+from napari_damm.widgets.predict.run_summary import GIB, Tally, estimate
 
 
 def planned(**known) -> Planned:

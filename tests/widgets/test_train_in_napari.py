@@ -13,7 +13,7 @@ from trainings import base_model
 
 from napari_damm.events import TrainStep
 from napari_damm.model_file import read_card, save_model
-from napari_damm.widgets.learning_curves import LearningCurves
+from napari_damm.widgets.train.learning_curves import LearningCurves
 
 TABLE = ["vessels", "nuclei", "truth", "before", "now", "headings"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_damm.events import FailedItem, Notice, Preparing, TrainPlanned, TrainStep, Validated
-from napari_damm.train_config import TrainConfig
-from napari_damm.training_folder import TrainingState
-from napari_damm.widgets.train_request import Kept
-from napari_damm.widgets.train_tally import TrainTally
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.run_folder import TrainingState
+from napari_damm.widgets.train.request import Kept
+from napari_damm.widgets.train.run_summary import TrainTally
 
 PLANNED = TrainPlanned(1, 30, 5, ("T1", "T2", "FLAIR"), 1.0, Path(), {}, 100)
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QProgressB
 from trainer import job_threads, legend, start_and_pause, table
 
 from napari_damm.widgets import PredictWidget
-from napari_damm.widgets.learning_curves import LearningCurves
+from napari_damm.widgets.train.learning_curves import LearningCurves
 
 TABLE = [
     "Validation vessels",

@@ -45,9 +45,9 @@ def test_an_error_of_the_call_itself_ends_as_a_message(open_trainer, fake_train,
 @pytest.mark.parametrize(
     "broken",
     [
-        "napari_damm.widgets.live_training.ValidationLayers.show",
-        "napari_damm.widgets.learning_curves.LearningCurves.begin",
-        "napari_damm.widgets.learning_curves.LearningCurves.draw",
+        "napari_damm.widgets.train.live_training.ValidationLayers.show",
+        "napari_damm.widgets.train.learning_curves.LearningCurves.begin",
+        "napari_damm.widgets.train.learning_curves.LearningCurves.draw",
     ],
 )
 def test_an_error_while_showing_ends_as_a_message(open_trainer, fake_train, monkeypatch, broken):

@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_damm.events import ValidationTile
-from napari_damm.widgets.layer_slides import World
-from napari_damm.widgets.validation_layers import GAP_PX, ValidationLayers, montage
+from napari_damm.widgets.viewer.layer_slides import World
+from napari_damm.widgets.viewer.validation_layers import GAP_PX, ValidationLayers, montage
 
 MODALITIES = ("vessels", "nuclei", "nanoparticles")
 SIDE = 16

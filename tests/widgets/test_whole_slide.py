@@ -55,7 +55,7 @@ def engine(model, monkeypatch):
     """Small shards, and a section of a few hundred pixels counts as large."""
     config = api.PredictConfig
     monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [model])
-    monkeypatch.setattr("napari_damm.widgets.destination.LARGE_PX", SIDE - 1)
+    monkeypatch.setattr("napari_damm.widgets.predict.destination.LARGE_PX", SIDE - 1)
     monkeypatch.setattr(api, "PredictConfig", lambda **kw: config(**{**SMALL, **kw}))
     engine = Engine()
     monkeypatch.setattr(api, "predict", engine)

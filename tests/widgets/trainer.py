@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from napari_damm.widgets.learning_curves import LearningCurves
+from napari_damm.widgets.train.learning_curves import LearningCurves
 
 
 def table(driver) -> list[str]:

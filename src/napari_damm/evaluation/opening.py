@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 
 from napari_damm.dataset import Field, Section, SimulatedSource, Source, open_sections, survey
-from napari_damm.faults import is_disk_full
+from napari_damm.util.errors import is_disk_full
 
 Surveyed = tuple[str, Field | Exception]
 """A section's name, and the section as measured or why it cannot be."""

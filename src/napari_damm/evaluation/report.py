@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm import __version__
+from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

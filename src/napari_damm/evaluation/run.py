@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_damm import engine
-from napari_damm.config import PredictConfig
 from napari_damm.dataset import Field, Section, Source
-from napari_damm.evaluate_config import EvaluateConfig
+from napari_damm.engine.config import PredictConfig
+from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.opening import open_all, survey_all
 from napari_damm.evaluation.report import BRANCHES, Example, Report, Row, SectionFacts
 from napari_damm.evaluation.scores import Floats, Ground, ground_of, profile, score
 from napari_damm.evaluation.summary import paired_differences, summarise
 from napari_damm.evaluation.writing import check_new_folder, write
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
-from napari_damm.faults import is_disk_full, one_line
 from napari_damm.model_file import load_model, summary
 from napari_damm.store import Result
 from napari_damm.tiling import CELL
+from napari_damm.util.errors import is_disk_full, one_line
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

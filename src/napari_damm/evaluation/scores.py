@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from napari_damm import analysis, metrics
 from napari_damm.dataset import Field
+from napari_damm.evaluation import extravasation, metrics
 from napari_damm.tiling import CELL, Box
 
 Floats = NDArray[np.float32]
@@ -70,14 +70,14 @@ def ground_of(field: Field) -> Ground:
     inside: Mask = chosen[:height, :width]
     truth, primary = (as_shown(field.read(role, box)) for role in ("target", "primary"))
     try:
-        vessels = analysis.vessel_mask(primary, field.model_um, inside)
-        distance = analysis.vessel_distance(vessels, field.model_um)
+        vessels = extravasation.vessel_mask(primary, field.model_um, inside)
+        distance = extravasation.vessel_distance(vessels, field.model_um)
     except ValueError:  # nothing stands out in the primary image
         distance = None
     return Ground(box, field.model_um, inside, truth, distance)
 
 
-def score(ground: Ground, prediction: Floats) -> tuple[Scores, analysis.Profile | None]:
+def score(ground: Ground, prediction: Floats) -> tuple[Scores, extravasation.Profile | None]:
     """Measure a prediction (y, x), relative intensities, on the ground it belongs to."""
     truth, inside = ground.truth, ground.inside
     pair = truth[inside], prediction[inside]
@@ -96,18 +96,18 @@ def score(ground: Ground, prediction: Floats) -> tuple[Scores, analysis.Profile 
     for name, measured in reach.items():
         scores[name] = None
         if measured is not None:
-            scores[name] = _had(partial(analysis.extravasation_distance, measured))
+            scores[name] = _had(partial(extravasation.extravasation_distance, measured))
     a, b = scores["distance_truth_um"], scores["distance_um"]
     scores["distance_error_um"] = None if a is None or b is None else abs(b - a)
     return scores, found
 
 
-def profile(ground: Ground, image: Floats) -> analysis.Profile | None:
+def profile(ground: Ground, image: Floats) -> extravasation.Profile | None:
     """Return an image's signal by distance; None where there is no distance to speak of."""
     if ground.distance_um is None:
         return None
     try:
-        return analysis.extravasation_profile(image, ground.distance_um, ground.inside)
+        return extravasation.extravasation_profile(image, ground.distance_um, ground.inside)
     except ValueError:  # too little tissue outside vessels
         return None
 
@@ -134,10 +134,10 @@ def _box(field: Field, cells: Mask) -> Box:
 
 def _blocks(ground: Ground, prediction: Floats) -> NDArray[np.float64]:
     """Return the mean intensities (blocks, 2) of truth and prediction in blocks that count."""
-    share = analysis.tile_means(ground.inside, BLOCK_PX)
+    share = extravasation.tile_means(ground.inside, BLOCK_PX)
     counts = share > 0.5
     images = (ground.truth, prediction)
-    means = (analysis.tile_means(image * ground.inside, BLOCK_PX)[counts] for image in images)
+    means = (extravasation.tile_means(image * ground.inside, BLOCK_PX)[counts] for image in images)
     return np.stack([mean / share[counts] for mean in means], axis=1)
 
 
@@ -146,7 +146,7 @@ def _areas(ground: Ground, prediction: Floats) -> NDArray[np.float64]:
     threshold = threshold_otsu(ground.truth[ground.inside])  # type: ignore[no-untyped-call]
     images = (ground.truth, prediction)
     areas = [
-        analysis.signal_areas(image > threshold, ground.pixel_um, TILE_UM, ground.inside)
+        extravasation.signal_areas(image > threshold, ground.pixel_um, TILE_UM, ground.inside)
         for image in images
     ]
     return np.stack(areas, axis=1)

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from napari_damm.whole_file import written_whole
+from napari_damm.util.files import written_whole
 
 
 def sha256(path: str | Path) -> str:

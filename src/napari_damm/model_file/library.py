@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
-from napari_damm.choices import DEVICES
 from napari_damm.model_file.files import copy_file, sha256
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
+from napari_damm.util.choices import DEVICES
 
 if TYPE_CHECKING:
     import torch

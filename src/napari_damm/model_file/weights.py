@@ -20,7 +20,7 @@ from napari_damm.model_file.header import (
     first_few,
     read_header,
 )
-from napari_damm.whole_file import written_whole
+from napari_damm.util.files import written_whole
 
 if TYPE_CHECKING:
     import torch

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.faults import is_out_of_memory
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, read_region
 from napari_damm.slide.tissue import Mask
 from napari_damm.tiling import Box
+from napari_damm.util.errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide

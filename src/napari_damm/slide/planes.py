@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import dask.array as da
 import numpy as np
 
-from napari_damm.faults import is_out_of_memory
+from napari_damm.util.errors import is_out_of_memory
 
 CACHE_BYTES = 128 * 2**20
 BLOCK_PIXELS = 2**20

@@ -31,10 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_damm.faults import is_out_of_memory
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, pick_level, read_region
 from napari_damm.tiling import CELL, Box, Lattice
+from napari_damm.util.errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide

@@ -12,10 +12,10 @@
 
 from napari_damm.store.durable import DiskFull
 from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
-from napari_damm.store.lock import StoreLocked
 from napari_damm.store.result import Result, open_result
 from napari_damm.store.shard_files import ShardMaps, ShardWriter
 from napari_damm.store.writing import ResultStore
+from napari_damm.util.lock import StoreLocked
 
 __all__ = [
     "DiskFull",

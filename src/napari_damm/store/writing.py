@@ -43,9 +43,9 @@ from napari_damm.store.arrays import (
 from napari_damm.store.durable import RESUME, disk_full_named, sweep, sync_files, unharmed
 from napari_damm.store.journal import Entry, Journal
 from napari_damm.store.layout import ResultLayout, ShardStatus
-from napari_damm.store.lock import WriterLock
 from napari_damm.store.result import Result, read_result
 from napari_damm.store.shard_files import ShardMaps, ShardWriter
+from napari_damm.util.lock import WriterLock
 
 _SETTLED = (ShardStatus.DONE, ShardStatus.BACKGROUND)
 

@@ -11,6 +11,15 @@
 Source: DAMM-Diffusion (arXiv 2503.09491), section 3.3.
 """
 
-from napari_damm.train.run import fine_tune
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_damm.train.run import fine_tune
 
 __all__ = ["fine_tune"]
+
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"run": ["fine_tune"]})

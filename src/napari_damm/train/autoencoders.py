@@ -22,8 +22,9 @@ from torch import Tensor
 from napari_damm.dataset.patches import Patch
 from napari_damm.dataset.views import View, draw_view, plain_view, read_view
 from napari_damm.events import Event, FailedItem, Notice, Preparing, TrainStep
-from napari_damm.faults import JobFault, is_out_of_memory
-from napari_damm.first_stage_training import (
+from napari_damm.model.damm import DAMM, ROLES
+from napari_damm.tiling import WINDOW
+from napari_damm.train.autoencoder import (
     POOR_R2,
     FirstStagesConfig,
     StageStep,
@@ -31,13 +32,12 @@ from napari_damm.first_stage_training import (
     reconstruction_scores,
     train_first_stages,
 )
-from napari_damm.model.damm import DAMM, ROLES
-from napari_damm.tiling import WINDOW
-from napari_damm.train.machine import Machine
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.fabric import Machine
 from napari_damm.train.setup import Data
+from napari_damm.train.state import NotFinite
 from napari_damm.train.validation import evenly, unreadable
-from napari_damm.train_config import TrainConfig
-from napari_damm.train_state import NotFinite
+from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MEASURED = 8
 CROPS = {"tiny": (4, 64)}

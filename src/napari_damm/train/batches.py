@@ -23,11 +23,11 @@ from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split, epoch_order
 from napari_damm.dataset.views import draw_view, planted_share, read_view
 from napari_damm.events import FailedItem
-from napari_damm.faults import is_out_of_memory
 from napari_damm.model.damm import DAMM
-from napari_damm.train.latents import LatentFile, encode_windows
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.latent_cache import LatentFile, encode_windows
 from napari_damm.train.validation import unreadable
-from napari_damm.train_config import TrainConfig
+from napari_damm.util.errors import is_out_of_memory
 
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
 

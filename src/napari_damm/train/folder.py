@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_damm.store.lock import WriterLock
-from napari_damm.training_folder import (
+from napari_damm.train.run_folder import (
     CURVES,
     LAST,
     STATE_FILE,
     TrainingState,
     read_training,
 )
-from napari_damm.whole_file import written_whole
+from napari_damm.util.files import written_whole
+from napari_damm.util.lock import WriterLock
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",

@@ -22,15 +22,15 @@ import torch
 
 from napari_damm.dataset.sources import Source, source_from_dict, source_to_dict
 from napari_damm.events import Event, Finished, Notice
-from napari_damm.first_stage_training import load_lpips
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import read_card
+from napari_damm.train.autoencoder import load_lpips
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.fabric import Machine, started_by_fabric
 from napari_damm.train.folder import RunFolder, begun_training, check_new, check_same
-from napari_damm.train.machine import Machine, started_by_fabric
+from napari_damm.train.loop import Training
+from napari_damm.train.run_folder import TrainedModel, default_folder
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
-from napari_damm.train.training import Training
-from napari_damm.train_config import TrainConfig
-from napari_damm.training_folder import TrainedModel, default_folder
 
 
 def fine_tune(

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_damm import __version__
 from napari_damm.dataset import Field, Section, Source, open_sections, survey
 from napari_damm.dataset.patches import Split, split_patches
 from napari_damm.dataset.sections import without_names
@@ -29,7 +28,8 @@ from napari_damm.events import Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model
 from napari_damm.tiling import CELL, WINDOW
-from napari_damm.train_config import TrainConfig
+from napari_damm.train.config import TrainConfig
+from napari_damm.util.version import __version__
 
 LISTED_SECTIONS = 50
 

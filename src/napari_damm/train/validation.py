@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm import metrics
-from napari_damm.config import POOL_BATCHES, STEPS, default_batch
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
+from napari_damm.engine.config import POOL_BATCHES, STEPS, default_batch
+from napari_damm.engine.sampler import Sampling, WindowInput, WindowSampler
+from napari_damm.evaluation import metrics
 from napari_damm.events import FailedItem, Preparing, ValidationTile
-from napari_damm.faults import is_out_of_memory, one_line
-from napari_damm.lanes import Sampling, WindowInput, WindowSampler
 from napari_damm.model.damm import DAMM
-from napari_damm.train_config import TrainConfig
+from napari_damm.train.config import TrainConfig
+from napari_damm.util.errors import is_out_of_memory, one_line
 
 MODE = "fast"
 WHAT = "trying the model on validation windows"

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import lazy_loader
+
 if TYPE_CHECKING:
-    from napari_damm.widgets.predict_widget import PredictWidget
-    from napari_damm.widgets.train_widget import TrainWidget
+    from napari_damm.widgets.predict.widget import PredictWidget
+    from napari_damm.widgets.train.widget import TrainWidget
 
 __all__ = ["PredictWidget", "TrainWidget"]
 
 
-def __getattr__(name: str) -> object:
-    """Import the widget that is asked for, and nothing before that."""
-    if name == "PredictWidget":
-        from napari_damm.widgets.predict_widget import PredictWidget
-
-        return PredictWidget
-    if name == "TrainWidget":
-        from napari_damm.widgets.train_widget import TrainWidget
-
-        return TrainWidget
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"predict.widget": ["PredictWidget"], "train.widget": ["TrainWidget"]},
+)

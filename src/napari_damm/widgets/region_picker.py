@@ -14,9 +14,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_damm.widgets.note import Note
-from napari_damm.widgets.regions import Box, layers_with_rectangles, region_of, region_words
-from napari_damm.widgets.roles import Channel
+from napari_damm.widgets.notes import Note
+from napari_damm.widgets.viewer.regions import Box, layers_with_rectangles, region_of, region_words
+from napari_damm.widgets.viewer.roles import Channel
 
 if TYPE_CHECKING:
     from napari.layers import Layer

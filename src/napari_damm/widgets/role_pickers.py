@@ -21,7 +21,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
 )
 from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
 
-from napari_damm.widgets.roles import Channel, channels_of, guess, roles_of
+from napari_damm.widgets.viewer.roles import Channel, channels_of, guess, roles_of
 
 LISTED = ("inserted", "removed", "reordered", "renamed")
 PLACED = ("data", "units", "scale", "translate", "rotate", "shear", "affine", "axis_labels")

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from napari_damm.whole_file import written_whole
+from napari_damm.util.files import written_whole
 
 from .gan import Adversarial
 from .sections import DataConfig, draw_batch, simulate_sections

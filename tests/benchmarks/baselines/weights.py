@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from napari_damm.whole_file import written_whole
+from napari_damm.util.files import written_whole
 
 from .unet import DEPTH, build_unet
 

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import analysis, metrics
+from napari_damm.evaluation import extravasation, metrics
 from napari_damm.evaluation.scores import Ground, score
 from napari_damm.simulate import SimulatedSlide, divergence, simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays, tissue_mask
@@ -74,8 +74,8 @@ class Section:
     @cached_property
     def grounds(self) -> dict[str, Ground]:
         """Both truths as the package's evaluation takes them."""
-        vessels = analysis.vessel_mask(self.vessels, self.pixel_um, self.tissue)
-        distance = analysis.vessel_distance(vessels, self.pixel_um)
+        vessels = extravasation.vessel_mask(self.vessels, self.pixel_um, self.tissue)
+        distance = extravasation.vessel_distance(vessels, self.pixel_um)
         box = Box(0, 0, *self.tissue.shape)
         return {
             name: Ground(box, self.pixel_um, self.tissue, truth, distance)
@@ -98,7 +98,7 @@ class Section:
 
     def cells(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return means over cells of 32 px; what fills no cell is left out."""
-        return analysis.tile_means(values, CELL)
+        return extravasation.tile_means(values, CELL)
 
     def of_cells(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return a map of cells without those that the section does not fill."""

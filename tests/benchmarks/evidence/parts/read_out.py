@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import calibration
 import numpy as np
 
-from napari_damm import calibration, metrics
+from napari_damm.evaluation import metrics
 from napari_damm.model.damm import READ_OUTS
 
 from ..lab import Job, Lab

@@ -12,8 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from napari_damm import metrics, spectrum
-from napari_damm.config import STEPS
+import spectrum
+
+from napari_damm.engine.config import STEPS
+from napari_damm.evaluation import metrics
 
 from .. import figures
 from ..lab import Job, Lab

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import calibration
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import calibration, metrics
+from napari_damm.evaluation import metrics
 
 from .. import figures
 from ..lab import Job, Lab

@@ -1,0 +1,60 @@
+"""The command `napari-damm evaluate`.
+
+1. Turn inputs and options into sources and settings (`cli_data`).
+2. Drive the evaluation, with its progress; a section that fails is listed, the others go on.
+3. Print the table of the report, and where the rest of it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_damm.cli.data_options import DataOptions, with_data
+from napari_damm.cli.options import Device, Mode, ModelName, Seed, Steps
+from napari_damm.cli.progress import JobStopped, Tally, follow
+from napari_damm.cli.signals import interrupted_by_sigterm
+
+
+@with_data
+def evaluate(
+    data: DataOptions,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report; it must not exist yet.")
+    ],
+    model: ModelName = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A second model, on the same sections.")
+    ] = None,
+    mode: Mode = "fast",
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> int:
+    """Judge a model on sections whose nanoparticles were imaged.
+
+    Writes report.json, sections.csv, summary.csv and figure.png into a new folder.
+    """
+    from napari_damm import api
+    from napari_damm.simulate import EVALUATION_SEEDS_FROM
+
+    sources = data.sources(EVALUATION_SEEDS_FROM)
+    config = api.EvaluateConfig(mode=mode, steps=steps, seed=seed, device=device, compare=compare)
+    with interrupted_by_sigterm():
+        finished = follow(api.evaluate(sources, model, config, out), Tally())
+    report = finished.result
+    count = len(report.sections)
+    typer.echo(f"{count} section{'s' if count != 1 else ''}; mean (95 % interval over sections)")
+    typer.echo(f"truth: {report.truth}")
+    for line in report.table():
+        typer.echo(line)
+    for name in ("report.json", "sections.csv", "summary.csv", "figure.png"):
+        typer.echo(f"{name:13} {report.path / name}")
+    if finished.failed:
+        raise JobStopped(
+            f"finished, but {len(finished.failed)} of {count + len(finished.failed)} sections "
+            "could not be evaluated (listed above)"
+        )
+    return 0

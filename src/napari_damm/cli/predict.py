@@ -1,0 +1,244 @@
+"""The command `napari-damm predict`.
+
+1. Check what can be checked without opening anything.
+2. A stack of z planes or time points becomes one prediction per slice, each with its own result.
+3. Each is driven with a progress bar; `--resume` continues what an earlier command left, and skips
+   what it finished.
+4. However a prediction ends early, the message says how much is stored and how to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_damm.cli.data_options import (
+    NucleiChannel,
+    NucleiFile,
+    PixelSize,
+    Roi,
+    VesselsChannel,
+    name_or_index,
+)
+from napari_damm.cli.options import Device, Mode, ModelName, Samples, Seed, Steps
+from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.cli.signals import interrupted_by_sigterm
+
+if TYPE_CHECKING:
+    from napari_damm.engine.config import PredictConfig
+    from napari_damm.events import Finished
+    from napari_damm.slide import Slide
+
+STACK_AXES = ("z", "t")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was asked for: the section, its channels, and which slices of a stack."""
+
+    image: str
+    options: dict[str, Any]
+    slices: dict[str, str | None]
+
+    def open(self, **index: Any) -> Slide:
+        """Open one slice (or an image that is no stack)."""
+        from napari_damm import api
+
+        return api.open_slide(self.image, **self.options, **index)
+
+    def indices(self) -> list[dict[str, int]]:
+        """Return which slices to predict, each as the arguments of `open`."""
+        asked = {axis: value for axis, value in self.slices.items() if value is not None}
+        every = {axis for axis, value in asked.items() if value == "all"}
+        one = {axis: _index(axis, value) for axis, value in asked.items() if axis not in every}
+        if not every:
+            return [one]
+        from napari_damm.slide import stack_size
+
+        size = stack_size(self.image, self.options["nuclei"])
+        found: list[dict[str, int]] = [one]
+        for axis in sorted(every):
+            length = getattr(size, axis)
+            found = [{**index, axis: k} for index in found for k in range(length)]
+        return found
+
+
+def predict(
+    image: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
+    out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
+    nuclei: NucleiFile = None,
+    vessels_channel: VesselsChannel = None,
+    nuclei_channel: NucleiChannel = None,
+    model: ModelName = None,
+    mode: Mode = "fast",
+    steps: Steps = None,
+    seed: Seed = 0,
+    samples: Samples = 1,
+    device: Device = "auto",
+    pixel_size: PixelSize = None,
+    roi: Roi = None,
+    z: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Plane of a z stack, from 0.")
+    ] = None,
+    t: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Time point of a series, from 0.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue what is in --out; skip what is finished.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(help="Processes on this machine, each with shards of its own.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would compute and cost, and stop.")
+    ] = False,
+) -> int:
+    """Predict nanoparticles, uncertainty and branch of a section of any size."""
+    check_out(out, resume or dry_run)
+    from napari_damm import api
+
+    config = api.PredictConfig(
+        mode=mode,
+        steps=steps,
+        seed=seed,
+        samples=samples,
+        device=device,
+        roi=roi,
+        workers=workers,
+    )
+    options = {
+        "nuclei": nuclei,
+        "vessels_channel": name_or_index(vessels_channel),
+        "nuclei_channel": name_or_index(nuclei_channel),
+        "pixel_size_um": pixel_size,
+    }
+    inputs = Inputs(image, options, {"z": z, "t": t})
+    targets = [(index, sliced(out, index, z, t)) for index in inputs.indices()]
+    for _, target in targets:
+        check_out(target, resume or dry_run)
+    if dry_run:
+        for index, target in targets:
+            typer.echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
+        return 0
+    failed = 0
+    with ExitStack() as stack:
+        stack.enter_context(interrupted_by_sigterm())
+        client = None
+        if scheduler is not None:
+            from napari_damm.engine.workers import dask
+
+            client = stack.enter_context(dask.connect(scheduler))
+        for index, target in targets:
+            job = Prediction(inputs.open(**index), model, config, target, client, resume)
+            failed += job.run()
+    if failed:
+        raise JobStopped(
+            f"finished, with failed windows: {failed} (listed above); --resume tries them again"
+        )
+    return 0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction of the command."""
+
+    slide: Slide
+    model: str | None
+    config: PredictConfig
+    out: Path
+    client: Any
+    resume: bool
+
+    def run(self) -> int:
+        """Drive it to its end, say what came out, and return how many windows failed.
+
+        Raises
+        ------
+        JobInterrupted, JobStopped
+            With a message that says how to continue.
+        """
+        from napari_damm import api
+
+        tally = Tally()
+        more = {"client": self.client} if self.client is not None else {}
+        more |= {"resume": True} if self.resume else {}
+        try:
+            finished = follow(
+                api.predict(self.slide, self.model, self.config, store=self.out, **more), tally
+            )
+        except KeyboardInterrupt:
+            raise JobInterrupted(f"interrupted{_to_continue(tally)}") from None
+        except JobStopped as error:
+            raise JobStopped(f"{error}{_to_continue(tally)}") from error
+        for line in summary(self.out, tally, finished):
+            typer.echo(line)
+        return len(finished.failed)
+
+
+def check_out(out: Path, may_exist: bool) -> None:
+    """Refuse, before anything is opened, a place where no result can go.
+
+    Raises
+    ------
+    ValueError
+        If it has another suffix, exists already, or its folder does not.
+    """
+    if out.suffix.lower() != ".zarr":
+        raise ValueError(f"--out {out} must end in .ome.zarr")
+    if not may_exist and (out.exists() or out.is_symlink()):
+        raise ValueError(
+            f"{out} already exists; continue it with --resume, remove it or choose another name"
+        )
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"the folder {out.absolute().parent} does not exist; create it first")
+
+
+def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Path:
+    """Return where a slice's result goes: `R.z3.ome.zarr` where all slices were asked for."""
+    asked = {"z": z, "t": t}
+    parts = [f"{axis}{index[axis]}" for axis in STACK_AXES if asked[axis] == "all"]
+    if not parts:
+        return out
+    stem, *suffixes = out.name.split(".")
+    return out.with_name(".".join([stem, *parts, *suffixes]))
+
+
+def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
+    """Say what a finished prediction made, line by line."""
+    planned = tally.planned
+    assert planned is not None
+    height, width = planned.shape
+    # The record counts what earlier runs and other processes did, too.
+    record = getattr(finished.result, "record", {})
+    multi_modal = tally.share_multi_modal
+    if record.get("windows"):
+        multi_modal = record["multi_modal_windows"] / record["windows"]
+    yield f"result      {out}"
+    yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
+    yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
+    if record.get("samples", 1) > 1:
+        yield f"samples     mean of {record['samples']}; their spread is NP std"
+    yield f"multi-modal {multi_modal:.0%} of the windows"
+    yield f"time        {finished.seconds:.1f} s"
+
+
+def _to_continue(tally: Tally) -> str:
+    """Say how much is stored; nothing for a job that had not begun."""
+    if tally.planned is None:
+        return ""
+    stored = f"{tally.shards_done} of {tally.planned.shards} shards are stored"
+    return f"; {stored}, run the same command with --resume to go on"
+
+
+def _index(axis: str, value: str | None) -> int:
+    if value is None or not value.isdecimal():
+        raise ValueError(f"--{axis} must be a number from 0, or all, got {value!r}")
+    return int(value)

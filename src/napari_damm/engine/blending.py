@@ -1,0 +1,112 @@
+"""From windows to shards: which shard waits for which window, and what a finished one looks like.
+
+1. Finished windows are kept while a shard needs them: those on a border are computed once and
+   serve every shard they touch.
+2. A shard whose last window is in is blended and handed on; windows that nothing else needs are
+   forgotten, so that memory holds the shards in work and one row of border windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_damm.engine.pipeline import Blended
+from napari_damm.engine.planning import Plan, Shard
+from napari_damm.events import Tile
+from napari_damm.store import ShardMaps, ShardStatus
+from napari_damm.tiling import Box, Lattice, Window
+
+if TYPE_CHECKING:
+    from napari_damm.engine.sampler import WindowOutput
+
+
+class Assembly:
+    """The windows that are in, and the shards that still wait for some."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._shards = {(shard.row, shard.col): shard for shard in plan.shards}
+        self._missing = {at: len(shard.windows) for at, shard in self._shards.items()}
+        self._lost: set[Window] = set()
+        self._outputs: dict[Window, WindowOutput] = {}
+
+    def take(self, output: WindowOutput) -> None:
+        """Take a finished window in."""
+        self._outputs[output.window] = output
+
+    def lose(self, window: Window) -> None:
+        """Note that a window will not come."""
+        self._lost.add(window)
+
+    def completed_by(self, window: Window) -> list[Shard]:
+        """Count a window, in or lost, and return the shards that waited for it alone."""
+        complete = []
+        for at in self._waiting(window):
+            self._missing[at] -= 1
+            if not self._missing[at]:
+                complete.append(self._shards[at])
+        return complete
+
+    def blend(self, shard: Shard) -> Blended:
+        """Blend a complete shard, and forget the windows that nothing else needs."""
+        lattice = self._plan.lattice
+        mine = {w: self._outputs[w] for w in shard.windows if w in self._outputs}
+        image, std = _blend(lattice, shard.region, mine, self._plan.layout.with_std)
+        uncertainty = lattice.gather_cells(shard.cells, {w: o.uncertainty for w, o in mine.items()})
+        branch = lattice.gather_cells(shard.cells, branch_cells(mine)).astype(np.uint8)
+        del self._missing[shard.row, shard.col]
+        for window in mine:
+            if not self._waiting(window):
+                del self._outputs[window]
+        lost = not self._lost.isdisjoint(shard.windows)
+        status = ShardStatus.FAILED if lost else ShardStatus.DONE
+        return Blended(ShardMaps(image, uncertainty, branch, std), status, len(mine))
+
+    def tile(self, output: WindowOutput, windows_done: int) -> Tile:
+        """Say what the area of a finished window looks like now."""
+        lattice, region = self._plan.lattice, self._plan.region
+        frame = lattice.window_box(*output.window).intersect(region)
+        cells = lattice.owned_cells(*output.window).intersect(region.cells())
+        first = region.cells()
+        here = {output.window: output}
+        near = self._near(output.window)
+        image, std = _blend(lattice, frame, near, self._plan.layout.with_std)
+        return Tile(
+            y=frame.y0 - region.y0,
+            x=frame.x0 - region.x0,
+            np=image,
+            cell_y=cells.y0 - first.y0,
+            cell_x=cells.x0 - first.x0,
+            uncertainty=lattice.gather_cells(cells, {w: o.uncertainty for w, o in here.items()}),
+            branch=lattice.gather_cells(cells, branch_cells(here)).astype(np.uint8),
+            windows_done=windows_done,
+            windows=self._plan.all_windows,
+            np_std=std,
+        )
+
+    def _waiting(self, window: Window) -> list[tuple[int, int]]:
+        return [at for at in self._plan.shards_touching(window) if at in self._missing]
+
+    def _near(self, window: Window) -> dict[Window, WindowOutput]:
+        i, j = window
+        around = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
+        return {w: self._outputs[w] for w in around if w in self._outputs}
+
+
+def _blend(
+    lattice: Lattice, box: Box, outputs: Mapping[Window, WindowOutput], with_std: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Blend the images of a box, and their standard deviations where there are such."""
+    image = lattice.blend(box, {w: o.np for w, o in outputs.items()})
+    if not with_std:
+        return image, None
+    stds = {w: o.std for w, o in outputs.items() if o.std is not None}
+    return image, lattice.blend(box, stds)
+
+
+def branch_cells(outputs: Mapping[Window, WindowOutput]) -> dict[Window, np.ndarray]:
+    """Branch cells of each window: 1 uni-modal, 2 multi-modal."""
+    return {w: o.branch for w, o in outputs.items()}

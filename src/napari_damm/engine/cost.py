@@ -1,0 +1,210 @@
+"""What a prediction will cost, said before it starts, and refused if it cannot fit.
+
+1. Time: windows times what one lane was timed to take for a window, on the job's own device.
+2. Memory: what this process holds already, plus what lanes, queues, shards in work, border windows
+   and, without a store on disk, the result will take at most. Samples need room until they are
+   combined, and their spread is a second map.
+3. Disk: the result uncompressed. It was seen to compress to 0.75 to 0.9 of that, so a job is
+   refused when 0.7 of it do not fit, and warned of when all of it does not.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
+from napari_damm.engine.planning import Plan
+
+if TYPE_CHECKING:
+    from napari_damm.engine.job import Setup
+    from napari_damm.model.damm import DAMM
+
+_FLOAT = 4
+_HALF = 2
+_PYRAMID = 4 / 3
+# Feature maps alive at once in the widest block of a first stage, in units of its widest map.
+# On the safe side: forecasts were 1.5 to 1.8 times the peaks of tests/benchmarks/peak_memory.py.
+_MAPS_ALIVE = 8
+_BLOCK_CACHE = 128 * 2**20
+_RESERVE = 256 * 2**20
+_BEST_COMPRESSION = 0.7
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes
+    ----------
+    memory_bytes
+        Peak memory, of all workers together where there are several.
+    disk_bytes
+        Upper bound of the stored result.
+    seconds
+        Expected time; None where nothing was timed.
+    window_seconds
+        Time that one lane takes for one window.
+    recomputed
+        Share of windows that is computed twice, 0..1.
+    samples
+        How many samples are drawn of each window.
+    """
+
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float | None
+    window_seconds: float | None
+    recomputed: float = 0.0
+    samples: int = 1
+
+
+def forecast(
+    planned: Plan,
+    model: DAMM,
+    setup: Setup,
+    workers: int = 1,
+    on_disk: bool = True,
+    window_seconds: float | None = None,
+) -> Forecast:
+    """Say what a plan will cost in so many workers, given how long a lane takes for a window."""
+    windows = planned.windows_apart if workers > 1 else len(planned.windows)
+    disk = _result_bytes(planned)
+    held = psutil.Process().memory_info().rss
+    memory = held + _working_bytes(planned, model, setup)
+    if workers > 1:
+        memory = held + workers * memory  # each loads what this process has loaded
+    if not on_disk:
+        memory += disk
+    seconds = None
+    if window_seconds is not None:
+        seconds = windows * window_seconds / (setup.lanes * workers)
+    extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
+    return Forecast(memory, disk, seconds, window_seconds, extra, setup.sampling.samples)
+
+
+def refuse_what_cannot_fit(
+    planned: Plan, cost: Forecast, store: str | Path | None, remote: bool = False
+) -> str:
+    """Stop before anything is made; where it is computed elsewhere only the disk is known.
+
+    Returns
+    -------
+    A warning where it may not fit; empty where it does.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing, and what would fit.
+    """
+    free_memory = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if cost.memory_bytes > free_memory and not remote:
+        remedy = (
+            "store the result on disk (--out, store=PATH), "
+            if store is None
+            else "close other programs, use fewer lanes, "
+        )
+        raise ValueError(
+            f"the prediction needs about {gigabytes(cost.memory_bytes)} of memory and "
+            f"{gigabytes(free_memory)} are free: {remedy}or choose a smaller region"
+        )
+    if store is None:
+        return ""
+    folder = Path(store).absolute().parent
+    if not folder.is_dir():
+        return ""  # creating the store says so
+    free = shutil.disk_usage(folder).free
+    if _BEST_COMPRESSION * cost.disk_bytes > free:
+        side = math.isqrt(int(free * 0.9 / (_HALF * _PYRAMID * _images(planned))))
+        raise ValueError(
+            f"the result needs up to {gigabytes(cost.disk_bytes)} and {gigabytes(free)} are free "
+            f"in {folder}: free some space, choose a folder on another disk, or a region of at "
+            f"most {side} x {side} model pixels"
+        )
+    if cost.disk_bytes > free:
+        return (
+            f"the result may need {gigabytes(cost.disk_bytes)} and {gigabytes(free)} are free in "
+            f"{folder}: if the disk fills up, free some space and continue with --resume"
+        )
+    return ""
+
+
+def statement(planned: Plan, cost: Forecast) -> str:
+    """Say a plan and its cost in one sentence."""
+    if planned.shards_done and not planned.shards:
+        return f"all {_count(planned.shards_done, 'shard')} stored already: nothing is left to do"
+    total = planned.all_windows + planned.background_windows
+    words = [
+        f"{_count(len(planned.windows), 'window')} in {_count(len(planned.shards), 'shard')}"
+        + (f", {cost.samples} samples of each window" if cost.samples > 1 else ""),
+        f"{planned.background_windows} of {total} windows skipped as background",
+    ]
+    if planned.shards_done:
+        words.append(f"{planned.shards_done} of {planned.all_shards} shards stored already")
+    if cost.recomputed > 0:
+        words.append(f"{cost.recomputed:.1%} of the windows computed twice, at shard borders")
+    if cost.seconds is not None:
+        words.append(f"about {duration(cost.seconds)}")
+    words += [
+        f"{gigabytes(cost.memory_bytes)} of memory",
+        f"up to {gigabytes(cost.disk_bytes)} for the result",
+    ]
+    return "; ".join(words)
+
+
+def gigabytes(size: float) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _images(planned: Plan) -> int:
+    """How many maps the result has at full resolution."""
+    return 2 if planned.layout.with_std else 1
+
+
+def _result_bytes(planned: Plan) -> int:
+    """All shards with windows, with their pyramids; the rest has no files."""
+    pixels = sum(math.prod(s.box.shape) for s in planned.shards if s.windows)
+    cells = math.prod(planned.layout.cells_shape)
+    return int(pixels * _HALF * _PYRAMID) * _images(planned) + 3 * cells + 2**20
+
+
+def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
+    window = planned.lattice.window**2 * _FLOAT
+    lanes, batch, samples = setup.lanes, setup.sampling.batch_size, setup.sampling.samples
+    images = _images(planned)
+    pools = READ_AHEAD + 2 * lanes + UNTAKEN_POOLS + lanes
+    queued = pools * POOL_BATCHES * batch * (2 + images) * window
+    # a window's samples until the last is in, and in float64 where they are compared
+    drawn = lanes * 4 * samples * window if samples > 1 else 0
+    widest = max(stage.channels[0] for stage in model.config.first_stages)
+    at_once = 1 if setup.device == "cpu" else 0
+    network = lanes * _MAPS_ALIVE * widest * window * at_once
+    largest = max((len(shard.windows) for shard in planned.shards), default=0)
+    across = min(len(planned.windows), planned.lattice.cols)
+    kept = (largest + across) * window * images
+    shard = max((math.prod(s.box.shape) for s in planned.shards), default=0) * _FLOAT
+    # blended, weights, queued for the writer, and the writer's own pyramid
+    shards = (2 + WRITE_AHEAD + 2) * shard * images
+    seen = 3 * math.prod(planned.layout.cells_shape)
+    seen += math.prod(planned.layout.levels[-1].shape) * _HALF * images
+    caches = min(_BLOCK_CACHE, 2 * _FLOAT * math.prod(planned.lattice.shape))
+    return queued + drawn + network + kept + shards + seen + caches + _RESERVE

@@ -1,0 +1,275 @@
+"""A prepared prediction: everything resolved and checked, and the store open.
+
+1. Resolve the device, the plan, the sampler and the record.
+2. Resume: a store that is there must be of the same job; what it holds is left out of the plan.
+3. Say what it will cost; refuse what cannot fit.
+4. Create the store: the last thing that can fail. Bad input leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_damm.engine.config import PredictConfig, default_batch, default_lanes
+from napari_damm.engine.cost import Forecast, forecast, refuse_what_cannot_fit, statement
+from napari_damm.engine.live_preview import LiveCanvas
+from napari_damm.engine.planning import Plan, plan
+from napari_damm.engine.provenance import differences, job_record, now, version_changes
+from napari_damm.events import Event, Notice, Planned
+from napari_damm.slide import Normalisation, Slide, check_finite
+from napari_damm.store import ResultStore, ShardStatus, open_result
+from napari_damm.tiling import Box
+
+if TYPE_CHECKING:
+    from napari_damm.engine.sampler import Sampling, WindowSampler
+    from napari_damm.model.damm import DAMM
+
+MULTI_MODAL = 2
+FAR = 2**40
+WORTH_TIMING = 64
+"""Jobs of fewer windows are over before their forecast is of use."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How windows are sampled, on what kind of device, in how many lanes (of one worker)."""
+
+    sampling: Sampling
+    device: str
+    lanes: int
+
+    def sampler(self, model: DAMM) -> WindowSampler:
+        """Make the sampler, in a process that has such a device."""
+        from napari_damm.engine.sampler import WindowSampler
+
+        return WindowSampler(model, self.sampling, self.device)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs. `plan` is what is left to do."""
+
+    slide: Slide
+    model: DAMM
+    config: PredictConfig
+    plan: Plan
+    setup: Setup
+    cost: Forecast
+    store: ResultStore
+    notices: tuple[Notice, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier run has finished it, and all is still there."""
+        return not self.plan.shards and bool(self.store.record.get("finished"))
+
+    def announce(self) -> Iterator[Event]:
+        """Yield the notices and `Planned`."""
+        yield from self.notices
+        left = self.plan
+        yield Planned(
+            shape=left.layout.shape,
+            pixel_size_um=left.model_um,
+            origin=left.layout.origin,
+            windows=left.all_windows,
+            background_windows=left.background_windows,
+            shards=left.all_shards,
+            steps=self.setup.sampling.window_steps,
+            record=self.store.record,
+            canvas=LiveCanvas(self.store),
+            windows_done=left.windows_done,
+            shards_done=left.shards_done,
+            seconds=self.cost.seconds,
+            memory_bytes=self.cost.memory_bytes,
+            disk_bytes=self.cost.disk_bytes,
+        )
+
+    def multi_modal_windows(self) -> int:
+        """Count the windows of the whole job that took the multi-modal branch in most cells."""
+        lattice, region = self.plan.lattice, self.plan.region
+        first = region.cells()
+        windows = lattice.windows_touching(region)
+        (i0, j0), (i1, j1) = windows[0], windows[-1]
+        # rows of cells are owned by rows of windows
+        rows = [
+            lattice.owned_cells(i, j0).intersect(_all_columns(first)) for i in range(i0, i1 + 1)
+        ]
+        cols = [lattice.owned_cells(i0, j).intersect(_all_rows(first)) for j in range(j0, j1 + 1)]
+        y = [box.y0 - first.y0 for box in rows if not box.empty]
+        x = [box.x0 - first.x0 for box in cols if not box.empty]
+        multi = np.asarray(self.store.arrays.branch[:]) == MULTI_MODAL
+        of_windows, cells = (
+            np.add.reduceat(np.add.reduceat(each.astype(np.int64), y, axis=0), x, axis=1)
+            for each in (multi, np.ones_like(multi))
+        )
+        return int((2 * of_windows >= cells).sum())
+
+
+def _all_columns(box: Box) -> Box:
+    return Box(box.y0, 0, box.y1, FAR)
+
+
+def _all_rows(box: Box) -> Box:
+    return Box(0, box.x0, FAR, box.x1)
+
+
+def survey(
+    slide: Slide, model: DAMM, config: PredictConfig, remote: bool = False
+) -> tuple[Plan, Setup]:
+    """Plan a prediction and resolve how it is computed.
+
+    Parameters
+    ----------
+    remote
+        Whether it is computed elsewhere, on devices that need not be in this machine.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input.
+    """
+    from napari_damm.engine.sampler import Sampling
+    from napari_damm.model_file import resolve_device, spread_factor
+
+    elsewhere = remote and config.device != "auto"
+    device = config.device if elsewhere else resolve_device(config.device).type
+    check_finite(slide)
+    planned = plan(slide, model.card, config)
+    if planned.lattice.window % model.config.token_px:
+        raise ValueError(
+            f"the model needs windows of a multiple of {model.config.token_px} px, "
+            f"got {planned.lattice.window}"
+        )
+    parameters = sum(weight.numel() for weight in model.unet.parameters())
+    sampling = Sampling(
+        config.mode,
+        config.total_steps,
+        config.seed,
+        config.gamma,
+        config.batch_size or default_batch(device, parameters),
+        config.samples,
+        spread_factor(model.card),
+    )
+    lanes = config.lanes or (1 if remote else default_lanes(device, config.workers))
+    return planned, Setup(sampling, device, lanes)
+
+
+def estimate(
+    planned: Plan,
+    model: DAMM,
+    setup: Setup,
+    workers: int,
+    store: str | Path | None,
+    remote: bool = False,
+) -> Forecast:
+    """Forecast a plan's cost, with a timed window where that is worth while and possible."""
+    timed = not remote and len(planned.windows) >= WORTH_TIMING
+    per_window = None
+    if timed:
+        per_window = setup.sampler(model).window_seconds(planned.lattice.window)
+    return forecast(planned, model, setup, workers, store is not None, per_window)
+
+
+def prepare(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    store: str | Path | None,
+    resume: bool = False,
+    remote: bool = False,
+) -> Job:
+    """Resolve and check everything, and create or reopen the store.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, a store of another job, one in use, or a result that cannot fit.
+    """
+    earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
+    if earlier is not None:
+        # Measured once per job: parts that can be read today may not have been, then.
+        stored = Normalisation(**{k: tuple(v) for k, v in earlier.record["normalisation"].items()})
+        config = replace(
+            config,
+            shard=earlier.layout.shard,
+            normalisation=config.normalisation or stored,
+        )
+    planned, setup = survey(slide, model, config, remote)
+    record = job_record(slide, model, config, planned, setup.sampling, setup.device)
+    notices = list(_model_notices(model, slide))
+    opened: ResultStore | None = None
+    if earlier is not None and store is not None:
+        notices += _check_same_job(store, earlier.record, record)
+        opened = ResultStore.reopen(store)
+    try:
+        if opened is not None:
+            planned = planned.without(opened.settled())
+        cost = estimate(planned, model, setup, config.workers, store, remote)
+        may_not_fit = refuse_what_cannot_fit(planned, cost, store, remote)
+        if opened is None:
+            opened = ResultStore.create(store, planned.layout, record)
+        elif planned.shards:
+            again = {"resumed": [*opened.record.get("resumed", []), now()], "finished": None}
+            opened.update_record(again)
+    except BaseException:
+        if opened is not None:
+            opened.close()
+        raise
+    if may_not_fit:
+        notices.append(Notice(may_not_fit, "warning"))
+    if cost.seconds is not None or planned.shards_done:
+        notices.append(Notice(statement(planned, cost)))
+    return Job(slide, model, config, planned, setup, cost, opened, tuple(notices))
+
+
+def mark_background(job: Job) -> tuple[Plan, list[tuple[int, int]]]:
+    """Store at once all shards without windows; return the plan of the others, and which."""
+    empty = [(s.row, s.col) for s in job.plan.shards if not s.windows]
+    if empty:
+        job.store.mark_many(empty, ShardStatus.BACKGROUND)
+    return job.plan.without(set(empty)), empty
+
+
+def summary(
+    job: Job, seconds: float, failed: list[str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the record gains at the end of a run."""
+    return {
+        "finished": now(),
+        "seconds": round(seconds + job.store.record.get("seconds", 0.0), 3),
+        "windows": job.plan.all_windows - len(failed),
+        "background_windows": job.plan.background_windows,
+        "multi_modal_windows": job.multi_modal_windows(),
+        "failed": failed,
+        **extra,
+    }
+
+
+def _model_notices(model: DAMM, slide: Slide) -> Iterator[Notice]:
+    if not model.card.get("pixel_size_um"):
+        yield Notice(
+            "the model states no pixel size: the slide is used at its own "
+            f"{slide.pixel_size_um:g} um per pixel",
+            "warning",
+        )
+
+
+def _check_same_job(
+    store: str | Path, stored: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[Notice]:
+    different = differences(stored, record)
+    if different:
+        raise ValueError(
+            f"{store} belongs to another job ({'; '.join(different[:3])}): give the same "
+            "input and settings to continue it, or choose another --out"
+        )
+    changed = version_changes(stored, record)
+    if not changed:
+        return []
+    text = f"versions changed since it began ({', '.join(changed)}): the last bits may differ"
+    return [Notice(text, "warning")]

@@ -1,0 +1,280 @@
+"""The threads behind a prediction: one reader, several lanes, one writer.
+
+1. The reader cuts pools of windows out of the slide onto a bounded queue.
+2. Each lane takes a pool, samples it, and reports every step and the outputs.
+3. The writer stores finished shards, one at a time.
+4. Whoever iterates over the crew gets their messages until all shards are stored. An exception in
+   any thread is raised there. Leaving the `with` block stops all threads, within a denoising step.
+
+Every queue is bounded, so whoever is slow slows the others down and memory does not grow.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.planning import Plan, Shard
+from napari_damm.engine.recovery import Done, Progress, WindowFailed, sample_pool
+from napari_damm.engine.windows import cut_patiently
+from napari_damm.slide import Slide
+from napari_damm.store import ShardMaps, ShardStatus
+from napari_damm.util.errors import is_out_of_memory, one_line
+
+if TYPE_CHECKING:
+    from napari_damm.engine.memory_ladder import Ladder
+    from napari_damm.engine.sampler import WindowInput
+
+READ_AHEAD = 2
+WRITE_AHEAD = 2
+UNTAKEN_POOLS = 2
+POLL_S = 0.2
+PATIENCE = 16
+
+
+@dataclass(frozen=True)
+class Blended:
+    """A shard's maps, as they are stored, its verdict, and how many windows it is made of."""
+
+    maps: ShardMaps
+    status: ShardStatus
+    windows: int
+
+
+class Sink(Protocol):
+    """Where finished shards go."""
+
+    def write(self, shard: Shard, blended: Blended) -> None:
+        """Store a shard; called from the writer's thread."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A shard is stored."""
+
+    row: int
+    col: int
+
+
+class Clock:
+    """Seconds spent in each part of a run, summed over its threads."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Add the time inside the block to a part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self._lock:
+                self.seconds[part] = self.seconds.get(part, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a crew works on, with what, and in how many lanes."""
+
+    slide: Slide
+    plan: Plan
+    ladder: Ladder
+    lanes: int
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class _Crashed:
+    error: BaseException
+
+
+class _Stopped(Exception):
+    """The crew was told to stop."""
+
+
+class Crew:
+    """Reader, lanes and writer of one prediction, as a context manager and an iterator."""
+
+    def __init__(self, work: Work, sink: Sink) -> None:
+        self._work, self._sink = work, sink
+        self._stop = threading.Event()
+        lanes = max(1, min(work.lanes, len(work.plan.windows)))
+        self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + lanes)
+        self._shards: queue.Queue[tuple[Shard, Blended]] = queue.Queue(WRITE_AHEAD)
+        self._messages: queue.Queue[Any] = queue.Queue()
+        # finished pools that nobody has taken yet: a slow reader of events slows the lanes down
+        self._untaken = threading.Semaphore(UNTAKEN_POOLS + lanes)
+        self._writer_error: list[Exception] = []
+        self._stored = 0
+        self._lanes = lanes
+        sampling = work.ladder.current.sampling
+        self._pool_size = pool_size(
+            len(work.plan.windows), lanes, sampling.batch_size, sampling.samples
+        )
+        self._unread_in_a_row = 0
+        jobs = [("reader", self._read), ("writer", self._write)]
+        jobs += [(f"lane {k}", self._sample) for k in range(lanes)]
+        self._threads = [
+            threading.Thread(
+                target=self._guard, args=(job,), name=f"napari-damm {name}", daemon=True
+            )
+            for name, job in jobs
+        ]
+
+    def __enter__(self) -> Crew:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def __iter__(self) -> Iterator[Progress | Written]:
+        """Yield messages until every shard is stored; raise what a thread raised."""
+        while self._stored < len(self._work.plan.shards):
+            message = self._get(self._messages)
+            if isinstance(message, _Crashed):
+                raise message.error
+            if isinstance(message, Written):
+                self._stored += 1
+            if isinstance(message, Done):
+                self._untaken.release()
+            yield message
+
+    def write(self, shard: Shard, blended: Blended) -> None:
+        """Have a shard stored; waits while the writer is busy with earlier ones."""
+        while not self._writer_error:
+            try:
+                return self._shards.put((shard, blended), timeout=POLL_S)
+            except queue.Full:
+                continue
+        raise self._writer_error[0]
+
+    def _guard(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self._messages.put(_Crashed(error))
+
+    def _read(self) -> None:
+        windows = self._work.plan.windows
+        for start in range(0, len(windows), self._pool_size):
+            pool = []
+            for window in windows[start : start + self._pool_size]:
+                if self._stop.is_set():
+                    raise _Stopped
+                try:
+                    with self._work.clock.timing("read"):
+                        pool.append(
+                            cut_patiently(self._work.slide, self._work.plan, window, self._pause)
+                        )
+                    self._unread_in_a_row = 0
+                except Exception as error:
+                    if is_out_of_memory(error):
+                        raise
+                    self._unread_in_a_row += 1
+                    self._messages.put(WindowFailed(window, one_line(error)))
+            if pool:
+                self._put(self._pools, pool)
+        for _ in range(self._lanes):
+            self._put(self._pools, None)
+
+    def _pause(self, seconds: float) -> None:
+        # Where the whole file is gone, waiting at each of its windows helps nobody.
+        patient = self._unread_in_a_row < PATIENCE
+        if self._stop.wait(seconds if patient else 0.0):
+            raise _Stopped
+
+    def _sample(self) -> None:
+        import torch
+
+        if self._work.ladder.current.device == "cpu":
+            # of this thread alone: bits depend on the number of threads (design: decision 4)
+            torch.set_num_threads(1)
+        while True:
+            with self._work.clock.timing("wait for windows"):
+                pool = self._get(self._pools)
+            if pool is None:
+                return
+            self._sample_one(pool)
+
+    def _sample_one(self, pool: list[WindowInput]) -> None:
+        clock = self._work.clock
+        progress = sample_pool(self._work.ladder, pool)
+        while True:
+            with clock.timing("network"):
+                message = next(progress, None)
+            if message is None:
+                return
+            if self._stop.is_set():
+                raise _Stopped
+            if isinstance(message, Done):
+                with clock.timing("wait for blending"):
+                    self._wait(lambda: self._untaken.acquire(timeout=POLL_S))
+            self._messages.put(message)
+
+    def _write(self) -> None:
+        try:
+            while True:
+                shard, blended = self._get(self._shards)
+                with self._work.clock.timing("write"):
+                    self._sink.write(shard, blended)
+                self._messages.put(Written(shard.row, shard.col))
+        except Exception as error:
+            # a dead writer would never make room: tell whoever waits for it
+            self._writer_error.append(error)
+            raise
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            if self._stop.is_set():
+                raise _Stopped
+
+    def _get(self, source: queue.Queue[Any]) -> Any:
+        while not self._stop.is_set():
+            try:
+                return source.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+        raise _Stopped
+
+    def _put(self, target: queue.Queue[Any], item: object) -> None:
+        while not self._stop.is_set():
+            try:
+                return target.put(item, timeout=POLL_S)
+            except queue.Full:
+                continue
+        raise _Stopped
+
+
+def pool_size(windows: int, lanes: int, batch: int, samples: int = 1) -> int:
+    """Windows per pool: up to `POOL_BATCHES` full batches, so that the lanes end together.
+
+    With several samples of each, as few windows as fill whole batches: the first is done sooner.
+    """
+    batches = -(-windows * samples // batch)
+    per_lane = -(-batches // lanes)
+    rounds = -(-per_lane // POOL_BATCHES)
+    draws = batch * max(1, -(-per_lane // max(1, rounds)))
+    whole = math.lcm(batch, samples)
+    return whole * max(1, draws // whole) // samples

@@ -1,0 +1,194 @@
+"""What a prediction will do, resolved once into frozen values before anything is computed.
+
+1. The slide's grid at the model's pixel size gives the lattice; the ROI a region of it.
+2. Windows that touch tissue run; the others are background.
+3. Shards are ordered, and windows by the first shard that needs them.
+4. `Plan.without` leaves out what is stored already: what a resumed run has to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari_damm.engine.config import PredictConfig, plain_roi
+from napari_damm.slide import (
+    Normalisation,
+    Slide,
+    measure_normalisation,
+    model_shape,
+    tissue_mask,
+    touches_tissue,
+)
+from napari_damm.store.layout import ResultLayout
+from napari_damm.tiling import Box, Lattice, Window
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A region that is computed and stored as a unit.
+
+    `box` is in pixels of the result, `region` the same in pixels of the slide, `cells` the
+    absolute cells it owns, `windows` those that touch it and run.
+    """
+
+    row: int
+    col: int
+    box: Box
+    region: Box
+    cells: Box
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed, in which order, and where it goes.
+
+    `windows` are those still to run, in the order in which `shards`, those still to do, first ask
+    for them. `shards_done` and `windows_done` count what an earlier run has stored already.
+    """
+
+    model_um: float
+    lattice: Lattice
+    region: Box
+    layout: ResultLayout
+    normalisation: Normalisation
+    shards: tuple[Shard, ...]
+    windows: tuple[Window, ...]
+    background_windows: int
+    shards_done: int = 0
+    windows_done: int = 0
+
+    @property
+    def all_windows(self) -> int:
+        """Windows of the whole job, those of an earlier run included."""
+        return len(self.windows) + self.windows_done
+
+    @property
+    def all_shards(self) -> int:
+        """Shards of the whole job."""
+        return len(self.shards) + self.shards_done
+
+    @property
+    def windows_apart(self) -> int:
+        """Windows to run if every shard is computed on its own, borders twice."""
+        return sum(len(shard.windows) for shard in self.shards)
+
+    def without(self, settled: Set[tuple[int, int]]) -> Plan:
+        """Return what is left when the shards at these positions (row, col) are stored."""
+        left = tuple(s for s in self.shards if (s.row, s.col) not in settled)
+        windows = _in_order(left)
+        return replace(
+            self,
+            shards=left,
+            windows=windows,
+            shards_done=self.all_shards - len(left),
+            windows_done=self.all_windows - len(windows),
+        )
+
+    def bare(self) -> Plan:
+        """Return the plan without its shards: small, for whoever is told them one by one."""
+        return replace(self, shards=(), windows=(), shards_done=0, windows_done=0)
+
+    def only(self, shard: Shard) -> Plan:
+        """Return the plan of one shard, for whoever computes it alone."""
+        return replace(self.bare(), shards=(shard,), windows=shard.windows)
+
+    def shards_touching(self, window: Window) -> list[tuple[int, int]]:
+        """Return the positions of the shards of the whole result that a window takes part in."""
+        frame = self.lattice.window_box(*window).intersect(self.region)
+        inside = frame.shifted(-self.region.y0, -self.region.x0)
+        side = self.layout.shard
+        return [
+            (row, col)
+            for row in range(inside.y0 // side, -(-inside.y1 // side))
+            for col in range(inside.x0 // side, -(-inside.x1 // side))
+        ]
+
+
+def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = None) -> Plan:
+    """Plan the prediction of `slide` with a model of this card.
+
+    Raises
+    ------
+    ValueError
+        If the ROI lies outside the slide, or the slide cannot be normalised.
+    """
+    config = config or PredictConfig()
+    model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
+    lattice = Lattice(model_shape(slide, model_um))
+    region = _region(slide, model_um, lattice.shape, config.roi)
+    mask, cell_px = tissue_mask(slide, model_um)
+    normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
+    layout = ResultLayout.for_region(
+        region, model_um, slide.origin, config.shard, with_std=config.samples > 1
+    )
+    wanted = lattice.windows_touching(region)
+    touching = touches_tissue(mask, cell_px, lattice)
+    run = {w: w for w in wanted if touching[w]}
+    shards = tuple(
+        _shard(layout, lattice, region, (row, col), run)
+        for row, col in _ordered(layout.grid, config.order)
+    )
+    return Plan(
+        model_um,
+        lattice,
+        region,
+        layout,
+        normalisation,
+        shards,
+        _in_order(shards),
+        len(wanted) - len(run),
+    )
+
+
+def _shard(
+    layout: ResultLayout,
+    lattice: Lattice,
+    region: Box,
+    position: tuple[int, int],
+    run: Mapping[Window, Window],
+) -> Shard:
+    box = layout.shard_box(*position)
+    absolute = box.shifted(region.y0, region.x0)
+    first = region.cells()
+    cells = layout.shard_cells(*position).shifted(first.y0, first.x0)
+    # one tuple per window, shared by all: a large slide has some 300,000
+    windows = tuple(run[w] for w in lattice.windows_touching(absolute) if w in run)
+    return Shard(*position, box, absolute, cells, windows)
+
+
+def _in_order(shards: tuple[Shard, ...]) -> tuple[Window, ...]:
+    """Return the shards' windows, each where it is first asked for (a dict keeps that order)."""
+    return tuple(dict.fromkeys(w for shard in shards for w in shard.windows))
+
+
+def _region(
+    slide: Slide,
+    model_um: float,
+    shape: tuple[int, int],
+    roi: tuple[float, float, float, float] | None,
+) -> Box:
+    whole = Box(0, 0, *shape)
+    if roi is None:
+        return whole
+    scale = slide.pixel_size_um / model_um
+    y0, x0 = (math.floor(v * scale + 1e-9) for v in roi[:2])
+    y1, x1 = (math.ceil(v * scale - 1e-9) for v in roi[2:])
+    region = Box(y0, x0, y1, x1).intersect(whole)
+    if region.empty:
+        height, width = slide.shape
+        raise ValueError(
+            f"the region {plain_roi(roi)} lies outside the image of {height} x {width} pixels"
+        )
+    return region
+
+
+def _ordered(grid: tuple[int, int], order: str) -> list[tuple[int, int]]:
+    positions = [(row, col) for row in range(grid[0]) for col in range(grid[1])]
+    if order == "rows":
+        return positions
+    middle = (grid[0] - 1) / 2, (grid[1] - 1) / 2
+    return sorted(positions, key=lambda p: (p[0] - middle[0]) ** 2 + (p[1] - middle[1]) ** 2)

@@ -1,0 +1,120 @@
+"""The job record: all that determines a result, and where it was made.
+
+1. `job_record` is saved with every result.
+2. Two runs are the same job if the entries of `KEY` agree; `differences` names those that do not.
+   Whether the run was split over threads, processes or machines is no part of the job.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.planning import Plan
+from napari_damm.slide import Slide
+
+if TYPE_CHECKING:
+    from napari_damm.engine.sampler import Sampling
+    from napari_damm.model.damm import DAMM
+
+KEY = (
+    "input", "model", "mode", "steps", "timesteps", "seed", "samples", "spread_factor", "gamma",
+    "batch_size", "roi",
+    "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
+)  # fmt: skip
+# What a record of before samples lacks.
+_UNSTATED = {"samples": 1, "spread_factor": 1.0}
+# A file may be moved, and a model renamed, without becoming another.
+_NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name")}
+
+
+def job_record(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    planned: Plan,
+    sampling: Sampling,
+    device: str,
+) -> dict[str, Any]:
+    """Return the record of a job that is about to start, as plain JSON values."""
+    import torch
+
+    from napari_damm.model_file import content_hash
+    from napari_damm.util.version import __version__
+
+    lattice = planned.lattice
+    return {
+        "input": dict(slide.identity),
+        "model": {
+            "name": model.card.get("name", "unnamed"),
+            "sha256": model.card.get("sha256") or content_hash(model),
+            "modalities": list(model.card["modalities"]),
+        },
+        "mode": sampling.mode,
+        "steps": sampling.steps,
+        "timesteps": sampling.timesteps(),
+        "seed": sampling.seed,
+        "samples": sampling.samples,
+        "spread_factor": sampling.spread_factor,
+        "gamma": sampling.gamma,
+        "batch_size": sampling.batch_size,
+        "roi": None if config.roi is None else list(config.roi),
+        "pixel_size_um": planned.model_um,
+        "slide_pixel_size_um": slide.pixel_size_um,
+        "lattice": {"window": lattice.window, "stride": lattice.stride, "shape": lattice.shape},
+        "normalisation": asdict(planned.normalisation),
+        "device": device,
+        "versions": {
+            "napari-damm": __version__,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "machine": f"{platform.system()} {platform.machine()}",
+        "started": now(),
+        "finished": None,
+    }
+
+
+def now() -> str:
+    """Return the time for people and programs."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name, for people, in what two jobs differ: "seed is 0 there and 1 here"."""
+    plain = json.loads(json.dumps(dict(wanted)))
+    pairs = ((name, stored.get(name, _UNSTATED.get(name)), plain.get(name)) for name in KEY)
+    return [difference for name, a, b in pairs for difference in _differences(name, a, b)]
+
+
+def version_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name libraries that changed between two runs: harmless but for the last bits."""
+    before, after = stored.get("versions", {}), wanted.get("versions", {})
+    return [
+        f"{name} {before[name]} -> {version}"
+        for name, version in after.items()
+        if name in before and before[name] != version
+    ]
+
+
+def _differences(name: str, a: Any, b: Any) -> Iterator[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        top = name.split()[0]
+        for key in dict.fromkeys([*a, *b]):
+            if (top, key) not in _NOT_KEY:
+                yield from _differences(f"{name} {key}", a.get(key), b.get(key))
+    elif a != b:
+        yield f"{name} is {_short(a)} there and {_short(b)} here"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."

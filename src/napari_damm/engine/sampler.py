@@ -1,0 +1,336 @@
+"""The network's share of a prediction: windows in, sampled windows out.
+
+1. `WindowSampler` holds the model and how to sample. One lane calls `run` on a pool of windows.
+2. Each window is encoded on its own, once for all its samples; sample k starts from stream k of the
+   noise keyed by absolute position.
+3. At every denoising step the encoders run in batches of one fixed size, the gate is read, and
+   only the decoder that each window needs runs, over the whole pool, so that batches stay full.
+4. The clean latents are decoded one by one; a window's samples become mean and spread (`samples`).
+
+Bits depend on the batch size and the number of threads, never on what else is in a batch: every
+network call has the same size (padded), and on a CPU a lane has one thread. So a window's result
+does not depend on its pool, lane or order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_damm.engine.batching import fixed_batches, in_batches
+from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.ensemble import combine
+from napari_damm.engine.noise import window_noise
+from napari_damm.model.damm import DAMM, choose_multi, mix_branches, take
+from napari_damm.model.unet import Encoded
+from napari_damm.sampling import (
+    SamplerStep,
+    ddim_steps,
+    ddim_timesteps,
+    dpm_solver_steps,
+    log_snr_timesteps,
+)
+from napari_damm.schedule import NoiseSchedule
+from napari_damm.tiling import tokens_to_cells
+
+REFERENCE = "reference"
+Floats = NDArray[np.float32]
+Cells = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1)."""
+
+    mode: str
+    steps: int
+    seed: int
+    gamma: float
+    batch_size: int
+    samples: int = 1
+    spread_factor: float = 1.0
+
+    @property
+    def window_steps(self) -> int:
+        """Denoising steps of one window, all its samples together."""
+        return self.samples * len(self.timesteps())
+
+    def timesteps(self) -> list[int]:
+        """Return the timesteps of the sampler, descending: one network call each."""
+        if self.mode == REFERENCE:
+            return ddim_timesteps(self.steps)
+        return log_snr_timesteps(NoiseSchedule(), self.steps)
+
+
+@dataclass(frozen=True)
+class WindowInput:
+    """One window: lattice position, corner (model px), both images (h, w) in [-1, 1]."""
+
+    window: tuple[int, int]
+    corner: tuple[int, int]
+    primary: Floats
+    secondary: Floats
+
+
+@dataclass(frozen=True)
+class WindowOutput:
+    """One sampled window: NP (h, w) relative intensity; uncertainty and branch of its cells.
+
+    `branch` is uint8: 1 uni-modal, 2 multi-modal. Of several samples `np` is the mean and `std`
+    (h, w) the scaled standard deviation.
+    """
+
+    window: tuple[int, int]
+    np: Floats
+    uncertainty: Floats
+    branch: Cells
+    std: Floats | None = None
+
+
+class Breath:
+    """Nothing to report, but a chance to stop: yielded between the parts of a long computation."""
+
+
+BREATH = Breath()
+
+
+class WindowSampler:
+    """Samples pools of windows; one instance serves several lanes (it keeps no state)."""
+
+    def __init__(self, model: DAMM, sampling: Sampling, device: str) -> None:
+        # channels_last: a fifth faster on a CPU
+        self.model = model.eval()
+        self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.sampling = sampling
+        self.device = device
+        self.schedule = NoiseSchedule()
+
+    def run(
+        self, inputs: Sequence[WindowInput]
+    ) -> Iterator[SamplerStep | Breath | list[WindowOutput]]:
+        """Yield after every denoising step, and at last the outputs of the pool.
+
+        A step is of as many samples as its `x` has rows. While windows are encoded and decoded it
+        yields a `Breath` now and then.
+        """
+        if not inputs:
+            raise ValueError("a pool must hold at least one window, got none")
+        latents: dict[str, list[Tensor]] = {"primary": [], "secondary": []}
+        for start in range(0, len(inputs), self.first_stage_batch):
+            part = inputs[start : start + self.first_stage_batch]
+            for role, done in latents.items():
+                with torch.inference_mode():
+                    done.append(self._encode([getattr(each, role) for each in part], role))
+            yield BREATH
+        with torch.inference_mode():
+            primary, secondary = (torch.cat(done) for done in latents.values())
+        samples, factor = self.sampling.samples, self.sampling.spread_factor
+        # a window's samples follow each other, so that few of them wait for the last
+        draws = [(k, stream) for k in range(len(inputs)) for stream in range(samples)]
+        at_once = max(len(inputs), POOL_BATCHES * self.sampling.batch_size)
+        outputs: list[WindowOutput] = []
+        waiting: list[WindowOutput] = []
+        for start in range(0, len(draws), at_once):
+            some = draws[start : start + at_once]
+            waiting += yield from self._draw(inputs, some, primary, secondary)
+            while len(waiting) >= samples:
+                outputs.append(combine(waiting[:samples], factor))
+                del waiting[:samples]
+        yield outputs
+
+    def _draw(
+        self,
+        inputs: Sequence[WindowInput],
+        draws: Sequence[tuple[int, int]],
+        primary: Tensor,
+        secondary: Tensor,
+    ) -> Generator[SamplerStep | Breath, None, list[WindowOutput]]:
+        """Draw samples, each of one of the windows (its index) from a stream of noise."""
+        windows = [inputs[k] for k, _ in draws]
+        with torch.inference_mode():
+            rows = torch.tensor([k for k, _ in draws], device=primary.device)
+            gate = _Gate(self, primary[rows], secondary[rows])
+        streams = [stream for _, stream in draws]
+        steps = self._steps(gate.denoise, windows, streams, gate.primary.shape)
+        while True:
+            # inference mode belongs to the thread: never leave it on across a yield
+            with torch.inference_mode():
+                step = next(steps, None)
+            if step is None:
+                break
+            x = step.x
+            yield step
+        images = []
+        for start in range(0, len(draws), self.first_stage_batch):
+            with torch.inference_mode():
+                images.append(self._decode(x[start : start + self.first_stage_batch]))
+            yield BREATH
+        return _outputs(windows, np.concatenate(images), gate)
+
+    @property
+    def first_stage_batch(self) -> int:
+        """Windows per call of a first stage: on a CPU it is faster on one, a GPU wants many."""
+        return 1 if self.device == "cpu" else self.sampling.batch_size
+
+    def _steps(
+        self,
+        denoise: Callable[[Tensor, Tensor], Tensor],
+        inputs: Sequence[WindowInput],
+        streams: Sequence[int],
+        shape: torch.Size,
+    ) -> Iterator[SamplerStep]:
+        factor, seed = self.model.config.latent_factor, self.sampling.seed
+        chw = (shape[1], shape[2], shape[3])
+
+        def noise(draw: int) -> Tensor:
+            fields = [
+                window_noise(
+                    seed, each.corner[0] // factor, each.corner[1] // factor, chw, draw, stream
+                )
+                for each, stream in zip(inputs, streams, strict=True)
+            ]
+            return torch.from_numpy(np.stack(fields)).to(self.device)
+
+        steps = self.sampling.steps
+        if self.sampling.mode == REFERENCE:
+            # draw 0 is where the trajectory starts; step i adds draw i + 1
+            return ddim_steps(
+                denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
+            )
+        return dpm_solver_steps(denoise, noise(0), self.schedule, steps)
+
+    @torch.inference_mode()
+    def window_seconds(self, side: int) -> float:
+        """Time a blank window of `side` px on this thread: both encoders, all steps, decoder.
+
+        One step of one full batch stands for all, so this takes a fraction of a second.
+        """
+        alone = self.first_stage_batch
+        threads = torch.get_num_threads()
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+        try:
+            blank = [np.zeros((side, side), np.float32)] * alone
+            start = time.perf_counter()
+            primary, secondary = (self._encode(blank, role) for role in ("primary", "secondary"))
+            encoders = self._since(start) / alone
+            start = time.perf_counter()
+            self._decode(primary)
+            decoder = self._since(start) / alone
+            batch = [
+                z[:1].expand(self.sampling.batch_size, -1, -1, -1) for z in (primary, secondary)
+            ]
+            gate = _Gate(self, *batch)
+            t = torch.full((self.sampling.batch_size,), 500, device=self.device)
+            gate.denoise(batch[0], t)  # the first use of anything is slower
+            start = time.perf_counter()
+            gate.denoise(batch[0], t)
+            step = self._since(start) / self.sampling.batch_size
+        finally:
+            torch.set_num_threads(threads)
+        return encoders + self.sampling.samples * decoder + step * self.sampling.window_steps
+
+    def _since(self, start: float) -> float:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    def _encode(self, images: list[Floats], role: str) -> Tensor:
+        channels = self.model.first_stage(role).config.image_channels
+
+        def encode(image: Tensor) -> Tensor:
+            return self.model.encode(image.expand(-1, channels, -1, -1), role)
+
+        stacked = torch.from_numpy(np.stack(images))[:, None].to(self.device)
+        return self._in_first_stage_batches(encode, stacked)
+
+    def _decode(self, x_0: Tensor) -> Floats:
+        """Clean latents (b, c, h, w) -> relative intensity (b, h, w)."""
+        images = self._in_first_stage_batches(lambda z: self.model.decode(z).mean(dim=1), x_0)
+        relative: Floats = ((images + 1) / 2).float().cpu().numpy()
+        return relative
+
+    def _in_first_stage_batches(self, call: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        size = self.first_stage_batch
+        return in_batches(lambda index: call(batch[index]), len(batch), size, batch.device)
+
+
+def _outputs(inputs: Sequence[WindowInput], images: Floats, gate: _Gate) -> list[WindowOutput]:
+    uncertainty = (1 - gate.read_out()).float().cpu().numpy()
+    branch = (1 + gate.multi.to(torch.uint8)).cpu().numpy()
+    return [
+        WindowOutput(
+            each.window,
+            images[k],
+            tokens_to_cells(uncertainty[k]),
+            np.rint(tokens_to_cells(branch[k])).astype(np.uint8),
+        )
+        for k, each in enumerate(inputs)
+    ]
+
+
+class _Gate:
+    """The denoiser of one pool; remembers the confidence and the branches of the last step."""
+
+    def __init__(self, sampler: WindowSampler, primary: Tensor, secondary: Tensor) -> None:
+        self.unet = sampler.model.unet
+        self.config = sampler.model.config
+        self.gamma = sampler.sampling.gamma
+        self.size = sampler.sampling.batch_size
+        self.primary, self.secondary = primary, secondary
+        self.confidence = self.total = primary.new_zeros(())
+        self.steps = 0
+        self.multi = primary.new_zeros((), dtype=torch.bool)
+
+    def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Noise (b, c, h, w) of the branch that each window, or cell, needs."""
+        encoded = self._encode(x_t, t)
+        self.confidence = encoded.confidence
+        self.total = self.total + encoded.confidence
+        self.steps += 1
+        self.multi = choose_multi(encoded.confidence, self.gamma, self.config.gate)
+        mixed = mix_branches(
+            self.multi,
+            lambda rows: self._decode(self.unet.decode_multi, encoded, rows),
+            lambda rows: self._decode(self.unet.decode_uni, encoded, rows),
+            x_t,
+            self.config.uni_share if self.gamma < 1 else 1.0,
+        )
+        return self.unet.as_noise(mixed, x_t, t)
+
+    def read_out(self) -> Tensor:
+        """Return the confidence (b, th, tw) that is shown: of the last step, or the mean."""
+        return self.total / self.steps if self.config.read_out == "mean" else self.confidence
+
+    def _encode(self, x_t: Tensor, t: Tensor) -> Encoded:
+        parts: list[Encoded] = []
+        for index, kept in fixed_batches(len(x_t), self.size, x_t.device):
+            given = (x_t[index], self.primary[index], self.secondary[index])
+            x, primary, secondary = (_channels_last(z) for z in given)
+            part = self.unet.encode(x, t[index], primary, secondary)
+            parts.append(take(part, torch.arange(kept, device=x_t.device)))
+        return Encoded(
+            torch.cat([p.time for p in parts]),
+            torch.cat([p.uni for p in parts]),
+            tuple(torch.cat(skips) for skips in zip(*(p.uni_skips for p in parts), strict=True)),
+            torch.cat([p.multi for p in parts]),
+            tuple(torch.cat(skips) for skips in zip(*(p.multi_skips for p in parts), strict=True)),
+            torch.cat([p.confidence for p in parts]),
+        )
+
+    def _decode(
+        self, decode: Callable[[Encoded], Tensor], encoded: Encoded, rows: Tensor
+    ) -> Tensor:
+        return in_batches(
+            lambda index: decode(take(encoded, rows[index])), len(rows), self.size, rows.device
+        )
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

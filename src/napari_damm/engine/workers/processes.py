@@ -1,0 +1,246 @@
+"""Local worker processes: `PredictConfig(workers=N)`.
+
+1. One thread per worker starts its process and hands it shards, one at a time.
+2. A worker that dies is replaced and its shard given out again; a shard that failed `ATTEMPTS`
+   times is marked failed and the job goes on. A full disk or lack of memory stops the job.
+3. Closing the generator ends the processes at once.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.job import Job
+from napari_damm.engine.planning import Shard
+from napari_damm.engine.recovery import NothingWorks
+from napari_damm.engine.workers import coordinator
+from napari_damm.engine.workers.shard import ShardReport, TaskSpec, lost_shard
+from napari_damm.engine.workers.worker_main import ERROR, READY, REPORT, STEPS
+from napari_damm.events import Event
+from napari_damm.slide import Slide
+from napari_damm.util.errors import is_disk_full, is_out_of_memory
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
+
+ATTEMPTS = 3
+POLL_S = 0.2
+ENDING_S = 5.0
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of a shard."""
+
+
+class _NoStart(RuntimeError):
+    """A worker could not load the model or open the store: none will."""
+
+
+HOPELESS = (_NoStart, NothingWorks)
+
+
+def predict(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    store: str | Path | None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Predict with `config.workers` local processes; see `engine.predict`.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, before the first event.
+    RuntimeError
+        If no worker lives long enough to finish a shard.
+    """
+    yield from coordinator.gather(slide, model, config, store, resume, _dispatch)
+
+
+def _dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
+    crew = _Crew(cloudpickle.dumps(TaskSpec.of(job)), shards)
+    try:
+        crew.start(min(job.config.workers, len(shards)))
+        yield from crew.reports(len(shards))
+    finally:
+        crew.stop()
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A seat has no more to do, or cannot go on."""
+
+    error: BaseException | None
+
+
+class _Crew:
+    """Threads that each look after one worker process."""
+
+    def __init__(self, spec: bytes, shards: tuple[Shard, ...]) -> None:
+        self._spec = spec
+        self._waiting: deque[tuple[Shard, int]] = deque((shard, 1) for shard in shards)
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._steps: dict[int, int] = {}
+        self._stop = threading.Event()
+        self._reported = 0
+        self._deaths = 0
+        self._threads: list[threading.Thread] = []
+
+    def start(self, workers: int) -> None:
+        self._threads = [
+            threading.Thread(
+                target=self._sit, args=(seat,), name=f"napari-damm worker {seat}", daemon=True
+            )
+            for seat in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def reports(self, count: int) -> Iterator[ShardReport | int]:
+        """Yield `count` reports, and the steps done in unfinished shards in between."""
+        while self._reported < count:
+            try:
+                message = self._messages.get(timeout=POLL_S)
+            except queue.Empty:
+                yield sum(self._steps.values())
+                continue
+            if isinstance(message, _Ended):
+                if message.error is not None:
+                    raise message.error
+                continue
+            self._reported += 1
+            yield message
+
+    def stop(self) -> None:
+        self._stop.set()
+        for process in list(self._processes.values()):
+            process.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def _sit(self, seat: int) -> None:
+        """Have shards computed until there are none left to give out."""
+        error: BaseException | None = None
+        try:
+            while not self._stop.is_set() and self._waiting:
+                try:
+                    shard, attempt = self._waiting.popleft()
+                except IndexError:
+                    break  # another seat was faster
+                self._try(seat, shard, attempt)
+        except BaseException as raised:
+            error = raised
+        finally:
+            self._end(seat)
+            self._messages.put(_Ended(error))
+
+    def _try(self, seat: int, shard: Shard, attempt: int) -> None:
+        try:
+            report = self._compute(seat, shard)
+        except Exception as error:
+            if self._stop.is_set():
+                return
+            if is_disk_full(error) or is_out_of_memory(error) or isinstance(error, HOPELESS):
+                raise
+            if isinstance(error, WorkerDied):
+                self._deaths += 1
+                self._end(seat)
+            if self._deaths >= ATTEMPTS and not self._reported:
+                raise
+            if attempt < ATTEMPTS:
+                self._waiting.append((shard, attempt + 1))
+                return
+            report = lost_shard(shard, error)
+        finally:
+            self._steps.pop(seat, None)
+        self._messages.put(report)
+
+    def _compute(self, seat: int, shard: Shard) -> ShardReport:
+        process = self._processes.get(seat) or self._begin(seat)
+        assert process.stdin is not None
+        try:
+            pickle.dump(shard, process.stdin)
+            process.stdin.flush()
+        except OSError as error:
+            raise self._death(process) from error
+        while True:
+            kind, value = self._receive(process)
+            if kind == STEPS:
+                self._steps[seat] = value
+            elif kind == ERROR:
+                raise value
+            elif kind == REPORT:
+                report: ShardReport = value
+                return report
+
+    def _begin(self, seat: int) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            # a lane has one thread; idle pools of more would only be in the way
+            "OMP_NUM_THREADS": "1",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "napari_damm.engine.workers.worker_main"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._processes[seat] = process
+        if self._stop.is_set():  # after `stop` has looked for processes to end
+            process.kill()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(self._spec)
+            process.stdin.flush()
+        except OSError as error:
+            raise self._death(process) from error
+        kind, value = self._receive(process)
+        if kind != READY:
+            raise _NoStart(str(value)) from value
+        return process
+
+    def _receive(self, process: subprocess.Popen[bytes]) -> tuple[str, Any]:
+        assert process.stdout is not None
+        try:
+            kind, value = pickle.load(process.stdout)
+        except (EOFError, pickle.UnpicklingError, OSError) as error:
+            raise self._death(process) from error
+        return kind, value
+
+    def _death(self, process: subprocess.Popen[bytes]) -> WorkerDied:
+        try:
+            code = process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:  # it lives, but not so that anybody understands it
+            process.kill()
+            code = process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return WorkerDied(f"a worker process {how}; if it was memory, use fewer workers")
+
+    def _end(self, seat: int) -> None:
+        process = self._processes.pop(seat, None)
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what was still buffered for a dead process
+                    stream.close()

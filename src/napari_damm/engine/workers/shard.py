@@ -1,0 +1,197 @@
+"""One shard, computed anywhere: coordinates in, status out.
+
+1. A `TaskSpec` holds what a worker needs of a job; it is small, pictures and weights stay in files
+   where they can. A process builds its model and opens the store once per job (`Worker`).
+2. `Worker.compute` runs the local engine on one shard's windows, writes the shard's files and
+   returns a `ShardReport`. Journal and status are the coordinator's alone.
+3. `Worker.stop` ends what is being computed within a denoising step.
+
+Neighbouring shards compute the windows on their border twice, to the same bits.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.engine import compute
+from napari_damm.engine.job import Job, Setup
+from napari_damm.engine.pipeline import Blended, Clock, Work
+from napari_damm.engine.planning import Plan, Shard
+from napari_damm.events import FailedItem, Notice, Step
+from napari_damm.slide import Slide
+from napari_damm.store import ShardStatus, ShardWriter
+from napari_damm.util.errors import one_line
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a worker gets the model: a file with a checksum, else its weights themselves."""
+
+    path: Path | None
+    sha256: str
+    config: dict[str, Any]
+    card: dict[str, Any]
+    state: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, model: DAMM) -> ModelSource:
+        """Refer to a model's file where it came from one, else carry its weights."""
+        card = dict(model.card)
+        if model.file is not None and card.get("sha256"):
+            return cls(Path(model.file), card["sha256"], {}, card, None)
+        state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+        return cls(None, "", model.config.to_dict(), card, state)
+
+    def load(self) -> DAMM:
+        """Load the model onto the CPU.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the file is not there, or not the one that the job was started with.
+        """
+        from napari_damm.model.damm import DAMM, DAMMConfig
+        from napari_damm.model_file import load_model, sha256
+
+        if self.path is None:
+            model = DAMM(DAMMConfig.from_dict(self.config), self.card)
+            model.load_state_dict(self.state or {})
+            return model.eval()
+        found = sha256(self.path)
+        if found != self.sha256:
+            raise ValueError(
+                f"{self.path} is another model on this worker ({found[:8]} instead of "
+                f"{self.sha256[:8]}): install the same one everywhere"
+            )
+        return load_model(self.path, "cpu")
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a worker needs of a job."""
+
+    slide: Slide
+    model: ModelSource
+    plan: Plan
+    setup: Setup
+    strict: bool
+    store: Path
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def of(cls, job: Job) -> TaskSpec:
+        """Take out of a job, whose store is on disk, what its workers need."""
+        assert job.store.path is not None
+        return cls(
+            job.slide,
+            ModelSource.of(job.model),
+            job.plan.bare(),
+            job.setup,
+            job.config.strict,
+            job.store.path.absolute(),
+        )
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What a worker tells of a shard: its status, its files' hashes, what failed or changed."""
+
+    row: int
+    col: int
+    status: ShardStatus
+    files: dict[str, str | None]
+    windows: int
+    failed: tuple[FailedItem, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Cancelled(Exception):
+    """The worker was told to stop."""
+
+
+class Worker:
+    """A process's share of a job: model and store, opened once."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        from napari_damm.engine.memory_ladder import Ladder
+
+        self._spec = spec
+        self._ladder = Ladder(spec.setup.sampler(spec.model.load()), spec.strict)
+        self._writer = ShardWriter.open(spec.store)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all computing of this job within a denoising step."""
+        self._stopped.set()
+
+    def compute(
+        self, shard: Shard, stepped: Callable[[int], object] = lambda steps: None
+    ) -> ShardReport:
+        """Compute one shard and write its files; `stepped` hears of window-steps done.
+
+        Raises
+        ------
+        Cancelled
+            After `stop`.
+        OSError
+            Where the files cannot be written.
+        """
+        clock = Clock()
+        plan = self._spec.plan.only(shard)
+        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.lanes, clock)
+        sink = _Files(self._writer)
+        failed: list[FailedItem] = []
+        notices: list[Notice] = []
+        events = compute(work, sink)
+        try:
+            for event in events:
+                if self._stopped.is_set():
+                    raise Cancelled
+                match event:
+                    case Step():
+                        stepped(event.done)
+                    case FailedItem():
+                        failed.append(event)
+                    case Notice():
+                        notices.append(event)
+        finally:
+            events.close()  # type: ignore[attr-defined]
+        return ShardReport(
+            shard.row,
+            shard.col,
+            sink.status,
+            sink.files,
+            len(shard.windows) - len(failed),
+            tuple(failed),
+            tuple(notices),
+            clock.seconds,
+        )
+
+
+class _Files:
+    """A sink that writes a shard's files and keeps their hashes."""
+
+    def __init__(self, writer: ShardWriter) -> None:
+        self._writer = writer
+        self.status = ShardStatus.PENDING
+        self.files: dict[str, str | None] = {}
+
+    def write(self, shard: Shard, blended: Blended) -> None:
+        """Write a shard's files."""
+        self.files = self._writer.write(shard.row, shard.col, blended.maps)
+        self.status = blended.status
+
+
+def lost_shard(shard: Shard, error: BaseException) -> ShardReport:
+    """Return the report of a shard that no worker could compute."""
+    item = FailedItem(f"shard ({shard.row}, {shard.col})", one_line(error))
+    return ShardReport(shard.row, shard.col, ShardStatus.FAILED, {}, 0, (item,))

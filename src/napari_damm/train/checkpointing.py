@@ -1,0 +1,223 @@
+"""What a training keeps: checkpoints, curves, and the best model with its card.
+
+1. A checkpoint is the tensors of a `TrainState` and the `Standing` beside them. Together they
+   decide how the training goes on.
+2. `run.json` and the model's card are made from one set of plain values.
+3. A full disk in the middle of a training is told and survived: what was kept before stays, and
+   the next time it is tried again. At the end it is an error.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_damm.events import Event, Notice, Saved
+from napari_damm.model.damm import DAMM
+from napari_damm.model_file import load_model, read_card, save_model
+from napari_damm.train.card import finite, make_card
+from napari_damm.train.folder import RunFolder
+from napari_damm.train.run_folder import TrainedModel, read_training
+from napari_damm.train.setup import Base
+from napari_damm.train.state import TrainState, read_extra
+from napari_damm.train.step import StepLosses
+from napari_damm.util.errors import JobFault, is_disk_full, one_line
+
+CURVE_STEPS = 10
+Scores = dict[str, float]
+
+
+@dataclass
+class Standing:
+    """What a checkpoint holds beside tensors: all that decides how the training goes on."""
+
+    seconds: float = 0.0
+    rate: float = 1.0
+    parts: int = 1
+    validations: int = 0
+    since_best: int = 0
+    best: float = float("-inf")
+    best_step: int = 0
+    rollbacks: int = 0
+
+
+class Keeper:
+    """Writes the folder of one training; `record` is what does not change.
+
+    Of several processes one `writes`; the others only read.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        base: Base,
+        name: str,
+        record: Mapping[str, Any],
+        writes: bool = True,
+    ) -> None:
+        self.folder, self.base, self.name, self.writes = folder, base, name, writes
+        self.record = dict(record)
+        self.standing = Standing()
+        self.scores: Scores = {}
+        self.base_scores: Scores = {}
+        self.step, self.progress, self.finished = 0, 0.0, False
+        self._recent: list[StepLosses] = []
+        self._unwritten: DAMM | None = None  # the best model, where the disk was full
+
+    @property
+    def model_path(self) -> Path:
+        """Where the model goes."""
+        return self.folder.model_path(self.name)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return self.folder.last.exists()
+
+    def begin(self) -> None:
+        """Write `run.json` alone: before anything is learnt, and when all is done."""
+        self.folder.write_state(finite(self._values()))
+
+    def take_up(self) -> None:
+        """Take up what the checkpoint and `run.json` say."""
+        extra = read_extra(self.folder.last)
+        self.standing = Standing(**json.loads(extra["standing"]))
+        state = read_training(self.folder.path)
+        if state is not None:
+            self.scores, self.step = dict(state.scores), state.step
+            if state.finished:  # and it is to go on: patience begins anew
+                self.standing.since_best = 0
+
+    def go_back(self, state: TrainState) -> None:
+        """Load the checkpoint into the training; the curves end there too.
+
+        What is known of the best model stays: its file is later than the checkpoint, maybe.
+        """
+        best = self.standing, self.scores
+        self.take_up()
+        if best[0].best > self.standing.best:
+            self.standing.best, self.standing.best_step = best[0].best, best[0].best_step
+            self.scores = best[1]
+        state.load(self.folder.last)
+        if self.writes:
+            self.folder.curves(up_to=state.step)
+        self._recent.clear()
+
+    def save(self, state: TrainState) -> Saved:
+        """Save a checkpoint, and say so in `run.json`.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the one before stays.
+        """
+        state.save(self.folder.last, {"standing": json.dumps(asdict(self.standing))})
+        self.step = state.step
+        self.folder.write_state(finite(self._values()))
+        return Saved(self.folder.last, state.step)
+
+    def save_patiently(self, state: TrainState) -> Event:
+        """Save a checkpoint; a full disk is told only."""
+        try:
+            return self.save(state)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return Notice(
+                "the disk is full, so the checkpoint is not saved (the one before is kept, and it "
+                "will be tried again): free some space",
+                "warning",
+            )
+
+    def note_losses(self, where: Mapping[str, Any], losses: StepLosses) -> None:
+        """Take note of a step; every tenth time a line of means goes into the curves."""
+        self._recent.append(losses)
+        if len(self._recent) < CURVE_STEPS:
+            return
+        means = np.mean([tuple(asdict(each).values()) for each in self._recent], axis=0)
+        names = ("loss", "loss_uni", "loss_multi", "confidence")
+        self.note({**where, **dict(zip(names, map(float, means), strict=True))})
+        self._recent.clear()
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Add a line to the curves; on a full disk, or while somebody reads them, it is lost."""
+        with suppress(OSError):
+            self.folder.append(row)
+
+    def judge(self, step: int, scores: Scores) -> bool:
+        """Note the scores of a validation; tell whether they are the best so far."""
+        standing = self.standing
+        if scores["ssim"] > standing.best:
+            standing.best, standing.best_step, standing.since_best = scores["ssim"], step, 0
+            self.scores = scores
+            return True
+        standing.since_best += 1
+        return False
+
+    def write_model(self, model: DAMM, step: int) -> Iterator[Notice]:
+        """Write the best model; a full disk is told, and tried again at the end."""
+        self.step = step
+        try:
+            save_model(model, self.model_path, self._card())
+            self._unwritten = None
+        except OSError as error:
+            self._unwritten = copy.deepcopy(model)  # this one is used again
+            yield Notice(f"the model cannot be saved now: {one_line(error)}", "warning")
+
+    def finish_model(self) -> None:
+        """Put the whole curves on the card of the best model, if there is one.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        if self._unwritten is not None:
+            save_model(self._unwritten, self.model_path, self._card())
+        elif self.scores and self.model_path.is_file():
+            save_model(load_model(self.model_path, "cpu"), self.model_path, self._card())
+
+    def result(self) -> TrainedModel:
+        """Return the model that the training ended with.
+
+        Raises
+        ------
+        JobFault
+            If there is none.
+        """
+        if not self.model_path.is_file():
+            raise JobFault(
+                f"the training ended without a model in {self.model_path}: no validation gave "
+                "numbers"
+            )
+        return TrainedModel(
+            self.model_path,
+            self.name,
+            read_card(self.model_path),
+            dict(self.scores),
+            dict(self.base_scores),
+            self.folder.path,
+        )
+
+    def _card(self) -> dict[str, Any]:
+        return make_card(self.base, self._values(), self.folder.curves())
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            **self.record,
+            "step": self.step,
+            "progress": 1.0 if self.finished else self.progress,
+            "finished": self.finished,
+            "seconds": self.standing.seconds,
+            "model": self.model_path.name if self.scores else None,
+            "best_step": self.standing.best_step,
+            "scores": self.scores,
+            "base_scores": self.base_scores,
+        }

@@ -1,0 +1,59 @@
+"""Everything that the analyst chose, frozen when Predict is clicked, and made into events.
+
+A result that is resumed keeps the settings that it was begun with: those are in its record. Model,
+image and device come from the widget; where they differ, the engine says what does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_damm.widgets.predict.destination import Unfinished
+from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow, with_maps
+from napari_damm.widgets.viewer.layer_slides import SlideRequest
+from napari_damm.widgets.viewer.regions import Box
+
+if TYPE_CHECKING:
+    from napari_damm.api import PredictConfig
+    from napari_damm.events import Event
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """One prediction; without `out` its result stays in memory."""
+
+    slide: SlideRequest
+    model: Path
+    mode: str
+    device: str
+    samples: int = 1
+    roi: Box | None = None
+    out: Path | None = None
+    begun: Unfinished | None = None
+
+    def events(self) -> Iterator[Event | Ready]:
+        """Start the prediction; slow, for the worker."""
+        load_what_is_slow()
+        from napari_damm import api
+
+        slide, config = self.slide.slide(), self._config()
+        if self.out is None:
+            return with_maps(api.predict(slide, self.model, config))
+        return with_maps(api.predict(slide, self.model, config, store=self.out, resume=True))
+
+    def _config(self) -> PredictConfig:
+        from napari_damm.api import PredictConfig
+
+        if self.begun is None:
+            return PredictConfig(
+                mode=self.mode, samples=self.samples, device=self.device, roi=self.roi
+            )
+        record = {"samples": 1, **self.begun.record}  # older results do not state it
+        kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
+        roi = None if record["roi"] is None else tuple(record["roi"])
+        return PredictConfig(
+            mode=record["mode"], device=self.device, roi=roi, shard=self.begun.shard, **kept
+        )

@@ -1,0 +1,1 @@
+"""A running job behind a widget: its thread, what it tells, the time left."""

@@ -1,0 +1,180 @@
+"""The plot of a running training: losses above, validation SSIM below.
+
+1. `Curve`s are plain lists that grow; a resumed training begins with those in its folder.
+2. Captions in words and colours stand above the axes, where no line runs through them.
+3. pyqtgraph is loaded when the first training begins, so that the widget opens quickly.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qtpy
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_damm.events import TrainPlanned, TrainStep, Validated
+from napari_damm.train.run_folder import CURVES
+from napari_damm.widgets.notes import Note
+from napari_damm.widgets.viewer.result_layers import BRANCH_COLOURS, branch_meanings
+
+SMOOTHING = 0.95
+MOST_POINTS = 2000
+HEIGHT_PX = 120
+GREY = "#8f98a3"  # readable on napari's dark theme and on the light one
+GREEN = "#009e73"  # Okabe and Ito's, beside their orange and blue of the branches
+PHASES = ("joint", "gated")
+
+
+@dataclass
+class Curve:
+    """A line that grows; a long one keeps every second point."""
+
+    smoothing: float = 0.0
+    x: list[float] = field(default_factory=list)
+    y: list[float] = field(default_factory=list)
+    _mean: float = 0.0
+    _weight: float = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        """Add a point, smoothed with those before it; what is no number is left out."""
+        if not math.isfinite(y) or (self.x and x <= self.x[-1]):
+            return
+        self._mean = self.smoothing * self._mean + (1 - self.smoothing) * y
+        self._weight = self.smoothing * self._weight + 1 - self.smoothing
+        self.x.append(x)
+        self.y.append(self._mean / self._weight)
+        if len(self.x) > MOST_POINTS:
+            del self.x[1:-1:2], self.y[1:-1:2]
+
+
+class LearningCurves(QWidget):
+    """Shows how the losses fall and the validation SSIM rises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("curves")
+        self._base, self._phase = math.nan, ""
+        self._clear()
+        self._lines: list[tuple[Curve, Any]] = []
+        self.losses_caption, self.ssim_caption = Note("losses_caption"), Note("ssim_caption")
+        self._plots: list[Any] = []
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.losses_caption)
+        layout.addWidget(self.ssim_caption)
+        self.hide()
+
+    def begin(self, planned: TrainPlanned, name: str) -> None:
+        """Show the axes for a training, with what an earlier run of it had reached."""
+        self._clear()
+        if planned.steps_done:
+            self._read(planned.folder / CURVES, planned.steps_done)
+        if not self._plots:
+            self._plots = [self._axes(1), self._axes(3)]
+        losses, scores = self._plots
+        for plot in self._plots:
+            plot.clear()
+        meanings = branch_meanings(planned.modalities)
+        looks = [
+            (self.uni, losses, meanings[1], BRANCH_COLOURS[1]),
+            (self.multi, losses, meanings[2], BRANCH_COLOURS[2]),
+            (self.autoencoder, losses, "autoencoder", GREEN),
+            (self.base, scores, "base model", GREY),
+            (self.ssim, scores, name, GREEN),
+        ]
+        self._lines = [
+            (curve, _line(axes, colour, words, curve is self.ssim))
+            for curve, axes, words, colour in looks
+        ]
+        uni, multi, autoencoder, base, new = (_key(words, colour) for _, _, words, colour in looks)
+        self._captions = {"autoencoder": f"Training loss by step<br>{autoencoder}"}
+        self._captions |= dict.fromkeys(PHASES, f"Training loss by step<br>{uni}<br>{multi}")
+        self.losses_caption.say(self._captions["joint"])
+        target, dashed = planned.modalities[2], base.replace("■", "- -")
+        self.ssim_caption.say(f"Validation SSIM of {target} by step<br>{new}<br>{dashed}")
+        self.show()
+
+    def step(self, event: TrainStep) -> None:
+        """Take up the losses of a step."""
+        if event.phase in PHASES:
+            self.uni.add(event.step, event.loss_uni)
+            self.multi.add(event.step, event.loss_multi)
+        else:
+            if event.phase != self._phase:  # another autoencoder counts its steps anew
+                del self.autoencoder.x[:], self.autoencoder.y[:]
+            self.autoencoder.add(event.step, event.loss)
+        self._phase = event.phase
+
+    def validated(self, event: Validated) -> None:
+        """Take up the scores of a validation."""
+        self.ssim.add(event.step, event.scores.get("ssim", math.nan))
+        self._base = event.base_scores.get("ssim", math.nan)
+
+    def draw(self) -> None:
+        """Show what was taken up."""
+        if self._phase in PHASES:
+            del self.autoencoder.x[:], self.autoencoder.y[:]  # that part is over
+        last = max([1.0, *self.uni.x[-1:], *self.ssim.x[-1:]])
+        known = math.isfinite(self._base)
+        self.base.x, self.base.y = ([0.0, last], [self._base] * 2) if known else ([], [])
+        for curve, line in self._lines:
+            line.setData(curve.x, curve.y)
+        caption = self._captions.get(self._phase or "joint", self._captions["autoencoder"])
+        if caption != self.losses_caption.text():
+            self.losses_caption.say(caption)
+
+    def _clear(self) -> None:
+        self.uni, self.multi, self.autoencoder = (Curve(SMOOTHING) for _ in range(3))
+        self.ssim, self.base = Curve(), Curve()
+        self._base, self._phase = math.nan, ""
+
+    def _read(self, path: Path, last: int) -> None:
+        """Take up what the engine wrote, as far as the run that is resumed had come."""
+        with suppress(OSError, ValueError), path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if int(row["step"]) > last:
+                    return
+                for curve, column in (
+                    (self.uni, "loss_uni"),
+                    (self.multi, "loss_multi"),
+                    (self.ssim, "ssim"),
+                ):
+                    curve.add(int(row["step"]), float(row.get(column) or math.nan))
+
+    def _axes(self, place: int) -> Any:
+        os.environ.setdefault("PYQTGRAPH_QT_LIB", qtpy.API_NAME)
+        import pyqtgraph
+
+        plot = pyqtgraph.PlotWidget()
+        plot.setBackground(None)
+        plot.setFixedHeight(HEIGHT_PX)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.hideButtons()
+        plot.setMenuEnabled(False)
+        for side in ("left", "bottom"):
+            plot.getAxis(side).setPen(GREY)
+            plot.getAxis(side).setTextPen(GREY)
+        column: Any = self.layout()
+        column.insertWidget(place, plot)
+        return plot
+
+
+def _key(words: str, colour: str) -> str:
+    return f'<span style="color:{colour}">■</span> {words}'
+
+
+def _line(axes: Any, colour: str, name: str, dots: bool) -> Any:
+    from pyqtgraph import mkPen
+
+    dashed = Qt.PenStyle.DashLine if colour == GREY else Qt.PenStyle.SolidLine
+    points = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": colour}
+    pen = mkPen(colour, width=2, style=dashed)
+    return axes.plot([], [], pen=pen, name=name, **(points if dots else {}))

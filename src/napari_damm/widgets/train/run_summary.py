@@ -1,0 +1,152 @@
+"""What has happened so far in a training, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from napari_damm.events import (
+    Event,
+    FailedItem,
+    Finished,
+    Notice,
+    Preparing,
+    TrainPlanned,
+    TrainStep,
+    Validated,
+)
+from napari_damm.widgets.run.eta import duration
+from napari_damm.widgets.run.job import in_widget_words
+from napari_damm.widgets.train.request import Kept
+
+PHASES = {"joint": "joint phase", "gated": "gated phase"}
+
+
+@dataclass
+class TrainTally:
+    """Counts the events of one training of a model called `name`."""
+
+    name: str
+    validation_windows: int
+    planned: TrainPlanned | None = None
+    step: TrainStep | None = None
+    validated: Validated | None = None
+    finished: Finished | None = None
+    warnings: list[str] = field(default_factory=list)
+    preparing: Preparing | None = None
+
+    def count(self, event: Event) -> None:
+        """Take note of one event."""
+        if isinstance(event, TrainStep | Validated | Finished):
+            self.preparing = None
+        match event:
+            case Notice(message, "warning"):
+                self._warn(message)
+            case FailedItem():
+                self._warn(f"{event.item} could not be read")
+            case TrainPlanned():
+                self.planned = event
+                self.validation_windows = min(self.validation_windows, event.validation_patches)
+            case Preparing():
+                self.preparing = event
+            case TrainStep():
+                self.step = event
+            case Validated():
+                self.validated = event
+            case Finished():
+                self.finished = event
+
+    def _warn(self, message: str) -> None:
+        message = in_widget_words(message)
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training that is done, 0..1; before it begins, of what is prepared."""
+        if self.finished is not None:
+            return 1.0
+        if self.step is not None:
+            return self.step.progress
+        if self.preparing is not None and self.preparing.total:
+            return self.preparing.done / self.preparing.total
+        return 0.0
+
+    def text(self) -> str:
+        """Return the state in words, such as "gated phase · epoch 12 · 3:20 left"."""
+        if self.preparing is not None:
+            what, done, total = self.preparing.what, self.preparing.done, self.preparing.total
+            return f"{what} · {done} of {total}" if total else what
+        if self.step is None:
+            return ""
+        words = [PHASES.get(self.step.phase, self.step.phase)]
+        if self.step.phase in PHASES:
+            words.append(f"epoch {self.step.epoch}")
+        if self.step.seconds_left is not None:
+            words.append(f"{duration(self.step.seconds_left)} left")
+        return " · ".join(words)
+
+    def state(self) -> str:
+        """Say what is going on: what is trained on, and how the last validation went."""
+        words = []
+        if self.validated is not None:
+            words.append(self._standing())
+        elif self.planned is not None:
+            plan = self.planned
+            words.append(
+                f"Training '{self.name}' on {_count(plan.train_patches, 'patch')} of "
+                f"{_count(plan.sections, 'section')}; {_count(plan.validation_patches, 'patch')} "
+                "elsewhere in the tissue are kept for validation"
+            )
+        return "; ".join(words + self.warnings)
+
+    def done(self, finished: Finished, kept: Kept) -> str:
+        """Say how a finished training went."""
+        scores = dict(finished.result.scores)
+        base = dict(finished.result.base_scores)
+        words = [f"Done in {duration(finished.seconds)}: {self._verdict(scores, base)}"]
+        if kept.model:
+            words.append(f"'{kept.model}' is ready in Predict")
+        return "; ".join(filter(None, [*words, kept.problem, *self.warnings]))
+
+    def stopped(self, kept: Kept, why: str = "Stopped") -> str:
+        """Say what is left of a training that was stopped, or ended by what `why` says."""
+        words = [why]
+        if kept.state is not None and self.planned is not None:
+            words = [f"{why} at {100 * kept.state.progress:.0f} %" if why == "Stopped" else why]
+            if kept.model:
+                verdict = self._verdict(kept.state.scores, kept.state.base_scores)
+                words.append(f"the best model so far is ready in Predict as '{kept.model}'")
+                words[-1] += f" ({verdict})" if verdict else ""
+            words.append("Resume continues" if kept.resumable else "nothing to resume was saved")
+        return "; ".join(filter(None, [*words, kept.problem, *self.warnings]))
+
+    def _standing(self) -> str:
+        assert self.validated is not None
+        scores, base = self.validated.scores, self.validated.base_scores
+        if self.validated.step == 0:
+            return f"The base model has {_pair('SSIM', 'ssim', base or scores, {})}"
+        return f"Step {self.validated.step}: {self._verdict(scores, base)} so far"
+
+    def _verdict(self, scores: Mapping[str, float], base: Mapping[str, float]) -> str:
+        """Compare the new model with the base model."""
+        if "ssim" not in scores:
+            return ""
+        numbers = _pair("SSIM", "ssim", scores, base)
+        if "psnr" in scores:
+            numbers += f", {_pair('PSNR', 'psnr', scores, base, 1)} dB"
+        numbers += f" on {_count(self.validation_windows, 'validation window')}"
+        better = "ssim" not in base or scores["ssim"] > base["ssim"]
+        return numbers if better else f"not better than the base model, {numbers}"
+
+
+def _pair(
+    label: str, key: str, scores: Mapping[str, float], base: Mapping[str, float], digits: int = 3
+) -> str:
+    now = f"{scores[key]:.{digits}f}"
+    return f"{label} {base[key]:.{digits}f} → {now}" if key in base else f"{label} {now}"
+
+
+def _count(number: int, thing: str) -> str:
+    plural = thing + ("es" if thing.endswith("ch") else "s")
+    return f"{number} {thing if number == 1 else plural}"

@@ -1,0 +1,1 @@
+"""Between napari layers and ours: sections in, results out, regions, sample data."""

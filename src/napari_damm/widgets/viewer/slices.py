@@ -1,0 +1,74 @@
+"""Which plane of a z-stack or time series is predicted: the one that the viewer shows.
+
+1. The leading axes of a layer that are longer than one and hold no channels are stack axes.
+2. The viewer's sliders say, in the world, where the shown slice is; the layer's transform says
+   which of its planes that is.
+3. Where no single plane is shown (3-D view, y or x on a slider) there is nothing to predict from,
+   and a sentence says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.widgets.viewer.roles import Channel, channel_axis
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+
+def stack_axes(channel: Channel) -> tuple[int, ...]:
+    """Return the layer's axes along which a plane has to be chosen."""
+    layer = channel.layer
+    leading = tuple(int(size) for size in layer.data.shape[: len(channel.index)])
+    own = None if channel.rgb is not None else channel_axis(leading, layer.axis_labels)
+    return tuple(a for a, size in enumerate(leading) if size > 1 and a != own)
+
+
+def shown_plane(channel: Channel, dims: Any) -> tuple[Channel, str]:
+    """Return the plane of a channel that the viewer shows, and its name ("z3", "" for an image).
+
+    Raises
+    ------
+    ValueError
+        If the viewer shows no single plane of this layer.
+    """
+    axes = stack_axes(channel)
+    if not axes:
+        return channel, ""
+    layer = channel.layer
+    if {a - dims.ndim for a in dims.displayed} != {-2, -1}:
+        raise ValueError(
+            f"'{layer.name}' is a stack: show its y and x in the 2-D view, so that the slider "
+            "picks a slice"
+        )
+    at = layer.world_to_data(_slider_point(layer, dims))
+    index = list(channel.index)
+    for axis in axes:
+        index[axis] = round(float(at[axis]))
+        if not 0 <= index[axis] < layer.data.shape[axis]:
+            raise ValueError(f"The slider is outside '{layer.name}': move it to one of its slices")
+    words = ", ".join(_axis_name(layer, axis) + str(index[axis]) for axis in axes)
+    return replace(channel, index=tuple(index)), words
+
+
+def _slider_point(layer: Image, dims: Any) -> list[float]:
+    """Return the sliders' positions along the layer's axes, in the layer's own units."""
+    point = list(dims.point)[-layer.ndim :]
+    shown_units = getattr(dims, "units", None)  # napari before 0.9 has none
+    if shown_units is None:
+        return point
+    return [
+        float((value * shown).to(own).magnitude) if own.is_compatible_with(shown) else value
+        for value, shown, own in zip(
+            point, list(shown_units)[-layer.ndim :], layer.units, strict=True
+        )
+    ]
+
+
+def _axis_name(layer: Image, axis: int) -> str:
+    label = str(layer.axis_labels[axis])
+    if not label.isidentifier():  # napari numbers the axes that nobody named
+        return "slice "
+    return label if len(label) == 1 else f"{label} "
