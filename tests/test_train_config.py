@@ -17,7 +17,7 @@ from napari_damm.train.config import TrainConfig, help_of_settings
         ({"minutes": -1.0}, "minutes must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"jitter": 1.5}, "jitter must be in 0..1, got 1.5"),
-        ({"average": 1.0}, "below 1"),
+        ({"ema_decay": 1.0}, "below 1"),
         ({"validation_share": 0.0}, "validation_share"),
         ({"name": "../up"}, "'../up'"),
         ({"preset": "huge"}, "tiny, small, paper"),
@@ -50,6 +50,12 @@ def test_whole_numbers_may_be_written_as_others():
     config = TrainConfig.from_dict({"variants": 8.0, "seed": 1.0})
     assert (config.variants, config.seed) == (8, 1)
     assert isinstance(config.variants, int)
+
+
+def test_a_setting_by_its_name_of_the_last_release_is_taken():
+    assert TrainConfig.from_dict({"average": 0.9}).ema_decay == 0.9
+    with pytest.raises(ValueError, match="ema_decay is given twice"):
+        TrainConfig.from_dict({"average": 0.9, "ema_decay": 0.8})
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are():

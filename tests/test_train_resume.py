@@ -99,6 +99,18 @@ def test_a_finished_training_is_not_run_again(finished_training):
     assert events[-1].result.path == out / "mine.safetensors"
 
 
+def test_a_training_of_the_last_release_is_resumed(finished_training, tmp_path):
+    """Its `run.json` calls a setting by the old name."""
+    _, whole = finished_training
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    record = json.loads((out / "run.json").read_text())
+    record["config"]["average"] = record["config"].pop("ema_decay")
+    (out / "run.json").write_text(json.dumps(record))
+    events = run(out, resume=True, changes={"epochs": 3})
+    assert [step.step for step in of(events, TrainStep)] == [5, 6]
+
+
 def test_a_finished_training_goes_on_when_given_more(finished_training, tmp_path):
     _, whole = finished_training
     out = tmp_path / "run"

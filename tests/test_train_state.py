@@ -90,7 +90,7 @@ def test_discarded_gradients_do_not_count():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_gradients_that_are_no_numbers_change_nothing(bad):
-    state = TrainState(line(), 0.1, average=0.9)
+    state = TrainState(line(), 0.1, ema_decay=0.9)
     descend(state, 2)
     before = everything(state)
     state.backward(bad * state.module(torch.ones(1, 2)).sum())
@@ -102,27 +102,25 @@ def test_gradients_that_are_no_numbers_change_nothing(bad):
 
 
 def test_without_averaging_the_average_is_the_weights():
-    state = TrainState(line(), 0.1, average=0.0)
+    state = TrainState(line(), 0.1, ema_decay=0.0)
     descend(state, 3)
-    assert torch.equal(state.smooth["weight"], state.module.weight)
+    assert torch.equal(state.ema["weight"], state.module.weight)
 
 
 def test_the_average_of_one_step_is_by_hand():
-    state = TrainState(line(), 0.1, average=0.999)
+    state = TrainState(line(), 0.1, ema_decay=0.999)
     before = state.module.weight.detach().clone()
     descend(state, 1)
     # a young average uses (1 + step) / (10 + step) = 2 / 11
     expected = before * 2 / 11 + state.module.weight.detach() * 9 / 11
-    assert torch.allclose(state.smooth["weight"], expected)
-    state.use_average()
-    assert torch.allclose(state.module.weight, expected)
+    assert torch.allclose(state.ema["weight"], expected)
 
 
 def test_a_checkpoint_restores_weights_average_optimiser_and_step(tmp_path):
-    state = TrainState(line(), 0.1, average=0.9)
+    state = TrainState(line(), 0.1, ema_decay=0.9)
     descend(state, 5)
     state.save(tmp_path / "c")
-    other = TrainState(nn.Linear(2, 1), 0.1, average=0.9)
+    other = TrainState(nn.Linear(2, 1), 0.1, ema_decay=0.9)
     descend(other, 1)
     other.load(tmp_path / "c")
     assert other.step == 5
@@ -141,12 +139,12 @@ def test_going_back_to_a_checkpoint_of_no_step_forgets_the_moments(tmp_path):
 
 
 def test_fabric_may_take_over_backward_and_optimiser(tmp_path):
-    plain = TrainState(line(), 0.1, average=0.9)
+    plain = TrainState(line(), 0.1, ema_decay=0.9)
     descend(plain, 4)
     fabric = Fabric(accelerator="cpu", devices=1)
 
     def wrapped():
-        state = TrainState(line(), 0.1, average=0.9, backward=fabric.backward)
+        state = TrainState(line(), 0.1, ema_decay=0.9, backward=fabric.backward)
         network, state.stepper = fabric.setup(state.module, state.optimizer)
         return state, network
 

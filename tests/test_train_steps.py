@@ -30,7 +30,7 @@ def latents(n=4, side=4, seed=3):
 
 def stepper(model, **changes):
     wishes = config(**changes)
-    state = TrainState(model.unet, wishes.learning_rate, average=wishes.average)
+    state = TrainState(model.unet, wishes.learning_rate, ema_decay=wishes.ema_decay)
     model.unet.train()
     return NoiseStep(model.unet, state, wishes, model.config.unet)
 

@@ -20,7 +20,7 @@ import typer
 
 from napari_damm.cli.data_options import DataOptions, with_data
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
-from napari_damm.train.config import TrainConfig, help_of_settings
+from napari_damm.train.config import OLD_NAMES, TrainConfig, help_of_settings
 
 # Some settings would read as something else on the command line.
 FLAGS = {"pixel_size_um": "--model-pixel-size", "modalities": "--modalities"}
@@ -187,6 +187,7 @@ def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
         kind = str if name == "modalities" else types[name]
         option = typer.Option(
             FLAGS.get(name, f"--{name.replace('_', '-')}"),
+            *(f"--{old.replace('_', '-')}" for old, now in OLD_NAMES.items() if now == name),
             metavar=_METAVARS.get(name),
             help=f"{told[name]}{shown}",
             show_default=False,

@@ -19,6 +19,8 @@ MODALITIES = ("vessels", "nuclei", "nanoparticles")
 RECIPES = ("ours", "paper")
 LOSSES = ("auto", "l1", "l2")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+OLD_NAMES = {"average": "ema_decay"}
+"""Settings that were renamed; files and commands of the last release hold the old name."""
 _NAME = re.compile(r"\w[\w. -]*")
 
 
@@ -47,8 +49,9 @@ class TrainConfig:
         Highest rate of AdamW; it warms up, and falls along a cosine (paper: 1e-4).
     weight_decay
         Weight decay of AdamW.
-    average
-        Decay per step of the moving average of the weights, which is what is kept.
+    ema_decay
+        Decay per step of the exponential moving average (EMA) of the weights, which is what is
+        kept.
     gradient_clip
         Largest norm of a gradient.
     gamma
@@ -124,7 +127,7 @@ class TrainConfig:
     batch_size: int = 8
     learning_rate: float = 2e-4
     weight_decay: float = 0.01
-    average: float = 0.995
+    ema_decay: float = 0.995
     gradient_clip: float = 1.0
     gamma: float = 0.5
     confidence_weight: float = 1e-4
@@ -251,10 +254,15 @@ class TrainConfig:
             If there is an unknown name, or a value is refused.
         """
         known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
+        given = {}
+        for name, value in values.items():
+            now = OLD_NAMES.get(name, name)
+            if now not in known:
                 raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
-        return cls(**values)
+            if now in given:
+                raise ValueError(f"{now} is given twice, once by its old name: leave one out")
+            given[now] = value
+        return cls(**given)
 
 
 def help_of_settings() -> dict[str, str]:
@@ -282,7 +290,7 @@ _LEAST = {
 }  # fmt: skip
 _POSITIVE = ("minutes", "learning_rate", "checkpoint_minutes", "gradient_clip", "pixel_size_um")
 _SHARES = ("gated_from", "crop_until", "jitter", "gamma")
-_BELOW = {"average": 1, "validation_share": 0.9, "seed": MAX_SEED + 1}
+_BELOW = {"ema_decay": 1, "validation_share": 0.9, "seed": MAX_SEED + 1}
 _OPTIONAL = (
     "minutes", "variants", "first_stage_steps", "discriminator_from", "pixel_size_um",
     "divergence_weight",

@@ -140,7 +140,7 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
                 f"{path} cannot be resumed: the {what} differ from those that it was begun with; "
                 "give the same, or train into another folder"
             )
-    before, now = there["config"], wanted["config"]
+    before, now = state.config.to_dict(), wanted["config"]
     for key in now:
         if key not in FREE and before.get(key) != now[key]:
             raise ValueError(

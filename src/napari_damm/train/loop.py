@@ -92,7 +92,7 @@ class Training:
         self.state = TrainState(
             self.model.unet,
             self.config.learning_rate,
-            average=self.config.average,
+            ema_decay=self.config.ema_decay,
             weight_decay=self.config.weight_decay,
             backward=self.machine.backward,
         )
@@ -233,7 +233,7 @@ class Training:
         """Try the averaged weights; the first process does, the others wait for its verdict."""
         keep, due = self.keep, self.pace.validations_due(progress)
         if self.machine.first:
-            self.validator.load(self.model, self.state.smooth)
+            self.validator.load(self.model, self.state.ema)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = keep.judge(step, scores)

@@ -29,6 +29,7 @@ MAX_GRADIENT_NORM = 1.0
 WARMUP_STEPS, WARMUP_SHARE = 100, 0.05
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _EXTRA = "extra."
+_EMA = "smooth."  # of the file format; what lies there is the exponential moving average
 
 
 class NotFinite(ArithmeticError):
@@ -58,8 +59,8 @@ class TrainState:
         What is trained, on its device already.
     learning_rate
         Rate of the optimiser until `apply` gives another.
-    average
-        Decay per step of the moving average; 0: the average is the weights.
+    ema_decay
+        Decay per step of the exponential moving average; 0: the average is the weights.
     weight_decay
         Weight decay of AdamW.
     betas
@@ -77,16 +78,16 @@ class TrainState:
         self,
         module: nn.Module,
         learning_rate: float,
-        average: float = 0.0,
+        ema_decay: float = 0.0,
         weight_decay: float = 0.01,
         betas: tuple[float, float] = (0.9, 0.999),
         backward: Callable[[Tensor], None] | None = None,
     ) -> None:
         self.module = module
         self.step = 0
-        self.average = average
+        self.ema_decay = ema_decay
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self.smooth = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.ema = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=learning_rate, betas=betas, weight_decay=weight_decay
         )
@@ -115,10 +116,10 @@ class TrainState:
         self.discard()
         self.step += 1
         # a young average must forget its random start faster
-        decay = min(self.average, (1 + self.step) / (10 + self.step))
+        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                self.smooth[name].lerp_(parameter, 1 - decay)
+                self.ema[name].lerp_(parameter, 1 - decay)
 
     def descend(self, loss: Tensor, learning_rate: float) -> None:
         """Take one whole step down the gradient of `loss`."""
@@ -134,12 +135,6 @@ class TrainState:
         """Drop the optimiser's memory of a parameter that was set by hand."""
         self.optimizer.state.pop(parameter, None)
 
-    @torch.no_grad()
-    def use_average(self) -> None:
-        """Replace the module's parameters by their moving average (the end of a training)."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(self.smooth[name])
-
     def save(self, path: Path, extra: Mapping[str, str] | None = None) -> None:
         """Write a checkpoint of this state alone; see `save_states`."""
         save_states(path, {"": self}, extra)
@@ -151,7 +146,7 @@ class TrainState:
     def tensors(self) -> dict[str, Tensor]:
         """Return all that has to be kept, by name, but for the step."""
         kept = {f"module.{n}": t for n, t in self.module.state_dict().items()}
-        kept |= {f"smooth.{n}": t for n, t in self.smooth.items()}
+        kept |= {f"{_EMA}{n}": t for n, t in self.ema.items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 kept[f"adam.{key}.{name}"] = value
@@ -160,7 +155,7 @@ class TrainState:
     def shapes(self) -> dict[str, torch.Size]:
         """Return the shapes of all that `take` needs, moments not included."""
         kept = {f"module.{n}": t.shape for n, t in self.module.state_dict().items()}
-        return kept | {f"smooth.{n}": t.shape for n, t in self.smooth.items()}
+        return kept | {f"{_EMA}{n}": t.shape for n, t in self.ema.items()}
 
     def take(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Become the state that `tensors` and `step` were kept from."""
@@ -172,7 +167,7 @@ class TrainState:
         self.discard()
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
-            self.smooth[name].copy_(tensors[f"smooth.{name}"])
+            self.ema[name].copy_(tensors[f"{_EMA}{name}"])
             memory = {
                 key: tensors[f"adam.{key}.{name}"].to(
                     # a copy: the file is only mapped into memory, and will be replaced

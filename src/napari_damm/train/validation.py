@@ -64,9 +64,9 @@ class Validator:
         self.shown = min(config.validation_tiles, len(self.patches))
         self.before: list[Floats] | None = None
 
-    def load(self, model: DAMM, smooth: Mapping[str, Tensor]) -> None:
+    def load(self, model: DAMM, ema: Mapping[str, Tensor]) -> None:
         """Make the copy a model with the averaged weights of its noise estimator."""
-        averaged = {f"unet.{name}": value for name, value in smooth.items()}
+        averaged = {f"unet.{name}": value for name, value in ema.items()}
         self.model.load_state_dict({**model.state_dict(), **averaged})
 
     def predict(self) -> Generator[Preparing, None, list[Floats]]:
