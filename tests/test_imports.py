@@ -37,7 +37,16 @@ def test_the_engine_loads_no_gui_even_with_torch_loaded():
 
 @pytest.mark.parametrize(
     "module",
-    ["simulate", "tiling", "noise", "metrics", "analysis", "events", "evaluation", "figure"],
+    [
+        "simulate",
+        "tiling",
+        "events",
+        "engine.noise",
+        "evaluation",
+        "evaluation.metrics",
+        "evaluation.extravasation",
+        "evaluation.section_figure",
+    ],
 )
 def test_pure_modules_load_no_torch(module):
     assert not modules_after(f"import napari_damm.{module}") & (GUI | {"torch"})
