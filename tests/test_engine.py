@@ -103,13 +103,13 @@ def test_the_live_canvas_ends_as_the_result(slide, model):
     for event in engine.predict(slide, model, PredictConfig(**QUICK, shard=128)):
         match event:
             case Planned():
-                canvas = event.canvas
+                preview = event.preview
             case Tile():
-                canvas.add(event)
+                preview.add(event)
             case Finished():
-                shown, stored = canvas.np_levels[0], np.asarray(event.result.np)
+                shown, stored = preview.np_levels[0], np.asarray(event.result.np)
                 assert np.array_equal(np.asarray(shown[:, :]), stored)
-                assert np.array_equal(canvas.branch[:, :], np.asarray(event.result.branch))
+                assert np.array_equal(preview.branch[:, :], np.asarray(event.result.branch))
 
 
 def test_cells_are_those_of_the_windows_that_own_them(events, result):

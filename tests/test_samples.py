@@ -13,10 +13,11 @@ from models import CARD, random_model, tiny_config, with_card
 
 from napari_damm import api, cli
 from napari_damm.engine import sampler
-from napari_damm.engine.ensemble import combine
 from napari_damm.engine.noise import window_noise
 from napari_damm.engine.provenance import differences
-from napari_damm.engine.sampler import Sampling, WindowInput, WindowOutput, WindowSampler
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.setup import Sampling
+from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.events import Finished, Planned, ShardDone, Tile
 from napari_damm.model_file import read_card, spread_factor
 
@@ -207,16 +208,16 @@ def test_the_canvas_shows_the_spread_while_it_runs(folder):
     for event in jobs.predict(folder, None, samples=2):
         match event:
             case Planned():
-                canvas = event.canvas
+                preview = event.preview
             case Tile():
-                canvas.add(event)
+                preview.add(event)
             case ShardDone():
-                canvas.shard_done(event.row, event.col)
+                preview.shard_done(event.row, event.col)
             case Finished():
                 result = event.result
         if isinstance(event, Tile):
-            assert (canvas.std_levels[-1] != 0).any()
-    for live, stored in zip(canvas.std_levels, result.std_levels, strict=True):
+            assert (preview.std_levels[-1] != 0).any()
+    for live, stored in zip(preview.std_levels, result.std_levels, strict=True):
         np.testing.assert_array_equal(live[:], np.asarray(stored))
 
 
@@ -261,7 +262,7 @@ def test_a_single_sample_has_no_spread(folder, out):
     assert result.std_levels == []
     assert result.record["samples"] == 1
     assert all(tile.np_std is None for tile in of(Tile, events))
-    assert of(Planned, events)[0].canvas.std_levels == []
+    assert of(Planned, events)[0].preview.std_levels == []
     assert not (out / "np_std").exists()
 
 

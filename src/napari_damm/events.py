@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy
+
+
+class Branch(IntEnum):
+    """Which branch of the network a cell of the result comes from, as stored in `branch`."""
+
+    NOT_PREDICTED = 0
+    UNI_MODAL = 1
+    MULTI_MODAL = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Planned:
     `memory_bytes` and `disk_bytes` say what the rest will take (None or 0 where that is unknown).
 
     `shape` is that of the NP map in model pixels, `origin` the world position (y, x) in um of its
-    upper left *corner*. `canvas` is a `napari_damm.engine.live_preview.LiveCanvas`: it shows what
+    upper left *corner*. `preview` is a `napari_damm.engine.live_preview.LivePreview`: it shows what
     is stored plus the tiles fed to it. `record` is the job record that is saved with the result.
     """
 
@@ -44,7 +53,7 @@ class Planned:
     shards: int
     steps: int
     record: Mapping[str, Any]
-    canvas: Any
+    preview: Any
     windows_done: int = 0
     shards_done: int = 0
     seconds: float | None = None
@@ -84,8 +93,8 @@ class Tile:
 
     @property
     def mostly_multi_modal(self) -> bool:
-        """Whether at least half of its cells, if it has any, used both images (branch 2)."""
-        multi = int((self.branch == 2).sum())
+        """Whether at least half of its cells, if it has any, used both images."""
+        multi = int((self.branch == Branch.MULTI_MODAL).sum())
         return 2 * multi >= self.branch.size > 0
 
 

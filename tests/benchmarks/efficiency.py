@@ -41,11 +41,12 @@ from sparse_slide import Tissue, write_tiff
 from windows import cut_windows
 
 from napari_damm import api
-from napari_damm.engine.config import default_lanes
+from napari_damm.engine.config import default_samplers
 from napari_damm.engine.job import survey
 from napari_damm.engine.pipeline import pool_size
 from napari_damm.engine.planning import Plan
-from napari_damm.engine.sampler import WindowInput, WindowSampler
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.windows import WindowInput
 from napari_damm.events import Finished, Planned, Step, Tile
 from napari_damm.slide import Slide
 
@@ -209,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tissue", type=float, default=0.1, help="share of the slide")
     parser.add_argument("--mode", default="fast")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--lanes", type=int, default=default_lanes("cpu"))
+    parser.add_argument("--lanes", type=int, default=default_samplers("cpu"))
     parser.add_argument("--raw-pools", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--model")
@@ -222,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"slide of {args.size} px written, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         slide = api.open_slide(path)
         planned, setup = survey(slide, model, config)
-        lanes, sampler = setup.lanes, setup.sampler(model)
+        lanes, sampler = setup.samplers, WindowSampler.of(model, setup)
         pools = sample_pools(slide, planned, sampler, lanes, args.raw_pools)
         run_raw(sampler, [pools[0][:1]] * lanes, lanes)  # the first use of anything is slower
         raws, found = [run_raw(sampler, pools, lanes)], []

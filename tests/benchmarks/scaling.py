@@ -8,7 +8,7 @@ A simulated section (reserved seed), in an OME-TIFF, predicted into a store on d
 1. Opening: import of the engine and loading of the model. Once, before all else.
 2. Preview: from the call of `predict` (planning and forecast included) to the first tile, to the
    moment when every pixel of the coarsest pyramid level has been shown once, and to the end. A
-   `LiveCanvas` is fed on the way, as a viewer would.
+   `LivePreview` is fed on the way, as a viewer would.
 3. Cost: GFLOP per window, counted by torch's flop counter on the engine's own calls with one
    window: both encoders, one denoising step (encoders, gate, and the decoder of either branch), and
    the decoder. Counted are convolutions and matrix products, a multiplication and an addition as
@@ -37,7 +37,7 @@ import numpy as np
 from report import Load, print_table, write_json
 
 from napari_damm import api
-from napari_damm.engine.config import default_lanes
+from napari_damm.engine.config import default_samplers
 from napari_damm.events import Finished, Planned, ShardDone, Step, Tile
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, write_section
 from napari_damm.tiling import WINDOW
@@ -57,27 +57,27 @@ class Preview:
     def __init__(self) -> None:
         self.start = time.perf_counter()
         self.first_tile = self.complete = self.end = 0.0
-        self._canvas: Any = None
+        self._preview: Any = None
 
     def take(self, event: object) -> None:
         """Take an event."""
         match event:
-            case Planned(canvas=canvas, shape=shape):
-                self._canvas, self._shape = canvas, shape
-                self._seen = np.zeros(canvas.np_levels[-1].shape, bool)
+            case Planned(preview=preview, shape=shape):
+                self._preview, self._shape = preview, shape
+                self._seen = np.zeros(preview.np_levels[-1].shape, bool)
             case Tile(y=y, x=x, np=image):
-                self._canvas.add(event)
+                self._preview.add(event)
                 self.first_tile = self.first_tile or self._now()
                 if self._show(y, x, *image.shape):
                     self.complete = self._now()
             case ShardDone(row, col):
-                self._canvas.shard_done(row, col)
+                self._preview.shard_done(row, col)
             case Finished():
                 self.end = self._now()
 
     def _show(self, y: int, x: int, height: int, width: int) -> bool:
         """Note what a tile shows; whether any of it is new (background is shown from the start)."""
-        factor = 2 ** (len(self._canvas.np_levels) - 1)
+        factor = 2 ** (len(self._preview.np_levels) - 1)
         here = (
             slice(y // factor, -(-(y + height) // factor)),
             slice(x // factor, -(-(x + width) // factor)),
@@ -251,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = Path(folder) / "section.ome.tif"
         write_section(api.simulate_slide(args.size, args.seed, "internal"), path)
         slide = api.open_slide(path)
-        plain = api.PredictConfig(lanes=default_lanes("cpu"), **common)
+        plain = api.PredictConfig(lanes=default_samplers("cpu"), **common)
         preview = measure_preview(slide, model, plain, Path(folder) / "preview.ome.zarr")
         rows = [["opening s", opening], *preview.items()]
         print_table("preview", ("", "number"), rows)

@@ -49,7 +49,7 @@ from windows import cut_windows, evaluation_section, machine, sample_windows
 
 from napari_damm import api
 from napari_damm.engine import noise, sampler
-from napari_damm.engine.config import default_batch, default_lanes
+from napari_damm.engine.config import default_batch, default_samplers
 from napari_damm.engine.planning import Plan, plan
 from napari_damm.model.damm import DAMM
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
@@ -185,7 +185,7 @@ def measure_section(
     agreements = {}
     for name, drawn in (("keyed", noise.window_noise), ("free", free_noise)):
         with patch.object(sampler, "window_noise", drawn):
-            outputs = sample_windows(window_sampler, inputs, default_lanes("cpu"))
+            outputs = sample_windows(window_sampler, inputs, default_samplers("cpu"))
         windows = {window: output.np for window, output in outputs.items()}
         images[f"{name} + blend"] = lattice.blend(Box(0, 0, *lattice.shape), windows)
         images[f"{name} + cut"] = nearest(lattice, windows)

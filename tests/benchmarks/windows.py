@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_damm.engine.planning import Plan
-    from napari_damm.engine.sampler import WindowInput, WindowOutput, WindowSampler
+    from napari_damm.engine.sampler import WindowSampler
+    from napari_damm.engine.windows import WindowInput, WindowOutput
     from napari_damm.model.damm import DAMM
 
 
@@ -48,7 +49,7 @@ def evaluation_section(size: int, seed: int, preset: str) -> tuple[SimulatedSlid
 
 def cut_windows(slide: Slide, planned: Plan) -> list[WindowInput]:
     """Read all windows that the plan runs, normalised."""
-    from napari_damm.engine.sampler import WindowInput
+    from napari_damm.engine.windows import WindowInput
 
     limits = planned.normalisation
     roles = (slide.vessels, limits.vessels), (slide.nuclei, limits.nuclei)

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
 import napari_damm
-from napari_damm.engine.live_preview import LiveCanvas
+from napari_damm.engine.live_preview import LivePreview
 from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.model_file import ModelInfo
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
@@ -31,7 +31,7 @@ TIMEOUT_MS = 120_000
 
 
 class FakePredict:
-    """`api.predict` without a network: four windows of 2 um pixels in a real store and canvas.
+    """`api.predict` without a network: four windows of 2 um pixels in a real store and preview.
 
     With `pause_after`, it keeps making denoising steps after so many windows until `resume` is
     set; with `error`, it raises after them. `samples` above one give a spread.
@@ -69,8 +69,8 @@ class FakePredict:
         layout = ResultLayout(lattice.shape, 2.0, self.origin, with_std=with_std)
         record = {"model": {"name": "tiny", "modalities": CARD["modalities"]}, "finished": None}
         store = ResultStore.create(None, layout, record)
-        canvas = LiveCanvas(store)
-        yield Planned(lattice.shape, 2.0, self.origin, len(windows), 0, 1, 10, record, canvas)
+        preview = LivePreview(store)
+        yield Planned(lattice.shape, 2.0, self.origin, len(windows), 0, 1, 10, record, preview)
         image = np.zeros(layout.shape, np.float32)
         uncertainty = np.zeros(layout.cells_shape, np.float32)
         branch = np.zeros(layout.cells_shape, np.uint8)

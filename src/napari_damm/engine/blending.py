@@ -20,10 +20,10 @@ from napari_damm.store import ShardMaps, ShardStatus
 from napari_damm.tiling import Box, Lattice, Window
 
 if TYPE_CHECKING:
-    from napari_damm.engine.sampler import WindowOutput
+    from napari_damm.engine.windows import WindowOutput
 
 
-class Assembly:
+class ShardBlender:
     """The windows that are in, and the shards that still wait for some."""
 
     def __init__(self, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""The user's wishes for a prediction, checked as far as that goes without a slide."""
+"""The settings of a prediction, checked as far as that goes without a slide."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ORDERS = ("rows", "centre")
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
 POOL_BATCHES = 2
-"""Full batches that a lane samples together, so that after the gate both decoders run full."""
+"""Full batches that a sampler takes together, so that after the gate both decoders run full."""
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The user's wishes for a prediction.
+    """The settings of a prediction.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class PredictConfig:
     gamma
         Confidence from which a window uses the multi-modal branch.
     batch_size, lanes
-        Windows per network call and number of calls at once; None = what suits the device.
+        Windows per network call, and sampler threads (calls at once); None = what suits the device.
     workers
         Local processes; each computes shards of its own. Needs a store on disk. Windows on shard
         borders are then computed by both neighbours (13 % more of them at 3072 px).
@@ -102,8 +102,8 @@ class PredictConfig:
         return STEPS[self.mode] if self.steps is None else self.steps
 
 
-def default_lanes(device: str, workers: int = 1) -> int:
-    """One lane per core on a CPU, shared among the workers; one on an accelerator."""
+def default_samplers(device: str, workers: int = 1) -> int:
+    """One sampler thread per core on a CPU, shared among the workers; one on an accelerator."""
     return 1 if device != "cpu" else max(1, cores() // workers)
 
 

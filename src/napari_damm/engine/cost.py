@@ -1,9 +1,9 @@
 """What a prediction will cost, said before it starts, and refused if it cannot fit.
 
-1. Time: windows times what one lane was timed to take for a window, on the job's own device.
-2. Memory: what this process holds already, plus what lanes, queues, shards in work, border windows
-   and, without a store on disk, the result will take at most. Samples need room until they are
-   combined, and their spread is a second map.
+1. Time: windows times what one sampler was timed to take for a window, on the job's own device.
+2. Memory: what this process holds already, plus what samplers, queues, shards in work, border
+   windows and, without a store on disk, the result will take at most. Samples need room until they
+   are combined, and their spread is a second map.
 3. Disk: the result uncompressed. It was seen to compress to 0.75 to 0.9 of that, so a job is
    refused when 0.7 of it do not fit, and warned of when all of it does not.
 """
@@ -23,14 +23,14 @@ from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
 
 if TYPE_CHECKING:
-    from napari_damm.engine.job import Setup
+    from napari_damm.engine.setup import Setup
     from napari_damm.model.damm import DAMM
 
 _FLOAT = 4
 _HALF = 2
 _PYRAMID = 4 / 3
 # Feature maps alive at once in the widest block of a first stage, in units of its widest map.
-# On the safe side: forecasts were 1.5 to 1.8 times the peaks of tests/benchmarks/peak_memory.py.
+# On the safe side: estimates were 1.5 to 1.8 times the peaks of tests/benchmarks/peak_memory.py.
 _MAPS_ALIVE = 8
 _BLOCK_CACHE = 128 * 2**20
 _RESERVE = 256 * 2**20
@@ -38,7 +38,7 @@ _BEST_COMPRESSION = 0.7
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Cost:
     """What a run will take.
 
     Attributes
@@ -50,7 +50,7 @@ class Forecast:
     seconds
         Expected time; None where nothing was timed.
     window_seconds
-        Time that one lane takes for one window.
+        Time that one sampler takes for one window.
     recomputed
         Share of windows that is computed twice, 0..1.
     samples
@@ -65,15 +65,15 @@ class Forecast:
     samples: int = 1
 
 
-def forecast(
+def expected_cost(
     planned: Plan,
     model: DAMM,
     setup: Setup,
     workers: int = 1,
     on_disk: bool = True,
     window_seconds: float | None = None,
-) -> Forecast:
-    """Say what a plan will cost in so many workers, given how long a lane takes for a window."""
+) -> Cost:
+    """Say what a plan will cost in so many workers, given how long a sampler takes for a window."""
     windows = planned.windows_apart if workers > 1 else len(planned.windows)
     disk = _result_bytes(planned)
     held = psutil.Process().memory_info().rss
@@ -84,13 +84,13 @@ def forecast(
         memory += disk
     seconds = None
     if window_seconds is not None:
-        seconds = windows * window_seconds / (setup.lanes * workers)
+        seconds = windows * window_seconds / (setup.samplers * workers)
     extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
-    return Forecast(memory, disk, seconds, window_seconds, extra, setup.sampling.samples)
+    return Cost(memory, disk, seconds, window_seconds, extra, setup.sampling.samples)
 
 
 def refuse_what_cannot_fit(
-    planned: Plan, cost: Forecast, store: str | Path | None, remote: bool = False
+    planned: Plan, cost: Cost, store: str | Path | None, remote: bool = False
 ) -> str:
     """Stop before anything is made; where it is computed elsewhere only the disk is known.
 
@@ -135,7 +135,7 @@ def refuse_what_cannot_fit(
     return ""
 
 
-def statement(planned: Plan, cost: Forecast) -> str:
+def statement(planned: Plan, cost: Cost) -> str:
     """Say a plan and its cost in one sentence."""
     if planned.shards_done and not planned.shards:
         return f"all {_count(planned.shards_done, 'shard')} stored already: nothing is left to do"
@@ -189,15 +189,15 @@ def _result_bytes(planned: Plan) -> int:
 
 def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     window = planned.lattice.window**2 * _FLOAT
-    lanes, batch, samples = setup.lanes, setup.sampling.batch_size, setup.sampling.samples
+    samplers, batch, samples = setup.samplers, setup.sampling.batch_size, setup.sampling.samples
     images = _images(planned)
-    pools = READ_AHEAD + 2 * lanes + UNTAKEN_POOLS + lanes
+    pools = READ_AHEAD + 2 * samplers + UNTAKEN_POOLS + samplers
     queued = pools * POOL_BATCHES * batch * (2 + images) * window
     # a window's samples until the last is in, and in float64 where they are compared
-    drawn = lanes * 4 * samples * window if samples > 1 else 0
+    drawn = samplers * 4 * samples * window if samples > 1 else 0
     widest = max(stage.channels[0] for stage in model.config.first_stages)
     at_once = 1 if setup.device == "cpu" else 0
-    network = lanes * _MAPS_ALIVE * widest * window * at_once
+    network = samplers * _MAPS_ALIVE * widest * window * at_once
     largest = max((len(shard.windows) for shard in planned.shards), default=0)
     across = min(len(planned.windows), planned.lattice.cols)
     kept = (largest + across) * window * images

@@ -15,39 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm.engine.config import PredictConfig, default_batch, default_lanes
-from napari_damm.engine.cost import Forecast, forecast, refuse_what_cannot_fit, statement
-from napari_damm.engine.live_preview import LiveCanvas
+from napari_damm.engine.config import PredictConfig, default_batch, default_samplers
+from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
+from napari_damm.engine.live_preview import LivePreview
 from napari_damm.engine.planning import Plan, plan
 from napari_damm.engine.provenance import differences, job_record, now, version_changes
-from napari_damm.events import Event, Notice, Planned
+from napari_damm.engine.setup import Sampling, Setup
+from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import ResultStore, ShardStatus, open_result
 from napari_damm.tiling import Box
 
 if TYPE_CHECKING:
-    from napari_damm.engine.sampler import Sampling, WindowSampler
     from napari_damm.model.damm import DAMM
 
-MULTI_MODAL = 2
 FAR = 2**40
 WORTH_TIMING = 64
-"""Jobs of fewer windows are over before their forecast is of use."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How windows are sampled, on what kind of device, in how many lanes (of one worker)."""
-
-    sampling: Sampling
-    device: str
-    lanes: int
-
-    def sampler(self, model: DAMM) -> WindowSampler:
-        """Make the sampler, in a process that has such a device."""
-        from napari_damm.engine.sampler import WindowSampler
-
-        return WindowSampler(model, self.sampling, self.device)
+"""Jobs of fewer windows are over before an estimate is of use."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +43,7 @@ class Job:
     config: PredictConfig
     plan: Plan
     setup: Setup
-    cost: Forecast
+    cost: Cost
     store: ResultStore
     notices: tuple[Notice, ...]
 
@@ -81,7 +65,7 @@ class Job:
             shards=left.all_shards,
             steps=self.setup.sampling.window_steps,
             record=self.store.record,
-            canvas=LiveCanvas(self.store),
+            preview=LivePreview(self.store),
             windows_done=left.windows_done,
             shards_done=left.shards_done,
             seconds=self.cost.seconds,
@@ -102,7 +86,7 @@ class Job:
         cols = [lattice.owned_cells(i0, j).intersect(_all_rows(first)) for j in range(j0, j1 + 1)]
         y = [box.y0 - first.y0 for box in rows if not box.empty]
         x = [box.x0 - first.x0 for box in cols if not box.empty]
-        multi = np.asarray(self.store.arrays.branch[:]) == MULTI_MODAL
+        multi = np.asarray(self.store.arrays.branch[:]) == Branch.MULTI_MODAL
         of_windows, cells = (
             np.add.reduceat(np.add.reduceat(each.astype(np.int64), y, axis=0), x, axis=1)
             for each in (multi, np.ones_like(multi))
@@ -133,7 +117,6 @@ def survey(
     ValueError, OSError
         For bad input.
     """
-    from napari_damm.engine.sampler import Sampling
     from napari_damm.model_file import resolve_device, spread_factor
 
     elsewhere = remote and config.device != "auto"
@@ -155,8 +138,8 @@ def survey(
         config.samples,
         spread_factor(model.card),
     )
-    lanes = config.lanes or (1 if remote else default_lanes(device, config.workers))
-    return planned, Setup(sampling, device, lanes)
+    samplers = config.lanes or (1 if remote else default_samplers(device, config.workers))
+    return planned, Setup(sampling, device, samplers)
 
 
 def estimate(
@@ -166,13 +149,15 @@ def estimate(
     workers: int,
     store: str | Path | None,
     remote: bool = False,
-) -> Forecast:
-    """Forecast a plan's cost, with a timed window where that is worth while and possible."""
+) -> Cost:
+    """Estimate a plan's cost, with a timed window where that is worth while and possible."""
     timed = not remote and len(planned.windows) >= WORTH_TIMING
     per_window = None
     if timed:
-        per_window = setup.sampler(model).window_seconds(planned.lattice.window)
-    return forecast(planned, model, setup, workers, store is not None, per_window)
+        from napari_damm.engine.sampler import WindowSampler
+
+        per_window = WindowSampler.of(model, setup).window_seconds(planned.lattice.window)
+    return expected_cost(planned, model, setup, workers, store is not None, per_window)
 
 
 def prepare(

@@ -1,8 +1,8 @@
 """What a viewer shows of a running job: stored shards, and tiles of shards still in work.
 
-1. `LiveCanvas.add(tile)` copies a tile into the buffers of the shards it touches, and brings the
+1. `LivePreview.add(tile)` copies a tile into the buffers of the shards it touches, and brings the
    pyramid above it up to date (2 x 2 means, as the store makes them).
-2. `LiveCanvas.shard_done` drops a shard's buffers once it is stored, so that memory is bounded by
+2. `LivePreview.shard_done` drops a shard's buffers once it is stored, so that memory is bounded by
    the shards in work, not by the slide.
 3. `LiveArray` is what a napari layer gets: it answers an index with the stored values, covered by
    the buffers. It never copies more than was asked for.
@@ -111,7 +111,7 @@ Stored = tuple[NDArray[Any], tuple[slice, slice], NDArray[Any]]
 """An array, a place in it, and what is stored of that place."""
 
 
-class LiveCanvas:
+class LivePreview:
     """The maps of a running job.
 
     Attributes

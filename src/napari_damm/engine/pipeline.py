@@ -1,10 +1,11 @@
-"""The threads behind a prediction: one reader, several lanes, one writer.
+"""The threads behind a prediction: one reader, several samplers, one writer.
 
 1. The reader cuts pools of windows out of the slide onto a bounded queue.
-2. Each lane takes a pool, samples it, and reports every step and the outputs.
+2. Each sampler takes a pool, samples it, and reports every step and the outputs.
 3. The writer stores finished shards, one at a time.
-4. Whoever iterates over the crew gets their messages until all shards are stored. An exception in
-   any thread is raised there. Leaving the `with` block stops all threads, within a denoising step.
+4. Whoever iterates over the pipeline gets their messages until all shards are stored. An exception
+   in any thread is raised there. Leaving the `with` block stops all threads, within a denoising
+   step.
 
 Every queue is bounded, so whoever is slow slows the others down and memory does not grow.
 """
@@ -23,15 +24,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.planning import Plan, Shard
-from napari_damm.engine.recovery import Done, Progress, WindowFailed, sample_pool
+from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.windows import cut_patiently
 from napari_damm.slide import Slide
 from napari_damm.store import ShardMaps, ShardStatus
 from napari_damm.util.errors import is_out_of_memory, one_line
 
 if TYPE_CHECKING:
-    from napari_damm.engine.memory_ladder import Ladder
-    from napari_damm.engine.sampler import WindowInput
+    from napari_damm.engine.windows import WindowInput
 
 READ_AHEAD = 2
 WRITE_AHEAD = 2
@@ -85,12 +85,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Work:
-    """What a crew works on, with what, and in how many lanes."""
+    """What a pipeline works on, with what, and in how many sampler threads."""
 
     slide: Slide
     plan: Plan
     ladder: Ladder
-    lanes: int
+    samplers: int
     clock: Clock
 
 
@@ -100,31 +100,31 @@ class _Crashed:
 
 
 class _Stopped(Exception):
-    """The crew was told to stop."""
+    """The pipeline was told to stop."""
 
 
-class Crew:
-    """Reader, lanes and writer of one prediction, as a context manager and an iterator."""
+class Pipeline:
+    """Reader, samplers and writer of one prediction, as a context manager and an iterator."""
 
     def __init__(self, work: Work, sink: Sink) -> None:
         self._work, self._sink = work, sink
         self._stop = threading.Event()
-        lanes = max(1, min(work.lanes, len(work.plan.windows)))
-        self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + lanes)
+        samplers = max(1, min(work.samplers, len(work.plan.windows)))
+        self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + samplers)
         self._shards: queue.Queue[tuple[Shard, Blended]] = queue.Queue(WRITE_AHEAD)
         self._messages: queue.Queue[Any] = queue.Queue()
-        # finished pools that nobody has taken yet: a slow reader of events slows the lanes down
-        self._untaken = threading.Semaphore(UNTAKEN_POOLS + lanes)
+        # finished pools that nobody has taken yet: a slow reader of events slows the samplers down
+        self._untaken = threading.Semaphore(UNTAKEN_POOLS + samplers)
         self._writer_error: list[Exception] = []
         self._stored = 0
-        self._lanes = lanes
+        self._samplers = samplers
         sampling = work.ladder.current.sampling
         self._pool_size = pool_size(
-            len(work.plan.windows), lanes, sampling.batch_size, sampling.samples
+            len(work.plan.windows), samplers, sampling.batch_size, sampling.samples
         )
         self._unread_in_a_row = 0
         jobs = [("reader", self._read), ("writer", self._write)]
-        jobs += [(f"lane {k}", self._sample) for k in range(lanes)]
+        jobs += [(f"sampler {k}", self._sample) for k in range(samplers)]
         self._threads = [
             threading.Thread(
                 target=self._guard, args=(job,), name=f"napari-damm {name}", daemon=True
@@ -132,7 +132,7 @@ class Crew:
             for name, job in jobs
         ]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Pipeline:
         for thread in self._threads:
             thread.start()
         return self
@@ -155,7 +155,7 @@ class Crew:
                 raise message.error
             if isinstance(message, Written):
                 self._stored += 1
-            if isinstance(message, Done):
+            if isinstance(message, WindowsDone):
                 self._untaken.release()
             yield message
 
@@ -196,7 +196,7 @@ class Crew:
                     self._messages.put(WindowFailed(window, one_line(error)))
             if pool:
                 self._put(self._pools, pool)
-        for _ in range(self._lanes):
+        for _ in range(self._samplers):
             self._put(self._pools, None)
 
     def _pause(self, seconds: float) -> None:
@@ -209,7 +209,7 @@ class Crew:
         import torch
 
         if self._work.ladder.current.device == "cpu":
-            # of this thread alone: bits depend on the number of threads (design: decision 4)
+            # of this thread alone: bits depend on how many threads torch uses in a call
             torch.set_num_threads(1)
         while True:
             with self._work.clock.timing("wait for windows"):
@@ -228,7 +228,7 @@ class Crew:
                 return
             if self._stop.is_set():
                 raise _Stopped
-            if isinstance(message, Done):
+            if isinstance(message, WindowsDone):
                 with clock.timing("wait for blending"):
                     self._wait(lambda: self._untaken.acquire(timeout=POLL_S))
             self._messages.put(message)
@@ -267,14 +267,14 @@ class Crew:
         raise _Stopped
 
 
-def pool_size(windows: int, lanes: int, batch: int, samples: int = 1) -> int:
-    """Windows per pool: up to `POOL_BATCHES` full batches, so that the lanes end together.
+def pool_size(windows: int, samplers: int, batch: int, samples: int = 1) -> int:
+    """Windows per pool: up to `POOL_BATCHES` full batches, so that the samplers end together.
 
     With several samples of each, as few windows as fill whole batches: the first is done sooner.
     """
     batches = -(-windows * samples // batch)
-    per_lane = -(-batches // lanes)
-    rounds = -(-per_lane // POOL_BATCHES)
-    draws = batch * max(1, -(-per_lane // max(1, rounds)))
+    each = -(-batches // samplers)
+    rounds = -(-each // POOL_BATCHES)
+    draws = batch * max(1, -(-each // max(1, rounds)))
     whole = math.lcm(batch, samples)
     return whole * max(1, draws // whole) // samples

@@ -21,7 +21,7 @@ from napari_damm.engine.planning import Plan
 from napari_damm.slide import Slide
 
 if TYPE_CHECKING:
-    from napari_damm.engine.sampler import Sampling
+    from napari_damm.engine.setup import Sampling
     from napari_damm.model.damm import DAMM
 
 KEY = (

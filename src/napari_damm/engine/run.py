@@ -1,14 +1,14 @@
 """Prediction on this machine, as a generator of events.
 
 1. `prepare` (job.py) resolves everything and opens the store; bad input ends here.
-2. A crew of threads (crew.py) reads windows, samples them in lanes, and writes finished shards.
+2. A pipeline of threads (pipeline.py) reads windows, samples them, and writes finished shards.
 3. This generator keeps finished windows until the shards they belong to are complete
-   (assembly.py), blends those, and tells what happens.
+   (blending.py), blends those, and tells what happens.
 4. Closing the generator stops all threads within a denoising step; what is stored stays valid.
 
-The result does not depend on the order of windows, the shard size, the number of lanes, or on
+The result does not depend on the order of windows, the shard size, the number of threads, or on
 being interrupted: noise is keyed by position, batches have one size, and blending goes in lattice
-order (design: decision 4).
+order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.engine.blending import Assembly
+from napari_damm.engine.blending import ShardBlender
 from napari_damm.engine.config import PredictConfig
-from napari_damm.engine.cost import Forecast, forecast, refuse_what_cannot_fit, statement
+from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
 from napari_damm.engine.job import Job, mark_background, prepare, summary, survey
-from napari_damm.engine.pipeline import Blended, Clock, Crew, Sink, Work, Written
+from napari_damm.engine.pipeline import Blended, Clock, Pipeline, Sink, Work, Written
 from napari_damm.engine.planning import Plan, Shard
-from napari_damm.engine.recovery import Done, Stepped, Told, WindowFailed
+from napari_damm.engine.recovery import Downgraded, Ladder, StepsDone, WindowFailed, WindowsDone
 from napari_damm.events import Event, FailedItem, Finished, Notice, ShardDone, Step
 from napari_damm.slide import Slide
 from napari_damm.store import ResultStore
@@ -42,7 +42,7 @@ class Survey:
     """A plan and what it costs; `str()` says both in a sentence."""
 
     plan: Plan
-    cost: Forecast
+    cost: Cost
 
     def __str__(self) -> str:
         return statement(self.plan, self.cost)
@@ -93,10 +93,12 @@ def plan(
     ValueError, OSError
         For bad input, and for a result that cannot fit into memory or onto the disk.
     """
+    from napari_damm.engine.sampler import WindowSampler
+
     config = config or PredictConfig()
     planned, setup = survey(slide, model, config)
-    per_window = setup.sampler(model).window_seconds(planned.lattice.window)
-    cost = forecast(planned, model, setup, config.workers, store is not None, per_window)
+    per_window = WindowSampler.of(model, setup).window_seconds(planned.lattice.window)
+    cost = expected_cost(planned, model, setup, config.workers, store is not None, per_window)
     refuse_what_cannot_fit(planned, cost, store)
     return Survey(planned, cost)
 
@@ -117,7 +119,7 @@ def predict(
     model
         The model; its card states the pixel size that it works at.
     config
-        Wishes; all have defaults.
+        Settings; all have defaults.
     store
         Folder for the result (an OME-Zarr); None keeps it in memory.
     resume
@@ -141,7 +143,7 @@ def predict(
 
 def _run(job: Job) -> Iterator[Event]:
     """Compute what is left; yields from the first `ShardDone` to `Finished`."""
-    from napari_damm.engine.memory_ladder import Ladder
+    from napari_damm.engine.sampler import WindowSampler
 
     if job.is_complete:
         yield Finished(job.store.result(), 0.0, tuple(job.store.record.get("failed", ())))
@@ -152,17 +154,17 @@ def _run(job: Job) -> Iterator[Event]:
     for row, col in empty:
         stored += 1
         yield ShardDone(row, col, stored, left.all_shards)
-    ladder, clock = Ladder(job.setup.sampler(job.model), job.config.strict), Clock()
+    ladder, clock = Ladder(WindowSampler.of(job.model, job.setup), job.config.strict), Clock()
     failed: list[str] = []
-    work = Work(job.slide, left, ladder, job.setup.lanes, clock)
+    work = Work(job.slide, left, ladder, job.setup.samplers, clock)
     for event in compute(work, StoreSink(job.store)):
         if isinstance(event, FailedItem):
             failed.append(f"{event.item}: {event.message}")
         yield event
     seconds = time.monotonic() - started
     extra: dict[str, Any] = {"timings": _rounded(clock.seconds)}
-    if ladder.told:
-        extra["out_of_memory"] = ladder.told
+    if ladder.downgrades:
+        extra["out_of_memory"] = ladder.downgrades
     job.store.finish(summary(job, seconds, failed, extra))
     yield Finished(job.store.result(), seconds, tuple(failed))
 
@@ -175,29 +177,29 @@ def compute(work: Work, sink: Sink) -> Iterator[Event]:
     `Step`, `Tile`, `FailedItem`, `Notice` and `ShardDone`, as they happen.
     """
     left, steps = work.plan, work.ladder.current.sampling.window_steps
-    assembly = Assembly(left)
+    blender = ShardBlender(left)
     windows_done, shards_done = left.windows_done, left.shards_done
     step = Step(windows_done * steps, left.all_windows * steps)
-    with Crew(work, sink) as crew:
-        for message in crew:
+    with Pipeline(work, sink) as pipeline:
+        for message in pipeline:
             match message:
-                case Stepped(windows):
+                case StepsDone(windows):
                     step = replace(step, done=step.done + windows)
                     yield step
-                case Told(sentence):
+                case Downgraded(sentence):
                     yield Notice(sentence, "warning")
-                case Done(outputs):
+                case WindowsDone(outputs):
                     for output in outputs:
                         windows_done += 1
-                        assembly.take(output)
+                        blender.take(output)
                         with work.clock.timing("blend"):
-                            tile = assembly.tile(output, windows_done)
+                            tile = blender.tile(output, windows_done)
                         yield tile
-                        _hand_on(assembly.completed_by(output.window), assembly, crew, work.clock)
+                        _hand_on(blender.completed_by(output.window), blender, pipeline, work.clock)
                 case WindowFailed(window, error):
-                    assembly.lose(window)
+                    blender.lose(window)
                     yield FailedItem(describe(left, window), error)
-                    _hand_on(assembly.completed_by(window), assembly, crew, work.clock)
+                    _hand_on(blender.completed_by(window), blender, pipeline, work.clock)
                 case Written(row, col):
                     shards_done += 1
                     yield ShardDone(row, col, shards_done, left.all_shards)
@@ -220,12 +222,12 @@ class StoreSink:
         self.store.write_shard(shard.row, shard.col, blended.maps, blended.status, blended.windows)
 
 
-def _hand_on(shards: list[Shard], assembly: Assembly, crew: Crew, clock: Clock) -> None:
+def _hand_on(shards: list[Shard], blender: ShardBlender, pipeline: Pipeline, clock: Clock) -> None:
     for shard in shards:
         with clock.timing("blend"):
-            blended = assembly.blend(shard)
+            blended = blender.blend(shard)
         with clock.timing("wait for the writer"):
-            crew.write(shard, blended)
+            pipeline.write(shard, blended)
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:

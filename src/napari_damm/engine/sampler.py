@@ -1,107 +1,47 @@
 """The network's share of a prediction: windows in, sampled windows out.
 
-1. `WindowSampler` holds the model and how to sample. One lane calls `run` on a pool of windows.
+1. `WindowSampler` holds the model and how to sample; threads call `run` on pools of windows.
 2. Each window is encoded on its own, once for all its samples; sample k starts from stream k of the
    noise keyed by absolute position.
 3. At every denoising step the encoders run in batches of one fixed size, the gate is read, and
    only the decoder that each window needs runs, over the whole pool, so that batches stay full.
-4. The clean latents are decoded one by one; a window's samples become mean and spread (`samples`).
+4. The clean latents are decoded one by one; a window's samples become mean and spread (`combine`).
 
 Bits depend on the batch size and the number of threads, never on what else is in a batch: every
-network call has the same size (padded), and on a CPU a lane has one thread. So a window's result
-does not depend on its pool, lane or order.
+network call has the same size (padded), and on a CPU each call has one thread. So a window's result
+does not depend on its pool, thread or order.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm.engine.batching import fixed_batches, in_batches
 from napari_damm.engine.config import POOL_BATCHES
-from napari_damm.engine.ensemble import combine
 from napari_damm.engine.noise import window_noise
+from napari_damm.engine.setup import REFERENCE, Sampling, Setup
+from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combine
 from napari_damm.model.damm import DAMM, choose_multi, mix_branches, take
 from napari_damm.model.unet import Encoded
-from napari_damm.sampling import (
-    SamplerStep,
-    ddim_steps,
-    ddim_timesteps,
-    dpm_solver_steps,
-    log_snr_timesteps,
-)
+from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.tiling import tokens_to_cells
 
-REFERENCE = "reference"
-Floats = NDArray[np.float32]
-Cells = NDArray[np.uint8]
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1)."""
-
-    mode: str
-    steps: int
-    seed: int
-    gamma: float
-    batch_size: int
-    samples: int = 1
-    spread_factor: float = 1.0
-
-    @property
-    def window_steps(self) -> int:
-        """Denoising steps of one window, all its samples together."""
-        return self.samples * len(self.timesteps())
-
-    def timesteps(self) -> list[int]:
-        """Return the timesteps of the sampler, descending: one network call each."""
-        if self.mode == REFERENCE:
-            return ddim_timesteps(self.steps)
-        return log_snr_timesteps(NoiseSchedule(), self.steps)
-
-
-@dataclass(frozen=True)
-class WindowInput:
-    """One window: lattice position, corner (model px), both images (h, w) in [-1, 1]."""
-
-    window: tuple[int, int]
-    corner: tuple[int, int]
-    primary: Floats
-    secondary: Floats
-
-
-@dataclass(frozen=True)
-class WindowOutput:
-    """One sampled window: NP (h, w) relative intensity; uncertainty and branch of its cells.
-
-    `branch` is uint8: 1 uni-modal, 2 multi-modal. Of several samples `np` is the mean and `std`
-    (h, w) the scaled standard deviation.
-    """
-
-    window: tuple[int, int]
-    np: Floats
-    uncertainty: Floats
-    branch: Cells
-    std: Floats | None = None
-
-
-class Breath:
+class Heartbeat:
     """Nothing to report, but a chance to stop: yielded between the parts of a long computation."""
 
 
-BREATH = Breath()
+HEARTBEAT = Heartbeat()
 
 
 class WindowSampler:
-    """Samples pools of windows; one instance serves several lanes (it keeps no state)."""
+    """Samples pools of windows; one instance serves several threads (it keeps no state)."""
 
     def __init__(self, model: DAMM, sampling: Sampling, device: str) -> None:
         # channels_last: a fifth faster on a CPU
@@ -111,13 +51,22 @@ class WindowSampler:
         self.device = device
         self.schedule = NoiseSchedule()
 
+    @classmethod
+    def of(cls, model: DAMM, setup: Setup) -> WindowSampler:
+        """Make the sampler of a job, in a process that has such a device."""
+        return cls(model, setup.sampling, setup.device)
+
+    def with_batches(self, size: int, model: DAMM, device: str) -> WindowSampler:
+        """Return a sampler that differs in its batches, and in the model and device given."""
+        return type(self)(model, replace(self.sampling, batch_size=size), device)
+
     def run(
         self, inputs: Sequence[WindowInput]
-    ) -> Iterator[SamplerStep | Breath | list[WindowOutput]]:
+    ) -> Iterator[SamplerStep | Heartbeat | list[WindowOutput]]:
         """Yield after every denoising step, and at last the outputs of the pool.
 
         A step is of as many samples as its `x` has rows. While windows are encoded and decoded it
-        yields a `Breath` now and then.
+        yields a `Heartbeat` now and then.
         """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
@@ -127,7 +76,7 @@ class WindowSampler:
             for role, done in latents.items():
                 with torch.inference_mode():
                     done.append(self._encode([getattr(each, role) for each in part], role))
-            yield BREATH
+            yield HEARTBEAT
         with torch.inference_mode():
             primary, secondary = (torch.cat(done) for done in latents.values())
         samples, factor = self.sampling.samples, self.sampling.spread_factor
@@ -150,7 +99,7 @@ class WindowSampler:
         draws: Sequence[tuple[int, int]],
         primary: Tensor,
         secondary: Tensor,
-    ) -> Generator[SamplerStep | Breath, None, list[WindowOutput]]:
+    ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
         """Draw samples, each of one of the windows (its index) from a stream of noise."""
         windows = [inputs[k] for k, _ in draws]
         with torch.inference_mode():
@@ -170,7 +119,7 @@ class WindowSampler:
         for start in range(0, len(draws), self.first_stage_batch):
             with torch.inference_mode():
                 images.append(self._decode(x[start : start + self.first_stage_batch]))
-            yield BREATH
+            yield HEARTBEAT
         return _outputs(windows, np.concatenate(images), gate)
 
     @property
@@ -334,3 +283,21 @@ class _Gate:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def fixed_batches(count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+    """Cut 0..count-1 into index batches of exactly `size`: yields (indices, how many count).
+
+    The last batch is filled up by repeating its last index.
+    """
+    for start in range(0, count, size):
+        kept = min(size, count - start)
+        index = torch.arange(start, start + size, device=device).clamp_max(start + kept - 1)
+        yield index, kept
+
+
+def in_batches(
+    call: Callable[[Tensor], Tensor], count: int, size: int, device: torch.device
+) -> Tensor:
+    """Call `call(indices)` on batches of exactly `size` and join what counts."""
+    return torch.cat([call(i)[:kept] for i, kept in fixed_batches(count, size, device)])

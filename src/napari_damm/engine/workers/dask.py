@@ -7,7 +7,8 @@
 3. Closing the generator cancels the tasks and stops what is being computed within a denoising step.
 
 Workers need the same version of this package, and the slide, the model and the store under the
-same paths (a shared file system). `dask worker` gives its tasks one thread, as a lane wants it.
+same paths (a shared file system). `dask worker` gives its tasks one thread, as a network call
+needs it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def predict(
     Parameters
     ----------
     client
-        Connected to the scheduler. `config.lanes` is the number of lanes per task (one by
+        Connected to the scheduler. `config.lanes` is the number of sampler threads per task (one by
         default); `config.workers` is not used.
 
     Raises

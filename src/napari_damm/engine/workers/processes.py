@@ -193,7 +193,7 @@ class _Crew:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            # a lane has one thread; idle pools of more would only be in the way
+            # a network call has one thread; idle pools of more would only be in the way
             "OMP_NUM_THREADS": "1",
         }
         process = subprocess.Popen(

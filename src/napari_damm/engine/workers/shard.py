@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.engine import compute
-from napari_damm.engine.job import Job, Setup
+from napari_damm.engine.job import Job
 from napari_damm.engine.pipeline import Blended, Clock, Work
 from napari_damm.engine.planning import Plan, Shard
+from napari_damm.engine.recovery import Ladder
+from napari_damm.engine.setup import Setup
 from napari_damm.events import FailedItem, Notice, Step
 from napari_damm.slide import Slide
 from napari_damm.store import ShardStatus, ShardWriter
@@ -122,10 +124,10 @@ class Worker:
     """A process's share of a job: model and store, opened once."""
 
     def __init__(self, spec: TaskSpec) -> None:
-        from napari_damm.engine.memory_ladder import Ladder
+        from napari_damm.engine.sampler import WindowSampler
 
         self._spec = spec
-        self._ladder = Ladder(spec.setup.sampler(spec.model.load()), spec.strict)
+        self._ladder = Ladder(WindowSampler.of(spec.model.load(), spec.setup), spec.strict)
         self._writer = ShardWriter.open(spec.store)
         self._stopped = threading.Event()
 
@@ -147,7 +149,7 @@ class Worker:
         """
         clock = Clock()
         plan = self._spec.plan.only(shard)
-        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.lanes, clock)
+        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.samplers, clock)
         sink = _Files(self._writer)
         failed: list[FailedItem] = []
         notices: list[Notice] = []

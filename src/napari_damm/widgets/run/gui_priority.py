@@ -8,7 +8,7 @@
 3. While it loads, and until the layers are there, no garbage is collected: every module makes
    thousands of objects, and Python would stop all threads for a quarter of a second, several
    times, to look through them.
-4. Tiles go to the canvas at once, in that thread.
+4. Tiles go to the preview at once, in that thread.
 5. Of a finished result it reads the small maps, so that showing them reads nothing.
 """
 
@@ -88,17 +88,17 @@ def load_what_is_slow() -> None:
 
 
 def with_maps(events: Iterator[Event]) -> Iterator[Event | Ready]:
-    """Pass events on, feed the canvas, and before the last one tell what there will be to show."""
-    canvas: Any = None
+    """Pass events on, feed the preview, and before the last one tell what there will be to show."""
+    preview: Any = None
     try:
         for event in events:
             match event:
                 case Planned():
-                    canvas = event.canvas
+                    preview = event.preview
                 case Tile():
-                    canvas.add(event)
+                    preview.add(event)
                 case ShardDone():
-                    canvas.shard_done(event.row, event.col)
+                    preview.shard_done(event.row, event.col)
                 case Finished():
                     yield Ready(_small_in_memory(Maps.of_result(event.result)))
             yield event

@@ -3,8 +3,8 @@
 1. `layer_tuples` says what they look like: NP distribution (image), NP std (image; only where
    several samples are drawn), Uncertainty (image) and Branch (labels), each placed in the world of
    the vessels. The reader uses the same.
-2. `ResultLayers` adds them over a live canvas when a job is planned, refreshes the shown ones while
-   it runs, and gives them the final arrays and record when it ends.
+2. `ResultLayers` adds them over a live preview when a job is planned, refreshes the shown ones
+   while it runs, and gives them the final arrays and record when it ends.
 3. Where the viewer shows the same store already (a run that was cancelled, or its result opened
    from disk), those layers are used again, as the analyst has set them up.
 
@@ -64,16 +64,16 @@ class Maps:
     @classmethod
     def of_plan(cls, planned: Planned) -> Maps:
         """Take the live maps of a job that has just been planned."""
-        canvas = planned.canvas
+        preview = planned.preview
         return cls(
-            np_levels=list(canvas.np_levels),
-            uncertainty=canvas.uncertainty,
-            branch=canvas.branch,
+            np_levels=list(preview.np_levels),
+            uncertainty=preview.uncertainty,
+            branch=preview.branch,
             pixel_size_um=planned.pixel_size_um,
             corner_um=planned.origin,
-            cells_corner_um=canvas.cells_origin_um,
+            cells_corner_um=preview.cells_origin_um,
             record=planned.record,
-            std_levels=list(canvas.std_levels),
+            std_levels=list(preview.std_levels),
         )
 
     @classmethod
@@ -203,7 +203,7 @@ class ResultLayers:
         return [layer for layer in self._layers.values() if layer in self._viewer.layers]
 
     def refresh(self) -> None:
-        """Show what the canvas has by now, as cheaply as napari can."""
+        """Show what the preview has by now, as cheaply as napari can."""
         for layer in self.present:
             layer.refresh(thumbnail=False, highlight=False, extent=False)
 

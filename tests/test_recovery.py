@@ -1,4 +1,4 @@
-"""A pool of windows ends whole, whatever happens to one of them."""
+"""A pool of windows ends whole, whatever happens to one of them, and where memory runs out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import random_model, tiny_config
 
-from napari_damm.engine.memory_ladder import Ladder
-from napari_damm.engine.recovery import Done, NothingWorks, Stepped, Told, WindowFailed, sample_pool
-from napari_damm.engine.sampler import Sampling, WindowInput, WindowOutput
+from napari_damm.engine.config import default_batch
+from napari_damm.engine.recovery import (
+    Downgraded,
+    Ladder,
+    NothingWorks,
+    StepsDone,
+    WindowFailed,
+    WindowsDone,
+    sample_pool,
+)
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.setup import Sampling
+from napari_damm.engine.windows import WindowInput, WindowOutput
 from napari_damm.sampling import SamplerStep
 
 STEPS = 3
@@ -68,7 +79,7 @@ def work(network, count):
 
 
 def done(messages):
-    return [out.window for m in messages if isinstance(m, Done) for out in m.outputs]
+    return [out.window for m in messages if isinstance(m, WindowsDone) for out in m.outputs]
 
 
 def failed(messages):
@@ -76,7 +87,7 @@ def failed(messages):
 
 
 def steps(messages):
-    return sum(m.windows for m in messages if isinstance(m, Stepped))
+    return sum(m.windows for m in messages if isinstance(m, StepsDone))
 
 
 def test_a_good_pool_is_sampled_once():
@@ -115,7 +126,10 @@ def test_a_single_window_that_fails_is_its_own_fault():
 
 def test_out_of_memory_goes_on_in_smaller_pools_and_says_so():
     messages = work(Network(batch=8, fits=2), 6)
-    assert [m.message for m in messages if isinstance(m, Told)] == ["batches of 4", "batches of 2"]
+    assert [m.message for m in messages if isinstance(m, Downgraded)] == [
+        "batches of 4",
+        "batches of 2",
+    ]
     assert done(messages) == [(0, k) for k in range(6)]
     assert not failed(messages)
 
@@ -146,6 +160,74 @@ def test_every_window_ends_once_and_steps_count_those_done(count, bad, nan, batc
     assert sorted(done(messages)) == sorted(windows - victims)
     assert set(failed(messages)) == victims
     assert steps(messages) == STEPS * (count - len(victims))
-    sofar = np.cumsum([m.windows for m in messages if isinstance(m, Stepped)])
+    sofar = np.cumsum([m.windows for m in messages if isinstance(m, StepsDone)])
     assert (sofar >= 0).all()
     assert (sofar <= STEPS * count).all()
+
+
+# ---------------------------------------------------------------- the ladder of batch sizes
+
+
+@pytest.fixture
+def sampler():
+    return WindowSampler(random_model(), Sampling("fast", 2, 7, 0.5, 4), "cpu")
+
+
+def down_to_the_end(ladder):
+    sizes = []
+    while True:
+        try:
+            ladder.step_down(ladder.current)
+        except MemoryError as error:
+            return sizes, str(error)
+        sizes.append((ladder.current.sampling.batch_size, ladder.current.device))
+
+
+def test_batches_halve_down_to_single_windows(sampler):
+    sizes, said = down_to_the_end(Ladder(sampler))
+    assert sizes == [(2, "cpu"), (1, "cpu")]
+    assert "close other programs" in said
+
+
+def test_nothing_else_of_the_sampling_changes(sampler):
+    ladder = Ladder(sampler)
+    told = ladder.step_down(sampler)
+    now, before = ladder.current.sampling, sampler.sampling
+    assert (now.mode, now.steps, now.seed, now.gamma) == (
+        before.mode, before.steps, before.seed, before.gamma
+    )  # fmt: skip
+    assert ladder.current.model is sampler.model
+    assert ladder.downgrades == ["out of memory: going on with batches of 2 on cpu"]
+    assert told.startswith(ladder.downgrades[0])
+    assert "may differ" in told
+
+
+def test_a_lane_that_failed_on_an_earlier_rung_follows_without_a_word(sampler):
+    ladder = Ladder(sampler)
+    ladder.step_down(sampler)
+    here = ladder.current
+    assert ladder.step_down(sampler) is None
+    assert ladder.current is here
+    assert len(ladder.downgrades) == 1
+
+
+def test_strict_mode_stops_at_once_and_says_what_to_do(sampler):
+    with pytest.raises(MemoryError, match=r"batches of 4.*strict=False"):
+        Ladder(sampler, strict=True).step_down(sampler)
+
+
+def test_an_accelerator_hands_over_to_the_cpu_with_a_model_of_its_own():
+    class Elsewhere(WindowSampler):
+        """A sampler that says it is on an accelerator."""
+
+        def __init__(self, model, sampling, device):
+            super().__init__(model, sampling, "cpu")
+            self.device = device
+
+    first = Elsewhere(random_model(tiny_config()), Sampling("fast", 2, 0, 0.5, 2), "mps")
+    ladder = Ladder(first)
+    sizes, _ = down_to_the_end(ladder)
+    cpu = default_batch("cpu")
+    assert sizes[:2] == [(1, "mps"), (cpu, "cpu")]
+    assert sizes[-1] == (1, "cpu")
+    assert ladder.current.model is not first.model

@@ -7,9 +7,10 @@ import pytest
 import torch
 from models import random_model, tiny_config
 
-from napari_damm.engine.batching import fixed_batches
 from napari_damm.engine.noise import window_noise
-from napari_damm.engine.sampler import Breath, Sampling, WindowInput, WindowSampler
+from napari_damm.engine.sampler import Heartbeat, WindowSampler, fixed_batches
+from napari_damm.engine.setup import Sampling
+from napari_damm.engine.windows import WindowInput
 from napari_damm.model.damm import select_branch
 from napari_damm.sampling import SamplerStep, sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
@@ -87,7 +88,7 @@ def test_a_step_is_reported_for_each_timestep(model):
 
 def test_there_is_a_chance_to_stop_at_every_window_that_is_encoded_or_decoded(model):
     *steps, _ = WindowSampler(model, Sampling("fast", 1, 0, 0.5, 2), "cpu").run(windows(3))
-    assert [isinstance(step, Breath) for step in steps] == [True] * 3 + [False] + [True] * 3
+    assert [isinstance(step, Heartbeat) for step in steps] == [True] * 3 + [False] + [True] * 3
 
 
 def test_three_image_channels_are_fed_by_replication_and_averaged_back():
