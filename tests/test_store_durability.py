@@ -53,7 +53,7 @@ def test_a_shard_is_synced_before_its_journal_line_and_the_line_after(
     def note(handle):
         synced.append(os.fstat(handle).st_ino)
 
-    monkeypatch.setattr("napari_damm.store.durable.os.fsync", note)
+    monkeypatch.setattr("napari_damm.util.files.os.fsync", note)
     write_all(store, maps(layout), only=[(1, 0)])
     last = synced.index((path / "journal.jsonl").stat().st_ino)
     folders = ["np/0/c/1", "np/0/c", "np/0", "branch/c/1"] if os.name == "posix" else []
@@ -138,7 +138,7 @@ def one_line(error):
 def test_an_existing_path_is_never_overwritten(tmp_path, layout):
     (tmp_path / "r").mkdir()
     with pytest.raises(
-        FileExistsError, match=r"exists already: .* --out, or .* --resume$"
+        FileExistsError, match=r"already exists: resume it, remove it or choose another name$"
     ) as error:
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert one_line(error)
@@ -210,7 +210,7 @@ def test_every_full_disk_is_one_error_in_one_sentence(tmp_path, layout, monkeypa
         raise OSError(code, "no")
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_damm.store.durable.os.fsync", full)
+        patched.setattr("napari_damm.util.files.os.fsync", full)
         with pytest.raises(DiskFull, match=r"full: shard \(1, 0\).*with --resume") as error:
             write_all(store, maps(layout), only=[(1, 0)])
     assert one_line(error)
@@ -227,7 +227,7 @@ def test_other_disk_errors_are_not_called_full(tmp_path, layout, monkeypatch):
     def broken(handle):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr("napari_damm.store.durable.os.fsync", broken)
+    monkeypatch.setattr("napari_damm.util.files.os.fsync", broken)
     with pytest.raises(OSError, match="broken") as error:
         write_all(store, maps(layout))
     assert not isinstance(error.value, DiskFull)
@@ -251,7 +251,7 @@ def test_a_full_disk_at_the_start_leaves_nothing_behind(tmp_path, layout, monkey
     def full(handle):
         raise OSError(errno.ENOSPC, "no")
 
-    monkeypatch.setattr("napari_damm.store.durable.os.fsync", full)
-    with pytest.raises(DiskFull, match="choose another --out"):
+    monkeypatch.setattr("napari_damm.util.files.os.fsync", full)
+    with pytest.raises(DiskFull, match="choose another place"):
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert list(tmp_path.iterdir()) == []

@@ -39,7 +39,7 @@ def test_many_marks_cost_one_sync_of_the_journal_and_one_status(path, monkeypatc
         written.append(array.path)
         status_of(array, where, values)
 
-    monkeypatch.setattr("napari_damm.store.durable.os.fsync", note)
+    monkeypatch.setattr("napari_damm.util.files.os.fsync", note)
     monkeypatch.setattr(type(store.arrays.status), "__setitem__", count)
     store.mark_many(np.argwhere(np.ones(layout.grid)), ShardStatus.BACKGROUND)
     assert synced.count((path / "journal.jsonl").stat().st_ino) == 1
@@ -90,7 +90,7 @@ def test_the_record_is_synced_before_it_takes_its_name_and_the_folder_after(path
     store = ResultStore.create(path, LAYOUT, RECORD)
     synced = []
     monkeypatch.setattr(
-        "napari_damm.store.durable.os.fsync",
+        "napari_damm.util.files.os.fsync",
         lambda handle: synced.append((os.fstat(handle).st_ino, store_names(path))),
     )
     store.update_record({"seed": 4})
@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_litter(path, monkeypatch):
         raise OSError(errno.ENOSPC, "no")
 
     with monkeypatch.context() as patched:
-        patched.setattr("napari_damm.store.durable.os.fsync", full)
+        patched.setattr("napari_damm.util.files.os.fsync", full)
         with pytest.raises(DiskFull, match=r"job record .* run again with --resume"):
             store.update_record({"seed": 4})
     assert store.record == RECORD == open_result(path).record

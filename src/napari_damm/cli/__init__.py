@@ -28,6 +28,7 @@ from napari_damm.cli.predict import predict as _predict
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
 from napari_damm.cli.train import train as _train
 from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.files import check_new
 from napari_damm.util.version import __version__
 
 DONE, STOPPED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -136,10 +137,7 @@ def simulate(
 @contextmanager
 def _nothing_left_on_failure(out: Path, is_folder: bool = False) -> Iterator[None]:
     """Refuse an output that exists; remove it again if the command fails."""
-    if out.exists() or out.is_symlink():
-        raise ValueError(f"{out} already exists; remove it or choose another name")
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"the folder {out.absolute().parent} does not exist; create it first")
+    check_new(out)
     try:
         yield
     except BaseException:

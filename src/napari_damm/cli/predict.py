@@ -28,6 +28,7 @@ from napari_damm.cli.data_options import (
 from napari_damm.cli.options import Device, Mode, ModelName, Samples, Seed, Steps
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.signals import interrupted_by_sigterm
+from napari_damm.util.files import REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
     from napari_damm.engine.config import PredictConfig
@@ -188,17 +189,15 @@ def check_out(out: Path, may_exist: bool) -> None:
 
     Raises
     ------
-    ValueError
+    ValueError, OSError
         If it has another suffix, exists already, or its folder does not.
     """
     if out.suffix.lower() != ".zarr":
         raise ValueError(f"--out {out} must end in .ome.zarr")
-    if not may_exist and (out.exists() or out.is_symlink()):
-        raise ValueError(
-            f"{out} already exists; continue it with --resume, remove it or choose another name"
-        )
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"the folder {out.absolute().parent} does not exist; create it first")
+    if may_exist:
+        check_folder(out)
+    else:
+        check_new(out, f"continue it with --resume, {REMOVE}")
 
 
 def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Path:

@@ -26,12 +26,13 @@ from napari_damm.evaluation.opening import open_all, survey_all
 from napari_damm.evaluation.report import BRANCHES, Example, Report, Row, SectionFacts
 from napari_damm.evaluation.scores import Floats, Ground, ground_of, profile, score
 from napari_damm.evaluation.summary import paired_differences, summarise
-from napari_damm.evaluation.writing import check_new_folder, write
+from napari_damm.evaluation.writing import write
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
 from napari_damm.model_file import load_model, summary
 from napari_damm.store import Result
 from napari_damm.tiling import CELL
 from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.files import check_new
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -76,7 +77,7 @@ def evaluate(
     """
     started = time.monotonic()
     config = config or EvaluateConfig()
-    folder = None if out is None else check_new_folder(Path(out))
+    folder = None if out is None else check_new(Path(out))
     sources = list(data) if isinstance(data, Sequence) else [data]
     if not sources:
         raise ValueError("there is nothing to evaluate on: give one source of sections or more")

@@ -7,7 +7,6 @@
 Nothing is ever unpickled. Every complaint is one sentence that names the file.
 """
 
-from napari_damm.model_file.files import sha256
 from napari_damm.model_file.header import first_few, read_card, spread_factor, summary
 from napari_damm.model_file.library import (
     ModelInfo,
@@ -23,6 +22,7 @@ from napari_damm.model_file.library import (
     user_folder,
 )
 from napari_damm.model_file.weights import content_hash, save_model
+from napari_damm.util.files import sha256
 
 __all__ = [
     "ModelInfo",

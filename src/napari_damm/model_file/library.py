@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
-from napari_damm.model_file.files import copy_file, sha256
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
 from napari_damm.util.choices import DEVICES
+from napari_damm.util.files import check_new, copy_file, sha256
 
 if TYPE_CHECKING:
     import torch
@@ -184,9 +184,7 @@ def export_model(name: str, out: str | Path) -> Path:
     target = out / source.name if out.is_dir() else out
     if target.suffix != SUFFIX:
         raise ValueError(f"a model file must end in {SUFFIX}, got {target}")
-    if target.exists():
-        raise FileExistsError(f"{target} already exists: remove it or choose another name")
-    copy_file(source, target)
+    copy_file(source, check_new(target))
     return target
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from napari_damm.simulate.particles import block_mean
 from napari_damm.simulate.section import CHANNELS, SimulatedSlide
+from napari_damm.util.files import written_whole
 
 TILE = 256
 SMALLEST_LEVEL = 512
@@ -41,19 +41,16 @@ def write_section(slide: SimulatedSlide, path: str | Path) -> Path:
         "PhysicalSizeYUnit": "\u00b5m",
         "Description": f"simulated tumour section, preset {slide.preset}, seed {slide.seed}",
     }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        partial = Path(folder) / "section.ome.tif"
-        with tifffile.TiffWriter(partial, ome=True) as tif:
-            for i, level in enumerate(levels):
-                counts = np.clip(np.rint(np.stack(level)), 0, np.iinfo(np.uint16).max)
-                tif.write(
-                    counts.astype(np.uint16),
-                    photometric="minisblack",
-                    tile=(TILE, TILE),
-                    compression="zlib",
-                    metadata=metadata if i == 0 else None,
-                    subifds=len(levels) - 1 if i == 0 else None,
-                    subfiletype=0 if i == 0 else 1,
-                )
-        partial.replace(path)
+    with written_whole(path) as stream, tifffile.TiffWriter(stream, ome=True) as tif:
+        for i, level in enumerate(levels):
+            counts = np.clip(np.rint(np.stack(level)), 0, np.iinfo(np.uint16).max)
+            tif.write(
+                counts.astype(np.uint16),
+                photometric="minisblack",
+                tile=(TILE, TILE),
+                compression="zlib",
+                metadata=metadata if i == 0 else None,
+                subifds=len(levels) - 1 if i == 0 else None,
+                subfiletype=0 if i == 0 else 1,
+            )
     return path

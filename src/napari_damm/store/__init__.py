@@ -2,19 +2,17 @@
 
 1. `layout`: where everything lies: pyramid levels, shards, cells, world coordinates. Pure numbers.
 2. `arrays`: the zarr arrays of a layout, created or opened.
-3. `durable`: fsync, hashes, and the one error for a full disk.
-4. `journal`: what is safely stored.
-5. `lock`: one writer per store.
-6. `shard_files`: `ShardMaps` and `ShardWriter`, the files of whole shards, from any process.
-7. `writing`: `ResultStore`, the coordinator of one run.
-8. `result`: `Result`, what a finished (or unfinished) run looks like to its reader.
+3. `journal`: what is safely stored.
+4. `shard_files`: `ShardMaps` and `ShardWriter`, the files of whole shards, from any process.
+5. `writing`: `ResultStore`, the coordinator of one run.
+6. `result`: `Result`, what a finished (or unfinished) run looks like to its reader.
 """
 
-from napari_damm.store.durable import DiskFull
 from napari_damm.store.layout import ResultLayout, ShardStatus, halve, to_half
 from napari_damm.store.result import Result, open_result
 from napari_damm.store.shard_files import ShardMaps, ShardWriter
 from napari_damm.store.writing import ResultStore
+from napari_damm.util.errors import DiskFull
 from napari_damm.util.lock import StoreLocked
 
 __all__ = [

@@ -26,8 +26,8 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from napari_damm.store.durable import replace_file
 from napari_damm.store.layout import ResultLayout
+from napari_damm.util.files import replace_file
 
 RECORD = "napari_damm"
 STORE = "napari_damm_store"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_damm.store.durable import sync_files
 from napari_damm.store.layout import ShardStatus
+from napari_damm.util.files import sync_files
 
 JOURNAL = "journal.jsonl"
 

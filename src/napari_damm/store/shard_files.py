@@ -21,9 +21,12 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_damm.store.arrays import Array, damage_named, layout_of, open_arrays, open_group
-from napari_damm.store.durable import RESUME, disk_full_named, seal
 from napari_damm.store.layout import Level, ResultLayout, halve, to_half
 from napari_damm.tiling import Box
+from napari_damm.util.errors import disk_full_named
+from napari_damm.util.files import seal
+
+RESUME = "free some space and run again with --resume (resume=True in Python)"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ runs on a memory store, without journal and lock.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -40,11 +39,19 @@ from napari_damm.store.arrays import (
     record_of,
     with_record,
 )
-from napari_damm.store.durable import RESUME, disk_full_named, sweep, sync_files, unharmed
 from napari_damm.store.journal import Entry, Journal
 from napari_damm.store.layout import ResultLayout, ShardStatus
 from napari_damm.store.result import Result, read_result
-from napari_damm.store.shard_files import ShardMaps, ShardWriter
+from napari_damm.store.shard_files import RESUME, ShardMaps, ShardWriter
+from napari_damm.util.errors import disk_full_named
+from napari_damm.util.files import (
+    RESUME_OR_REMOVE,
+    check_new,
+    sweep,
+    sync_files,
+    unharmed,
+    written_folder,
+)
 from napari_damm.util.lock import WriterLock
 
 _SETTLED = (ShardStatus.DONE, ShardStatus.BACKGROUND)
@@ -91,7 +98,7 @@ class ResultStore:
 
         Raises
         ------
-        FileExistsError, FileNotFoundError
+        OutputExists, FileNotFoundError
             If `location` exists, or the folder it is to be in does not.
         DiskFull
             If there is no room even for the empty store.
@@ -100,24 +107,12 @@ class ResultStore:
         path = None if location is None else Path(location)
         if path is None:
             return cls(create_group(None, layout, plain), layout, None)
-        _check_free(path)
-        # A kill half-way must not leave what is neither a result nor nothing: rename a whole one.
-        fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
-        with disk_full_named("the result", path, "free some space or choose another --out"):
-            try:
-                shutil.rmtree(fresh, ignore_errors=True)
-                fresh.mkdir()
+        check_new(path, RESUME_OR_REMOVE)
+        with disk_full_named("the result", path, "free some space or choose another place"):
+            # A kill half-way must not leave what is neither a result nor nothing.
+            with written_folder(path) as fresh:
                 create_group(fresh, layout, plain)
-                made = [file.relative_to(fresh).as_posix() for file in fresh.rglob("zarr.json")]
-                sync_files(fresh, made)
-                fresh.rename(path)
-                sync_files(path.parent, [])
-            except BaseException:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise
             lock = WriterLock(path)
-        for left in path.parent.glob(f".{path.name}.new-*"):
-            shutil.rmtree(left, ignore_errors=True)
         return cls(open_group(path, writable=True), layout, path, lock)
 
     @classmethod
@@ -335,14 +330,3 @@ def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that holds nothing but what JSON holds."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(record), allow_nan=False))
     return plain
-
-
-def _check_free(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"folder {path.parent} does not exist: create it or choose another --out"
-        )
-    if path.exists() or path.is_symlink():
-        raise FileExistsError(
-            f"{path} exists already: choose another --out, or continue it with --resume"
-        )

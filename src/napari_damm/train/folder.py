@@ -23,7 +23,7 @@ from napari_damm.train.run_folder import (
     TrainingState,
     read_training,
 )
-from napari_damm.util.files import written_whole
+from napari_damm.util.files import RESUME_OR_REMOVE, output_exists, replace_file
 from napari_damm.util.lock import WriterLock
 
 COLUMNS = (
@@ -69,8 +69,7 @@ class RunFolder:
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
         text = json.dumps(state, indent=1, default=str)
-        with written_whole(self.path / STATE_FILE) as stream:
-            stream.write(text.encode())
+        replace_file(self.path / STATE_FILE, text.encode())
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line to the curves."""
@@ -96,8 +95,7 @@ class RunFolder:
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
         writer.writerows(kept)
-        with written_whole(path) as stream:
-            stream.write(text.getvalue().encode())
+        replace_file(path, text.getvalue().encode())
         return kept
 
 
@@ -106,18 +104,18 @@ def check_new(path: Path) -> None:
 
     Raises
     ------
-    ValueError
-        If so, or if its parent is missing or no folder.
+    OutputExists
+        If so.
+    NotADirectoryError
+        If it cannot be made, since a file is in the way.
     """
     if path.exists() and (
         not path.is_dir() or any(each.name not in LEFTOVERS for each in path.iterdir())
     ):
-        raise ValueError(
-            f"{path} already exists; continue it with --resume, remove it or choose another name"
-        )
+        raise output_exists(path, RESUME_OR_REMOVE)
     parent = next(p for p in path.absolute().parents if p.exists())
     if not parent.is_dir():
-        raise ValueError(f"{parent} is no folder: choose another place for {path.name}")
+        raise NotADirectoryError(f"{parent} is no folder: choose another place for {path.name}")
 
 
 def check_same(path: Path, wanted: Mapping[str, Any]) -> None:

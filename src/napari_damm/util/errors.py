@@ -7,9 +7,13 @@ and the widgets.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 # Windows knows no quota error.
-DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # What torch's allocator for the CPU says in a plain RuntimeError.
 _CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "alloc_failed")
 
@@ -18,9 +22,35 @@ class JobFault(RuntimeError):
     """A job cannot go on, and the message says all that a person needs."""
 
 
+class DiskFull(OSError):
+    """The disk, a quota or a file-size limit is exhausted; what is stored already stays valid."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the number when a worker process sends the error: OSError itself would lose it."""
+        return _disk_full, (str(self), self.errno)
+
+
+def _disk_full(message: str, number: int | None) -> DiskFull:
+    full = DiskFull(message)
+    full.errno = number
+    return full
+
+
+@contextmanager
+def disk_full_named(what: str, path: Path | None, remedy: str) -> Iterator[None]:
+    """Turn every way in which a disk can be full into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        message = f"disk is full: {what} could not be written to {path}; {remedy}"
+        raise _disk_full(message, error.errno) from error
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error means that nothing more can be written."""
-    return isinstance(error, OSError) and error.errno in DISK_FULL_NUMBERS
+    return isinstance(error, OSError) and error.errno in _DISK_FULL_NUMBERS
 
 
 def is_out_of_memory(error: BaseException) -> bool:

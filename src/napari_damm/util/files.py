@@ -1,12 +1,72 @@
-"""Files that are written completely or not at all, whatever stops the writer."""
+"""Files that are written completely or not at all, and are there after a power cut.
+
+1. Nothing is written over: `check_new` refuses an output that exists, in the same words everywhere.
+2. `written_whole` writes a file, `written_folder` a folder, under a temporary name beside it;
+   forced onto the disk it takes its name in one step. A link in its place is replaced.
+3. zarr renames files into place but never forces them onto the disk, reads an empty shard file as
+   zeros and misses a flipped bit. So every file of a shard is synced, with the folders above it,
+   and hashed (`seal`).
+4. A writer that is killed leaves files under temporary names; `sweep` removes them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
+
+REMOVE = "remove it or choose another name"
+RESUME_OR_REMOVE = f"resume it, {REMOVE}"
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$")
+"""zarr's `LocalStore` writes to such names before it renames, and so do we."""
+
+_LONGEST_STEM = 160
+"""Bytes of a name that its temporary name repeats: a name may have 255 in all."""
+
+
+class OutputExists(FileExistsError, ValueError):
+    """Something is there already where a result is to go."""
+
+
+def check_new(path: Path, remedy: str = REMOVE) -> Path:
+    """Return `path` if something new can be put there.
+
+    Raises
+    ------
+    OutputExists
+        If it exists, if only as a link that leads nowhere; `remedy` says what to do.
+    FileNotFoundError
+        If the folder around it does not exist.
+    """
+    if os.path.lexists(path):
+        raise output_exists(path, remedy)
+    check_folder(path)
+    return path
+
+
+def output_exists(path: Path, remedy: str = REMOVE) -> OutputExists:
+    """Say that an output is there already, and what to do."""
+    return OutputExists(f"{path} already exists: {remedy}")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse an output whose folder is not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If so.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise FileNotFoundError(f"the folder {parent} does not exist: create it first")
 
 
 @contextmanager
@@ -18,29 +78,124 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     OSError
         With the system's number, if it cannot be written: what was there before stays.
     """
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.absolute().parent} does not exist: create it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    check_folder(path)
+    partial = _temporary(path)
     try:
-        with partial.open("wb") as stream:
+        with partial.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
+        if error.errno is None:  # not the system's: it speaks for itself
+            raise
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from None
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _flush_folder(path.absolute().parent)
+    _sync_folder(path.absolute().parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where folders can be flushed (not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+@contextmanager
+def written_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill; flushed to the disk it takes the name `path`, whole or not at all.
+
+    Raises
+    ------
+    OutputExists
+        If `path` exists.
+    OSError
+        If it cannot be written; nothing is left then.
+    """
+    partial = _temporary(check_new(path))
+    try:
+        partial.mkdir()
+        yield partial
+        written = [file for file in partial.rglob("*") if file.is_file()]
+        sync_files(partial, [file.relative_to(partial).as_posix() for file in written])
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(path.absolute().parent)
+    for left in path.parent.glob(".*.partial"):  # of one that was killed on the way
+        if left.is_dir() and _TEMPORARY.sub("", left.name) == f".{_stem(path)}":
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file so that a crash at any time leaves either the old content or the new."""
+    with written_whole(path) as stream:
+        stream.write(content)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with source.open("rb") as original, written_whole(target) as copy:
+        shutil.copyfileobj(original, copy, 2**20)
+
+
+def sha256(path: str | Path) -> str:
+    """Sum up a file as hexadecimal digits, reading it piece by piece."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(root: Path, names: list[str]) -> dict[str, str | None]:
+    """Sync files (relative names) and return their hashes; None for one that does not exist.
+
+    A file is missing by design where a shard is all zeros.
+    """
+    hashes = {name: _hash_if_there(root / name) for name in names}
+    sync_files(root, [name for name, value in hashes.items() if value is not None])
+    return hashes
+
+
+def unharmed(root: Path, hashes: Mapping[str, str | None]) -> bool:
+    """Whether all files are (or are missing) as they were sealed."""
+    return all(_hash_if_there(root / name) == value for name, value in hashes.items())
+
+
+def sync_files(root: Path, names: Iterable[str]) -> None:
+    """Force files (relative names) and the directories from them up to `root` onto the disk."""
+    folders = {root}
+    for name in names:
+        with (root / name).open("rb+") as file:
+            os.fsync(file.fileno())
+        folders.update(root / parent for parent in PurePosixPath(name).parents)
+    for folder in folders:
+        _sync_folder(folder)
+
+
+def sweep(root: Path) -> None:
+    """Remove the half-written files that a killed writer left, ours and zarr's."""
+    for file in root.rglob("*.partial"):
+        if _TEMPORARY.search(file.name):
+            file.unlink(missing_ok=True)
+
+
+def _hash_if_there(path: Path) -> str | None:
+    try:
+        return sha256(path)
+    except FileNotFoundError:
+        return None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{_stem(path)}.{uuid.uuid4().hex}.partial")
+
+
+def _stem(path: Path) -> str:
+    return path.name.encode(errors="surrogateescape")[:_LONGEST_STEM].decode(errors="ignore")
+
+
+def _sync_folder(path: Path) -> None:
+    # Windows cannot open a directory; NTFS journals its names itself.
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

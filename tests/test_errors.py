@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from napari_damm.store import DiskFull
-from napari_damm.store.durable import disk_full_named
-from napari_damm.util.errors import is_disk_full, is_out_of_memory, one_line
+from napari_damm.util.errors import disk_full_named, is_disk_full, is_out_of_memory, one_line
 
 FULL = [errno.ENOSPC, errno.EFBIG, errno.EDQUOT]
 
