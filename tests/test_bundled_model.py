@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_damm import api
-from napari_damm.evaluation import metrics
+from napari_damm import api, metrics
 from napari_damm.slide import slide_from_arrays
 
 SEED = 10_006

@@ -10,8 +10,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_damm import simulate
-from napari_damm.evaluation import metrics
+from napari_damm import metrics, simulate
 from napari_damm.simulate import SimulatedSlide, simulate_slide, training_seed, write_section
 from napari_damm.simulate.divergence import DivergenceConfig, plant_divergence
 from napari_damm.simulate.fields import smooth_field

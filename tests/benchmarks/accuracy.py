@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_damm import api
-from napari_damm.evaluation import metrics
+from napari_damm import api, metrics
 from napari_damm.events import Finished
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, SimulatedSlide
 from napari_damm.slide import slide_from_arrays

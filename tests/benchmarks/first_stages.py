@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from report import print_table, write_json
 
-from napari_damm import api
-from napari_damm.evaluation import metrics
+from napari_damm import api, metrics
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 

@@ -36,8 +36,7 @@ from real_pictures import PICTURES, STATED_UM, Picture, resampled
 from report import print_table, write_json
 from scipy import ndimage
 
-from napari_damm import api
-from napari_damm.evaluation import extravasation, metrics
+from napari_damm import api, extravasation, metrics
 from napari_damm.events import FailedItem, Finished
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from napari_damm.evaluation import metrics
+from napari_damm import metrics
 from napari_damm.simulate import PRESETS, SimulatedSlide, simulate_slide
 
 BOXES = (9, 17, 33, 65, 129)

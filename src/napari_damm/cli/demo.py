@@ -60,7 +60,7 @@ class Demo:
 
     def report(self) -> Iterator[str]:
         """Compare the stored result with the truth, draw the figure, say what was found."""
-        from napari_damm.evaluation import metrics
+        from napari_damm import metrics
         from napari_damm.evaluation.section_figure import SectionPanels, save_figure
 
         slide, result = self._open(), api.open_result(self.result_path)

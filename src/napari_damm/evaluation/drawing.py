@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_damm.evaluation.extravasation import BIN_UM
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
 from napari_damm.evaluation.section_figure import finish_panel, show_image
+from napari_damm.extravasation import BIN_UM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@
 2. Pixel measures are over its pixels; ICC compares mean intensities of blocks of 64 px, truth and
    prediction being the raters; the area ICC compares in tiles how much of each is bright, above
    Otsu's threshold of the truth.
-3. The distance that the target reaches from the primary image's structures (`analysis`).
+3. The distance that the target reaches from the primary image's structures (`extravasation`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
+from napari_damm import extravasation, metrics
 from napari_damm.dataset import Field
-from napari_damm.evaluation import extravasation, metrics
 from napari_damm.tiling import CELL, Box
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from napari_damm.evaluation import metrics
+from napari_damm import metrics
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Row, Summary
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_damm import metrics
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
@@ -25,7 +26,6 @@ from napari_damm.engine.config import POOL_BATCHES, STEPS, default_batch
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
-from napari_damm.evaluation import metrics
 from napari_damm.events import FailedItem, Preparing, ValidationTile
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_damm.evaluation import metrics
+from napari_damm import metrics
 from napari_damm.model.vqgan import VQGAN
 
 POOR_R2 = 0.8

@@ -13,7 +13,7 @@ from typing import Any
 import calibration
 import numpy as np
 
-from napari_damm.evaluation import metrics
+from napari_damm import metrics
 from napari_damm.model.damm import READ_OUTS
 
 from ..lab import Job, Lab
