@@ -43,8 +43,8 @@ def test_the_engine_loads_no_gui_even_with_torch_loaded():
         "events",
         "engine.noise",
         "evaluation",
-        "evaluation.metrics",
-        "evaluation.extravasation",
+        "metrics",
+        "extravasation",
         "evaluation.section_figure",
     ],
 )
