@@ -248,7 +248,7 @@ def test_a_full_disk_in_a_worker_arrives_as_one(folder, out, monkeypatch):
             raise received(worker_main.ERROR, error) from None
         yield 0
 
-    with pytest.raises(DiskFull, match=r"disk is full.*--resume"):
+    with pytest.raises(DiskFull, match=r"disk is full.*resume=True"):
         list(gather(folder, out, full))
     monkeypatch.undo()
     ResultStore.reopen(out).close()

@@ -150,7 +150,7 @@ def test_a_wrong_address_is_bad_input_in_one_line(folder, out, capfd, monkeypatc
 
 
 def test_a_cluster_needs_a_store(dask, folder):
-    with pytest.raises(ValueError, match="--out"):
+    with pytest.raises(ValueError, match="give store"):
         next(jobs.predict(folder, None, client=dask.client))
 
 
@@ -159,6 +159,6 @@ def test_a_scheduler_that_dies_stops_the_job_and_says_how_to_go_on(dask, folder,
     while not isinstance(next(running), Step):
         pass
     dask.scheduler.kill()
-    with pytest.raises(RuntimeError, match=r"scheduler is gone.*--resume"):
+    with pytest.raises(RuntimeError, match=r"scheduler is gone.*resume=True"):
         list(running)
     ResultStore.reopen(out).close()

@@ -110,7 +110,7 @@ def test_workers_that_all_die_at_the_start_stop_the_job_with_a_reason(folder, ou
 
 
 def test_workers_need_a_store_on_disk(folder):
-    with pytest.raises(ValueError, match="--out"):
+    with pytest.raises(ValueError, match="give store"):
         next(jobs.predict(folder, None, workers=2))
 
 

@@ -80,7 +80,7 @@ def test_an_aperio_scan_in_jpeg_is_decoded_to_colours(tmp_path):
 @pytest.mark.parametrize("mpp", ["", "|MPP = unknown", "|MPP = 0", "|AppMag = 20"])
 def test_an_aperio_scan_without_a_pixel_size_asks_for_it(tmp_path, mpp):
     path = svs(tmp_path / "a.svs", mpp=mpp)
-    with pytest.raises(ValueError, match=r"a\.svs has no pixel size .*: give --pixel-size UM"):
+    with pytest.raises(ValueError, match=r"a\.svs has no pixel size .*: give pixel_size_um"):
         open_slide(path, vessels_channel="green", nuclei_channel="blue")
 
 

@@ -111,16 +111,18 @@ def test_labels_that_differ_along_the_stack_name_no_channel(tmp_path):
 @pytest.mark.parametrize("write", [WRITERS["OME-TIFF tzc"], WRITERS["OME-Zarr 0.5"]])
 def test_a_stack_without_an_index_says_how_to_give_one(tmp_path, write):
     path = write(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif has 3 z planes: choose one with --z N \(z=N in"):
+    with pytest.raises(ValueError, match=r"a\.tif has 3 z planes: choose one with z$"):
         open_slide(path)
-    with pytest.raises(ValueError, match=r"2 time points: choose one with --t N .*or --t all for"):
+    with pytest.raises(ValueError, match=r"2 time points: choose one with t$"):
         open_slide(path, z=0)
 
 
 @pytest.mark.parametrize("z", [3, -1])
 def test_an_index_out_of_range_says_the_range(tmp_path, z):
     path = ome_tiff(tmp_path / "a.tif", "zc")
-    with pytest.raises(ValueError, match=rf"a\.tif has 3 z planes: --z must be in 0\.\.2, got {z}"):
+    with pytest.raises(
+        ValueError, match=rf"a\.tif has 3 z planes and no number {z}: choose one of 0\.\.2"
+    ):
         open_slide(path, z=z)
 
 
@@ -130,9 +132,7 @@ def test_what_is_no_stack_takes_no_index_but_zero(tmp_path):
     assert open_slide(path, z=0, t=0).identity == open_slide(path).identity
     assert "z" not in open_slide(path).identity["vessels"]
     for index in ({"z": 1}, {"t": 1}):
-        with pytest.raises(
-            ValueError, match=r"a\.tif does not have several .*: leave out --[zt], "
-        ):
+        with pytest.raises(ValueError, match=r"a\.tif does not have several .*: leave out [zt]$"):
             open_slide(path, **index)
 
 

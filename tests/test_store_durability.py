@@ -138,7 +138,7 @@ def one_line(error):
 def test_an_existing_path_is_never_overwritten(tmp_path, layout):
     (tmp_path / "r").mkdir()
     with pytest.raises(
-        FileExistsError, match=r"already exists: resume it, remove it or choose another name$"
+        FileExistsError, match=r"already exists: continue it with resume=True, remove it or choose another name$"
     ) as error:
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert one_line(error)
@@ -211,7 +211,7 @@ def test_every_full_disk_is_one_error_in_one_sentence(tmp_path, layout, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr("napari_damm.util.files.os.fsync", full)
-        with pytest.raises(DiskFull, match=r"full: shard \(1, 0\).*with --resume") as error:
+        with pytest.raises(DiskFull, match=r"full, shard \(1, 0\).*with resume=True") as error:
             write_all(store, maps(layout), only=[(1, 0)])
     assert one_line(error)
     assert error.value.errno == code

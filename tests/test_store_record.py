@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_litter(path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("napari_damm.util.files.os.fsync", full)
-        with pytest.raises(DiskFull, match=r"job record .* run again with --resume"):
+        with pytest.raises(DiskFull, match=r"job record .* run again with resume=True"):
             store.update_record({"seed": 4})
     assert store.record == RECORD == open_result(path).record
     assert not list(path.rglob("*.partial"))

@@ -248,6 +248,6 @@ def test_a_run_that_meets_a_full_disk_is_continued_once_there_is_room(path):
     run = python(LIMITED, path)
     said, complaint = run.communicate()
     assert run.returncode == 0, complaint
-    assert said.startswith("disk is full: shard (0, 0) could not be written")
+    assert said.startswith("disk is full, shard (0, 0) could not be written")
     assert said.count("\n") == 1
     assert resumed(path, maps(LAYOUT)).digest() == whole()

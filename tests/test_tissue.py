@@ -269,7 +269,7 @@ def test_a_blank_channel_is_named():
     images = {"vessels": slide.vessels.planes[0], "nuclei": np.full((300, 300), 7, np.uint8)}
     blank = slide_from_arrays(images, 0.5)
     mask, cell_px = tissue_mask(blank, 0.5)
-    with pytest.raises(ValueError, match=r"'nuclei' \(nuclei\) is blank, .* 7: .*--nuclei-channel"):
+    with pytest.raises(ValueError, match=r"'nuclei' \(nuclei\) is blank, .* 7: .*nuclei_channel"):
         measure_normalisation(blank, mask, cell_px, 0.5)
 
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from napari_damm.events import FailedItem, Notice
+from napari_damm.util.advice import Advice
 from napari_damm.widgets.run.job import QUEUE_LENGTH, Job, Outcome, readable
 
 
@@ -151,8 +152,8 @@ def test_an_error_afterwards_becomes_the_outcome():
 def test_errors_read_as_one_sentence():
     assert readable(ValueError("steps must be 1 or more, got 0")).startswith("steps must be")
     assert readable(RuntimeError("bad\nand a dump")) == "Stopped by RuntimeError: bad"
-    refused = readable(ValueError("no size: give --pixel-size UM (pixel_size_um in Python)"))
-    assert refused == "no size: enter the pixel size"
+    refused = readable(ValueError(Advice("no size", "give {pixel_size_um}")))
+    assert refused == "no size: give the pixel size"
     assert readable(KeyError()) == "KeyError"
     assert readable(MemoryError()).startswith("Out of memory:")
     assert "tried to allocate" in readable(OutOfMemoryError("tried to allocate"))

@@ -24,6 +24,7 @@ import typer
 
 from napari_damm.cli.evaluate import evaluate as _evaluate
 from napari_damm.cli.models import models as _models
+from napari_damm.cli.option_names import in_options
 from napari_damm.cli.predict import predict as _predict
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
 from napari_damm.cli.train import train as _train
@@ -67,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return _fail(STOPPED, str(error))
         except Exception as error:
             if isinstance(error, (ValueError, OSError)) and not is_disk_full(error):
-                return _fail(BAD_INPUT, one_line(error))
+                return _fail(BAD_INPUT, in_options(one_line(error)))
             return _fail(STOPPED, stopped_because(error))
     if code == INTERRUPTED:
         return _fail(INTERRUPTED, "interrupted")

@@ -28,7 +28,7 @@ from napari_damm.cli.data_options import (
 from napari_damm.cli.options import Device, Mode, ModelName, Samples, Seed, Steps
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.signals import interrupted_by_sigterm
-from napari_damm.util.files import REMOVE, check_folder, check_new
+from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
     from napari_damm.engine.config import PredictConfig
@@ -197,7 +197,7 @@ def check_out(out: Path, may_exist: bool) -> None:
     if may_exist:
         check_folder(out)
     else:
-        check_new(out, f"continue it with --resume, {REMOVE}")
+        check_new(out, RESUME_OR_REMOVE)
 
 
 def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
+from napari_damm.cli.option_names import in_options
 from napari_damm.cli.signals import asked_to_stop
 from napari_damm.cli.terminal import Terminal
 from napari_damm.events import (
@@ -66,15 +67,15 @@ class Tally:
 def stopped_because(error: BaseException) -> str:
     """Say in one line why a job stopped."""
     if is_disk_full(error):
-        told = one_line(error)
+        told = in_options(one_line(error))
         return told if "disk is full" in told else f"the disk is full: {told}; free some space"
     if isinstance(error, MemoryError) and "out of memory" in str(error):
-        return one_line(error)
+        return in_options(one_line(error))
     if is_out_of_memory(error):
         return "out of memory; close other programs or choose a smaller region"
     if isinstance(error, JobFault | OSError):
-        return one_line(error)
-    return f"stopped by an internal error, {type(error).__name__}: {one_line(error)}"
+        return in_options(one_line(error))
+    return f"stopped by an internal error, {type(error).__name__}: {in_options(one_line(error))}"
 
 
 def follow(events: Iterator[Event], tally: Tally, stops_between_events: bool = False) -> Finished:

@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from napari_damm.cli.option_names import in_options
 from napari_damm.events import (
     Event,
     FailedItem,
@@ -64,9 +65,9 @@ class Terminal:
                     self._describe(event.what)
                 self._move(event.what, event.done, event.total)
             case Notice():
-                self._say(event.message)
+                self._say(in_options(event.message))
             case FailedItem():
-                self._say(f"failed: {event.item}: {event.message}")
+                self._say(f"failed: {event.item}: {in_options(event.message)}")
 
     def close(self) -> None:
         """Take the bar away."""

@@ -33,6 +33,7 @@ from napari_damm.slide import Raster, Slide, open_beside, open_slide, slide_from
 from napari_damm.slide.channels import find_channel, guess_channel, listed
 from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import RGB
+from napari_damm.util.advice import Advice
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +138,11 @@ def _own_target(slide: Slide, wanted: str | int | None, path: str) -> Raster:
     index = guess_channel(names, "target") if wanted is None else find_channel(names, wanted, path)
     if index is None:
         raise ValueError(
-            f"cannot tell which channel of {path} is the target: give --target-channel, one of "
-            f"{listed(names)}"
+            Advice(
+                f"cannot tell which channel of {path} is the target",
+                "give {target_channel}, one of {channels}",
+                channels=listed(names),
+            )
         )
     target = slide.channels[index]
     if target in (slide.vessels, slide.nuclei):

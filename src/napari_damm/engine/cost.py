@@ -21,6 +21,7 @@ import psutil
 from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
+from napari_damm.util.advice import Advice
 
 if TYPE_CHECKING:
     from napari_damm.engine.setup import Setup
@@ -106,13 +107,16 @@ def refuse_what_cannot_fit(
     free_memory = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     if cost.memory_bytes > free_memory and not remote:
         remedy = (
-            "store the result on disk (--out, store=PATH), "
+            "store the result on disk with {store}, "
             if store is None
             else "close other programs, use fewer lanes, "
         )
         raise ValueError(
-            f"the prediction needs about {gigabytes(cost.memory_bytes)} of memory and "
-            f"{gigabytes(free_memory)} are free: {remedy}or choose a smaller region"
+            Advice(
+                f"the prediction needs about {gigabytes(cost.memory_bytes)} of memory and "
+                f"{gigabytes(free_memory)} are free",
+                f"{remedy}or choose a smaller region",
+            )
         )
     if store is None:
         return ""
@@ -128,9 +132,10 @@ def refuse_what_cannot_fit(
             f"most {side} x {side} model pixels"
         )
     if cost.disk_bytes > free:
-        return (
+        return Advice(
             f"the result may need {gigabytes(cost.disk_bytes)} and {gigabytes(free)} are free in "
-            f"{folder}: if the disk fills up, free some space and continue with --resume"
+            f"{folder}",
+            "if the disk fills up, free some space and continue with {resume}",
         )
     return ""
 

@@ -25,6 +25,7 @@ from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import ResultStore, ShardStatus, open_result
 from napari_damm.tiling import Box
+from napari_damm.util.advice import Advice
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -250,8 +251,10 @@ def _check_same_job(
     different = differences(stored, record)
     if different:
         raise ValueError(
-            f"{store} belongs to another job ({'; '.join(different[:3])}): give the same "
-            "input and settings to continue it, or choose another --out"
+            Advice(
+                f"{store} belongs to another job ({'; '.join(different[:3])})",
+                "give the same input and settings to continue it, or choose another {store}",
+            )
         )
     changed = version_changes(stored, record)
     if not changed:

@@ -28,6 +28,7 @@ import numpy as np
 from napari_damm.engine.config import POOL_BATCHES, default_batch
 from napari_damm.tiling import Window
 from napari_damm.util.errors import is_out_of_memory, one_line
+from napari_damm.util.advice import Advice
 
 if TYPE_CHECKING:
     from napari_damm.engine.sampler import WindowSampler
@@ -105,8 +106,11 @@ class Ladder:
             size, device = failed.sampling.batch_size, failed.device
             if self._strict:
                 raise MemoryError(
-                    f"out of memory on {device} with batches of {size}, and strict mode forbids "
-                    "smaller ones: set batch_size lower, or strict=False"
+                    Advice(
+                        f"out of memory on {device} with batches of {size}, and strict mode "
+                        "forbids smaller ones",
+                        "choose a smaller {batch_size}, or leave out {strict}",
+                    )
                 )
             if size > 1:
                 model, size = failed.model, size // 2
@@ -115,8 +119,10 @@ class Ladder:
                 model, size, device = copy.deepcopy(failed.model), default_batch("cpu"), "cpu"
             else:
                 raise MemoryError(
-                    "out of memory with single windows on the CPU: close other programs, or run "
-                    "with fewer lanes"
+                    Advice(
+                        "out of memory with single windows on the CPU",
+                        "close other programs, or run with fewer {lanes}",
+                    )
                 )
             self.current = failed.with_batches(size, model, device)
             self._release(failed.device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_damm.slide.raster import RGB, ImageFile
+from napari_damm.util.advice import Advice
 
 USUAL_NAMES = {
     "vessels": (
@@ -67,7 +68,9 @@ def choose_channels(
     """Return the numbers of the vessels' and of the nuclei's channel, each in its file."""
     one_file = other is main
     if one_file and len(main.channels) == 1:
-        raise ValueError(f"{main.path} has one channel only: give --nuclei FILE with the nuclei")
+        raise ValueError(
+            Advice(f"{main.path} has one channel only", "give {nuclei} with the nuclei")
+        )
     found: dict[str, int | None] = {}
     for role, file, wanted in (("vessels", main, vessels), ("nuclei", other, nuclei)):
         if wanted is not None:
@@ -82,8 +85,11 @@ def choose_channels(
     for role, file in (("vessels", main), ("nuclei", other)):
         if found[role] is None:
             raise ValueError(
-                f"cannot tell which channel of {file.path} shows the {role}: give "
-                f"--{role}-channel, one of {listed(file.channels)}"
+                Advice(
+                    f"cannot tell which channel of {file.path} shows the {role}",
+                    f"give {{{role}_channel}}, one of {{channels}}",
+                    channels=listed(file.channels),
+                )
             )
     v, n = found["vessels"], found["nuclei"]
     assert v is not None

@@ -19,6 +19,7 @@ from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, read_region
 from napari_damm.slide.tissue import Mask
 from napari_damm.tiling import Box
+from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -74,24 +75,24 @@ def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: floa
         intensity_limits(
             tissue_values(raster, slide, model_um, mask, cell_px),
             f"channel {raster.name!r} ({role})",
-            f"choose another with --{role}-channel",
+            f"choose another {{{role}_channel}}",
         )
         for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
     )
     return Normalisation(vessels, nuclei)
 
 
-def intensity_limits(values: np.ndarray, what: str, advice: str) -> tuple[float, float]:
+def intensity_limits(values: np.ndarray, what: str, remedy: str) -> tuple[float, float]:
     """Return the intensities that the model sees as -1 and 1, from those of tissue.
 
     Raises
     ------
     ValueError
-        If the image, called `what`, is blank; ends with the advice.
+        If the image, called `what`, is blank: then the remedy applies, a template of `Advice`.
     """
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))
     if not low < high:
-        raise ValueError(f"{what} is blank, nearly all its pixels are {low:g}: {advice}")
+        raise ValueError(Advice(f"{what} is blank, nearly all its pixels are {low:g}", remedy))
     return low, high
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from napari_damm.slide.planes import Plane, as_dask
 from napari_damm.slide.stacks import NO_STACK, StackSize
+from napari_damm.util.advice import Advice
 
 READABLE = "OME-TIFF, TIFF, OME-Zarr, PNG or JPEG"
 RGB = ("red", "green", "blue", "alpha")
@@ -42,13 +43,17 @@ def square_pixel_um(size: float | Scale, what: str) -> float:
     for value in (y, x):
         if not (math.isfinite(value) and low <= value <= high):
             raise ValueError(
-                f"pixel size of {what} must be in {low:g}..{high:g} um, got {value:g}: "
-                f"give --pixel-size UM (pixel_size_um in Python)"
+                Advice(
+                    f"pixel size of {what} must be in {low:g}..{high:g} um, got {value:g}",
+                    "give {pixel_size_um}",
+                )
             )
     if abs(y - x) > SQUARE_TOLERANCE * max(y, x):
         raise ValueError(
-            f"pixels of {what} must be square, got {y:g} x {x:g} um (y, x): resample the image to "
-            "square pixels, or give --pixel-size UM if the file is wrong"
+            Advice(
+                f"pixels of {what} must be square, got {y:g} x {x:g} um (y, x)",
+                "resample the image to square pixels, or give {pixel_size_um} if the file is wrong",
+            )
         )
     return float(y) if y == x else math.sqrt(y * x)
 

@@ -24,6 +24,7 @@ from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
 from napari_damm.slide.readers import open_image
 from napari_damm.slide.stacks import check_indices, common_stack
+from napari_damm.util.advice import Advice
 
 SIZE_TOLERANCE = 0.01
 
@@ -254,8 +255,7 @@ def _pixel_size_um(file: ImageFile, given: float | None) -> float:
         return square_pixel_um(given, str(file.path))
     if file.pixel_size_um is None:
         raise ValueError(
-            f"{file.path} has no pixel size ({file.no_size}): give --pixel-size UM "
-            "(pixel_size_um in Python)"
+            Advice(f"{file.path} has no pixel size ({file.no_size})", "give {pixel_size_um}")
         )
     return square_pixel_um(file.pixel_size_um, str(file.path))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_damm.util.advice import Advice
+
 PLANES = {"z": "z planes", "t": "time points"}
 
 
@@ -41,12 +43,14 @@ def choose_plane(path: Path, axis: str, length: int, index: int | None) -> int:
         return 0  # Whether a number was meant for another file is for `common_stack` to say.
     if index is None:
         raise ValueError(
-            f"{path} has {length} {PLANES[axis]}: choose one with --{axis} N ({axis}=N in Python), "
-            f"or --{axis} all for each in turn"
+            Advice(f"{path} has {length} {PLANES[axis]}", f"choose one with {{{axis}}}")
         )
     if not 0 <= index < length:
         raise ValueError(
-            f"{path} has {length} {PLANES[axis]}: --{axis} must be in 0..{length - 1}, got {index}"
+            Advice(
+                f"{path} has {length} {PLANES[axis]} and no number {index}",
+                f"choose one of 0..{length - 1} with {{{axis}}}",
+            )
         )
     return int(index)
 
@@ -77,10 +81,13 @@ def check_indices(path: Path, size: StackSize, z: int | None, t: int | None) -> 
     Raises
     ------
     ValueError
-        Naming the option to leave out.
+        Naming what to leave out.
     """
     for axis, length, index in (("z", size.z, z), ("t", size.t, t)):
         if length == 1 and index not in (None, 0):
             raise ValueError(
-                f"{path} does not have several {PLANES[axis]}: leave out --{axis}, got {index}"
+                Advice(
+                    f"{path} does not have several {PLANES[axis]} and no number {index}",
+                    f"leave out {{{axis}}}",
+                )
             )

@@ -26,7 +26,7 @@ from napari_damm.tiling import Box
 from napari_damm.util.errors import disk_full_named
 from napari_damm.util.files import seal
 
-RESUME = "free some space and run again with --resume (resume=True in Python)"
+RESUME = "free some space and run again with {resume}"
 
 
 @dataclass(frozen=True)

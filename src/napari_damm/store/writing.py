@@ -108,7 +108,7 @@ class ResultStore:
         if path is None:
             return cls(create_group(None, layout, plain), layout, None)
         check_new(path, RESUME_OR_REMOVE)
-        with disk_full_named("the result", path, "free some space or choose another place"):
+        with disk_full_named("the result", path, "free some space or choose another {store}"):
             # A kill half-way must not leave what is neither a result nor nothing.
             with written_folder(path) as fresh:
                 create_group(fresh, layout, plain)

@@ -37,6 +37,7 @@ from napari_damm.train.fabric import Machine
 from napari_damm.train.setup import Data
 from napari_damm.train.state import NotFinite
 from napari_damm.train.validation import evenly, unreadable
+from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MEASURED = 8
@@ -132,8 +133,10 @@ class Autoencoders:
             yield from self._steps(stages)
         except NotFinite as error:
             raise JobFault(
-                f"the autoencoders cannot be trained ({error}): choose a lower learning_rate or "
-                "look for odd images"
+                Advice(
+                    f"the autoencoders cannot be trained ({error})",
+                    "choose a lower {learning_rate} or look for odd images",
+                )
             ) from None
         if self.machine.first:
             self.machine.agree(True)

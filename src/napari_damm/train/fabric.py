@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_damm.engine.config import cores
 from napari_damm.model_file import resolve_device
 from napari_damm.train.config import TrainConfig
+from napari_damm.util.advice import Advice
 
 Value = TypeVar("Value")
 
@@ -43,16 +44,22 @@ class Machine:
             precision = "bf16-mixed" if kind == "cuda" else "32-true"
         if kind == "cuda" and config.devices > torch.cuda.device_count():
             raise ValueError(
-                f"devices must be at most {torch.cuda.device_count()} on this machine, "
-                f"got {config.devices}"
+                Advice(
+                    f"must be at most {torch.cuda.device_count()} on this machine, "
+                    f"got {config.devices}",
+                    parameter="devices",
+                )
             )
         if config.batch_size < config.devices:
             raise ValueError(
-                f"batch_size must be at least the number of devices ({config.devices}), "
-                f"got {config.batch_size}"
+                Advice(
+                    f"must be at least the number of devices ({config.devices}), "
+                    f"got {config.batch_size}",
+                    parameter="batch_size",
+                )
             )
         if kind == "mps" and config.devices > 1:
-            raise ValueError(f"devices must be 1 on mps, got {config.devices}")
+            raise ValueError(Advice(f"must be 1 on mps, got {config.devices}", parameter="devices"))
         strategy = config.strategy
         if config.devices > 1 and strategy in ("auto", "ddp"):
             # the joint phase leaves the confidence out

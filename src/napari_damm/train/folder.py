@@ -25,6 +25,7 @@ from napari_damm.train.run_folder import (
 )
 from napari_damm.util.files import RESUME_OR_REMOVE, output_exists, replace_file
 from napari_damm.util.lock import WriterLock
+from napari_damm.util.advice import Advice
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
@@ -157,7 +158,9 @@ def begun_training(path: Path) -> TrainingState:
     """
     state = read_training(path)
     if state is None:
-        raise ValueError(f"there is no training in {path} to resume: start it without --resume")
+        raise ValueError(
+            Advice(f"there is no training in {path} to resume", "start it without {resume}")
+        )
     return state
 
 

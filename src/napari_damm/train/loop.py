@@ -32,6 +32,7 @@ from napari_damm.train.setup import Base, Data
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import NoiseStep, StepLosses, phase_at
 from napari_damm.train.validation import Validator
+from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
@@ -191,8 +192,11 @@ class Training:
         self.keep.go_back(self.state)
         if rollbacks > MOST_ROLLBACKS:
             raise JobFault(
-                f"the loss became NaN {rollbacks} times, at last at step {step} with a learning "
-                f"rate of {2 * rate * self.config.learning_rate:.2g}: choose a lower learning_rate"
+                Advice(
+                    f"the loss became NaN {rollbacks} times, at last at step {step} with a "
+                    f"learning rate of {2 * rate * self.config.learning_rate:.2g}",
+                    "choose a lower {learning_rate}",
+                )
             )
         self.keep.standing.rate, self.keep.standing.rollbacks = rate, rollbacks
         self._save()
@@ -207,8 +211,11 @@ class Training:
         parts = 2 * self.keep.standing.parts
         if parts > self.config.batch_size or self.machine.world > 1:
             raise MemoryError(
-                f"out of memory even with {max(1, self.config.batch_size * 2 // parts)} samples at "
-                "a time: choose a smaller batch_size, or the device 'cpu'"
+                Advice(
+                    "out of memory even with "
+                    f"{max(1, self.config.batch_size * 2 // parts)} samples at a time",
+                    "choose a smaller {batch_size}, or cpu as {device}",
+                )
             ) from error
         self.keep.standing.parts = parts
         self.state.discard()

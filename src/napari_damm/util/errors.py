@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari_damm.util.advice import Advice, advice_of
+
 # Windows knows no quota error.
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # What torch's allocator for the CPU says in a plain RuntimeError.
@@ -27,7 +29,7 @@ class DiskFull(OSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the number when a worker process sends the error: OSError itself would lose it."""
-        return _disk_full, (str(self), self.errno)
+        return _disk_full, (self.args[0], self.errno)
 
 
 def _disk_full(message: str, number: int | None) -> DiskFull:
@@ -44,8 +46,8 @@ def disk_full_named(what: str, path: Path | None, remedy: str) -> Iterator[None]
     except OSError as error:
         if not is_disk_full(error):
             raise
-        message = f"disk is full: {what} could not be written to {path}; {remedy}"
-        raise _disk_full(message, error.errno) from error
+        problem = f"disk is full, {what} could not be written to {path}"
+        raise _disk_full(Advice(problem, remedy), error.errno) from error
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -62,7 +64,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error into one line, without Python's or the system's numbers."""
+    """Put an error into one line, without Python's or the system's numbers; advice stays advice."""
+    advice = advice_of(error)
+    if advice is not None:
+        return advice
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

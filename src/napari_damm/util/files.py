@@ -20,9 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
+from napari_damm.util.advice import Advice
 
 REMOVE = "remove it or choose another name"
-RESUME_OR_REMOVE = f"resume it, {REMOVE}"
+RESUME_OR_REMOVE = f"continue it with {{resume}}, {REMOVE}"
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """zarr's `LocalStore` writes to such names before it renames, and so do we."""
@@ -41,7 +42,7 @@ def check_new(path: Path, remedy: str = REMOVE) -> Path:
     Raises
     ------
     OutputExists
-        If it exists, if only as a link that leads nowhere; `remedy` says what to do.
+        If it exists, if only as a link that leads nowhere; `remedy` is a template of `Advice`.
     FileNotFoundError
         If the folder around it does not exist.
     """
@@ -53,7 +54,7 @@ def check_new(path: Path, remedy: str = REMOVE) -> Path:
 
 def output_exists(path: Path, remedy: str = REMOVE) -> OutputExists:
     """Say that an output is there already, and what to do."""
-    return OutputExists(f"{path} already exists: {remedy}")
+    return OutputExists(Advice(f"{path} already exists", remedy))
 
 
 def check_folder(path: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from napari_damm.util.advice import Advice
+
 LOCK = "writer.lock"
 HOLDER = "writer.json"
 
@@ -43,8 +45,10 @@ class WriterLock:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise StoreLocked(
-                f"{root} is being written by another run{_named(self._holder)}: "
-                "wait for it, or choose another --out"
+                Advice(
+                    f"{root} is being written by another run{_named(self._holder)}",
+                    "wait for it, or choose another {store}",
+                )
             ) from None
         try:
             here = {"process": os.getpid(), "host": platform.node()}

@@ -20,6 +20,7 @@ from napari_damm.engine.planning import Shard
 from napari_damm.engine.workers.shard import ShardReport
 from napari_damm.events import Event, Finished, ShardDone, Step
 from napari_damm.slide import Slide
+from napari_damm.util.advice import Advice
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -45,7 +46,7 @@ def gather(
         For bad input, before the first event.
     """
     if store is None:
-        raise ValueError("workers meet in a store on disk: give store=PATH (--out)")
+        raise ValueError(Advice("workers meet in a store on disk", "give {store}"))
     job = prepare(slide, model, config, store, resume, remote)
     with job.store:
         yield from job.announce()

@@ -29,6 +29,7 @@ from napari_damm.engine.workers import coordinator
 from napari_damm.engine.workers.shard import ShardReport, TaskSpec, Worker, lost_shard
 from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
+from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_disk_full, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ RETRIES = 3
 HOPELESS = (ValueError, NothingWorks)
 POLL_S = 0.2
 CONNECT_S = 30
-DROPPED = "the scheduler is gone or dropped the job: see its log, then continue with --resume"
+DROPPED = Advice(
+    "the scheduler is gone or dropped the job", "see its log, then continue with {resume}"
+)
 
 # In a worker process: the jobs it was told of, and its share of those it has begun.
 _specs: dict[str, TaskSpec] = {}
@@ -60,7 +63,7 @@ def connect(address: str) -> Client:
         from distributed import Client
     except ImportError as error:
         raise ValueError(
-            '--scheduler needs dask.distributed: pip install "napari-damm[cluster]"'
+            'a cluster needs dask.distributed: pip install "napari-damm[cluster]"'
         ) from error
     try:
         return Client(address, timeout=CONNECT_S, set_as_default=False)

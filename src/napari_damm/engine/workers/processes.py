@@ -32,6 +32,7 @@ from napari_damm.engine.workers.shard import ShardReport, TaskSpec, lost_shard
 from napari_damm.engine.workers.worker_main import ERROR, READY, REPORT, STEPS
 from napari_damm.events import Event
 from napari_damm.slide import Slide
+from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_disk_full, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -232,7 +233,9 @@ class _Crew:
             process.kill()
             code = process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return WorkerDied(f"a worker process {how}; if it was memory, use fewer workers")
+        return WorkerDied(
+            Advice(f"a worker process {how}", "if it was memory, use fewer {workers}")
+        )
 
     def _end(self, seat: int) -> None:
         process = self._processes.pop(seat, None)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_damm import metrics
 from napari_damm.model.vqgan import VQGAN
+from napari_damm.util.advice import Advice
 
 POOR_R2 = 0.8
 """Below it more than a fifth of an image's variance is lost before the noise estimator begins."""
@@ -45,7 +46,8 @@ def reconstruction_scores(stage: VQGAN, images: Tensor) -> dict[str, float]:
 
 def poor_reconstruction(modality: str, scores: Mapping[str, float]) -> str:
     """Put scores below POOR_R2 into a sentence for people."""
-    return (
+    return Advice(
         f"the model's autoencoder reproduces your {modality} images poorly (R2 {scores['r2']:.2f}, "
-        f"{POOR_R2:.2f} or more is good): adapt the autoencoders (--adapt-first-stages)"
+        f"{POOR_R2:.2f} or more is good)",
+        "adapt the autoencoders ({adapt_first_stages})",
     )

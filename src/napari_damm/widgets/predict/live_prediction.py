@@ -18,6 +18,8 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined,unused-ignore]
 
 from napari_damm.events import Event, Notice, Planned, ShardDone, Step, Tile
+from napari_damm.util.advice import in_words
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.predict.run_summary import Tally, estimate
 from napari_damm.widgets.run.gui_priority import Ready
@@ -60,7 +62,7 @@ class LivePrediction(LiveRun):
         self._tally.count(event)
         match event:
             case Notice():
-                self.told.emit(event.message)
+                self.told.emit(in_words(event.message, control_name))
             case Planned():
                 slide, out, self._planned = self._request.slide, self._request.out, event
                 maps = Maps.of_plan(event)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from napari_damm.events import FailedItem, Finished, Notice, Planned, ShardDone, Step, Tile
+from napari_damm.util.advice import in_words
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.eta import Pace, duration
 
 GIB = 2**30
@@ -26,7 +28,7 @@ class Tally:
         """Take note of one event."""
         match event:
             case Notice(message, "warning"):
-                self.warnings.append(message)
+                self.warnings.append(in_words(message, control_name))
             case Planned():
                 self.shards_done, self.shards = event.shards_done, event.shards
                 self.pace = Pace(event.windows, windows_done=event.windows_done)

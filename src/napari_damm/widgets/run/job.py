@@ -27,19 +27,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_damm.events import Event, Notice
+from napari_damm.util.advice import advice_of
+from napari_damm.util.errors import JobFault
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready, no_garbage_collection, stepped_back
 
 log = logging.getLogger(__name__)
 QUEUE_LENGTH = 256
 POLL_S = 0.1
-# What messages for the command line call an option, and what it is called in a widget.
-WIDGET_WORDS = {
-    "another --out": "another path to save to",
-    "give --pixel-size UM (pixel_size_um in Python)": "enter the pixel size",
-    "give --pixel-size UM": "enter the pixel size",
-    "(--adapt-first-stages)": "(Advanced settings)",
-    "--resume": "Resume",
-}
 
 
 @dataclass(frozen=True)
@@ -149,17 +144,12 @@ class Job:
 
 def readable(error: BaseException) -> str:
     """Turn an exception into one sentence for the status line."""
-    text = in_widget_words(" ".join(str(error).split("\n")[0].split()))
+    advice = advice_of(error)
+    told = str(error) if advice is None else advice.said_with(control_name)
+    text = " ".join(told.split("\n")[0].split())
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         detail = f" ({text})" if text else ""
         return f"Out of memory{detail}: close other programs or choose the device 'cpu'"
-    if isinstance(error, ValueError | OSError) and text:
+    if isinstance(error, ValueError | OSError | JobFault) and text:
         return text
     return f"Stopped by {type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def in_widget_words(text: str) -> str:
-    """Call what a message advises by the names that it has in a widget."""
-    for option, words in WIDGET_WORDS.items():
-        text = text.replace(option, words)
-    return text

@@ -22,8 +22,10 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.util.advice import in_words
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready
-from napari_damm.widgets.run.job import Job, Outcome, in_widget_words
+from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
 from napari_damm.widgets.train.learning_curves import LearningCurves
 from napari_damm.widgets.train.request import Kept, TrainRequest
@@ -70,7 +72,7 @@ class LiveTraining(LiveRun):
         self._tally.count(event)
         match event:
             case Notice():
-                self.told.emit(in_widget_words(event.message))
+                self.told.emit(in_words(event.message, control_name))
             case TrainPlanned():
                 self._curves.begin(event, self._request.config.name)
                 world = self._request.data.world

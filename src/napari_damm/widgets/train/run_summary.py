@@ -15,8 +15,9 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.util.advice import in_words
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.eta import duration
-from napari_damm.widgets.run.job import in_widget_words
 from napari_damm.widgets.train.request import Kept
 
 PHASES = {"joint": "joint phase", "gated": "gated phase"}
@@ -57,7 +58,7 @@ class TrainTally:
                 self.finished = event
 
     def _warn(self, message: str) -> None:
-        message = in_widget_words(message)
+        message = in_words(message, control_name)
         if message not in self.warnings:
             self.warnings.append(message)
 
