@@ -138,7 +138,8 @@ def one_line(error):
 def test_an_existing_path_is_never_overwritten(tmp_path, layout):
     (tmp_path / "r").mkdir()
     with pytest.raises(
-        FileExistsError, match=r"already exists: continue it with resume=True, remove it or choose another name$"
+        FileExistsError,
+        match=r"already exists: continue it with resume=True, remove it or choose another name$",
     ) as error:
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert one_line(error)
@@ -252,6 +253,6 @@ def test_a_full_disk_at_the_start_leaves_nothing_behind(tmp_path, layout, monkey
         raise OSError(errno.ENOSPC, "no")
 
     monkeypatch.setattr("napari_damm.util.files.os.fsync", full)
-    with pytest.raises(DiskFull, match="choose another place"):
+    with pytest.raises(DiskFull, match="choose another store"):
         ResultStore.create(tmp_path / "r", layout, RECORD)
     assert list(tmp_path.iterdir()) == []

@@ -23,9 +23,9 @@ from napari_damm.train.run_folder import (
     TrainingState,
     read_training,
 )
+from napari_damm.util.advice import Advice
 from napari_damm.util.files import RESUME_OR_REMOVE, output_exists, replace_file
 from napari_damm.util.lock import WriterLock
-from napari_damm.util.advice import Advice
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
+
 from napari_damm.util.advice import Advice
 
 REMOVE = "remove it or choose another name"
