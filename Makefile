@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean system
+.PHONY: help demo test lint zoo clean system
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -24,6 +24,7 @@ help:
 	@echo "make demo   simulate a tumour section, predict it, draw the figure (demo/)"
 	@echo "make test   run the test suite"
 	@echo "make lint   ruff, mypy, import contracts, the plugin manifest"
+	@echo "make zoo    give hostile and odd inputs to the commands, under limits of memory and time"
 	@echo "make clean  remove everything that the three made"
 
 demo: $(STAMP)
@@ -43,6 +44,9 @@ lint: $(STAMP) system
 	@$(BIN)/python -m hatchling build -t wheel -d build/wheel
 	@$(BIN)/python tests/light_venv.py build/light build/wheel/*.whl
 	@$(LIGHT_BIN)/python -W ignore -m npe2 validate napari-damm --imports
+
+zoo: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/zoo.py
 
 # The environment: made when missing, renewed when what it is made from changes.
 $(STAMP): pyproject.toml .ci/constraints.txt

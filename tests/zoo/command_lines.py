@@ -1,0 +1,7 @@
+"""Command lines that ask for what there is not."""
+
+from __future__ import annotations
+
+from zoo.case import Group
+
+CASES = Group("command lines")
