@@ -16,7 +16,7 @@ from jobs import quick_first_stages
 from training_data import images, write_folder, write_slide
 
 from napari_damm import cli
-from napari_damm.train.config import TrainConfig, help_of_settings
+from napari_damm.train.config import TrainConfig
 from napari_damm.train.run_folder import read_training
 from napari_damm.train.settings_file import read_settings
 
@@ -91,7 +91,6 @@ def test_every_setting_is_an_option(capfd):
         if field.name != "pixel_size_um":
             assert f"--{field.name.replace('_', '-')} " in told, field.name
     assert "--model-pixel-size" in told
-    assert list(help_of_settings()) == [field.name for field in fields(TrainConfig)]
 
 
 def test_a_settings_file_says_it_all_and_the_command_line_goes_before_it(

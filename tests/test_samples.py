@@ -345,5 +345,5 @@ def test_a_dry_run_mentions_samples_and_bad_numbers_are_one_line(folder, out, ca
     assert command(folder, out, "--samples", 4, "--dry-run") == 0
     assert "4 samples of each window" in capfd.readouterr().out
     assert command(folder, out, "--samples", 0) == 2
-    assert capfd.readouterr().err == "napari-damm: samples must be in 1..64, got 0\n"
+    assert capfd.readouterr().err == "napari-damm: --samples must be in 1..64, got 0\n"
     assert list(out.parent.iterdir()) == []

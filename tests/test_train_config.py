@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from napari_damm.train.config import TrainConfig, help_of_settings
+from napari_damm.train.config import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -61,9 +59,3 @@ def test_a_setting_by_its_name_of_the_last_release_is_taken():
 def test_an_unknown_setting_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match="unknown setting 'epoch': choose from name, epochs"):
         TrainConfig.from_dict({"epoch": 3})
-
-
-def test_every_setting_has_its_help():
-    told = help_of_settings()
-    assert list(told) == [field.name for field in dataclasses.fields(TrainConfig)]
-    assert all(told.values())

@@ -22,11 +22,14 @@ from typing import Annotated
 
 import typer
 
+from napari_damm.cli.evaluate import HELP as EVALUATE_HELP
 from napari_damm.cli.evaluate import evaluate as _evaluate
 from napari_damm.cli.models import models as _models
 from napari_damm.cli.option_names import in_options
+from napari_damm.cli.predict import HELP as PREDICT_HELP
 from napari_damm.cli.predict import predict as _predict
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
+from napari_damm.cli.train import HELP as TRAIN_HELP
 from napari_damm.cli.train import train as _train
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
@@ -44,9 +47,15 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(_models, name="models")
-app.command()(_predict)
-app.command()(_evaluate)
-app.command()(_train)
+app.command(help=PREDICT_HELP)(_predict)
+app.command(help=EVALUATE_HELP)(_evaluate)
+app.command(help=TRAIN_HELP)(_train)
+
+DEMO_HELP = """Simulate a tumour section, predict it with the bundled model, compare with the truth.
+
+Writes the section (OME-TIFF), the result (OME-Zarr) and a figure (PNG). Seeds from 10,000 on
+give sections that the bundled model was not trained on."""
+SIMULATE_HELP = "Write a simulated tumour section (OME-TIFF with five named channels)."
 
 _Out = Annotated[Path, typer.Option(help="Folder for the results; it must not exist yet.")]
 _Size = Annotated[int, typer.Option(help="Side of the section, pixels.")]
@@ -89,18 +98,13 @@ def _options(
 ) -> None: ...
 
 
-@app.command("demo")
+@app.command("demo", help=DEMO_HELP)
 def _demo(
     out: _Out = Path("napari-damm-demo"),
     size: _Size = 1024,
     seed: _Seed = 10_000,
     gui: Annotated[bool, typer.Option("--gui", help="Open the result in napari.")] = False,
 ) -> int:
-    """Simulate a tumour section, predict it with the bundled model, compare with the truth.
-
-    Writes the section (OME-TIFF), the result (OME-Zarr) and a figure (PNG). Seeds from 10,000 on
-    give sections that the bundled model was not trained on.
-    """
     from napari_damm.cli.demo import Demo
 
     if gui:
@@ -115,7 +119,7 @@ def _demo(
     return DONE
 
 
-@app.command()
+@app.command(help=SIMULATE_HELP)
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT.ome.tif", help="The file to write.")],
     size: _Size = 1024,
@@ -124,7 +128,7 @@ def simulate(
         str, typer.Option(metavar="internal|external|varied", help="Kind of tissue and microscope.")
     ] = "internal",
 ) -> int:
-    """Write a simulated tumour section (OME-TIFF with five named channels)."""
+    """Write a simulated section."""
     if not out.name.lower().endswith((".ome.tif", ".ome.tiff")):
         raise ValueError(f"{out} must end in .ome.tif")
     with _nothing_left_on_failure(out):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from napari_damm.cli.options import with_options
+
 if TYPE_CHECKING:
     from napari_damm.dataset import FolderSource, SimulatedSource, SlideSource, Source
 
@@ -208,7 +210,7 @@ _TYPES = {
 def with_data(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the data options; it takes them together, as its first argument."""
 
-    @wraps(command)
+    @wraps(command, assigned=("__doc__", "__module__", "__name__"))
     def run(**given: Any) -> int:
         data = DataOptions(**{name: given.pop(name) for name in _TYPES})
         return command(data, **given)
@@ -222,12 +224,12 @@ def with_data(command: Callable[..., int]) -> Callable[..., int]:
         for name, kind in _TYPES.items()
     ]
     options += [
-        p.replace(kind=keyword, annotation=hints[p.name]) for p in own if p.kind != p.VAR_KEYWORD
+        each.replace(kind=keyword, annotation=hints[each.name])
+        for each in own
+        if each.kind is not each.VAR_KEYWORD
     ]
-    options += [p for p in own if p.kind == p.VAR_KEYWORD]
-    run.__signature__ = inspect.Signature(options, return_annotation=int)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in options}
-    return run
+    del run.__wrapped__  # whose signature would be taken for ours
+    return with_options(run, options)
 
 
 def name_or_index(channel: str | None) -> str | int | None:

@@ -1,6 +1,6 @@
 """The command `napari-damm evaluate`.
 
-1. Turn inputs and options into sources and settings (`cli_data`).
+1. Turn inputs and options into sources and settings (`data_options`).
 2. Drive the evaluation, with its progress; a section that fails is listed, the others go on.
 3. Print the table of the report, and where the rest of it is.
 """
@@ -8,16 +8,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from napari_damm.cli.data_options import DataOptions, with_data
-from napari_damm.cli.options import Device, Mode, ModelName, Seed, Steps
+from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
 from napari_damm.cli.signals import interrupted_by_sigterm
+from napari_damm.evaluation.config import EvaluateConfig
+
+HELP = """Judge a model on sections whose nanoparticles were imaged.
+
+Writes report.json, sections.csv, summary.csv and figure.png into a new folder."""
 
 
+@with_settings(EvaluateConfig)
 @with_data
 def evaluate(
     data: DataOptions,
@@ -28,20 +34,14 @@ def evaluate(
     compare: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="A second model, on the same sections.")
     ] = None,
-    mode: Mode = "fast",
-    steps: Steps = None,
-    seed: Seed = 0,
-    device: Device = "auto",
+    **settings: Any,
 ) -> int:
-    """Judge a model on sections whose nanoparticles were imaged.
-
-    Writes report.json, sections.csv, summary.csv and figure.png into a new folder.
-    """
+    """Judge a model on sections whose nanoparticles were imaged."""
     from napari_damm import api
     from napari_damm.simulate import EVALUATION_SEEDS_FROM
 
     sources = data.sources(EVALUATION_SEEDS_FROM)
-    config = api.EvaluateConfig(mode=mode, steps=steps, seed=seed, device=device, compare=compare)
+    config = api.EvaluateConfig(compare=compare, **said(settings))
     with interrupted_by_sigterm():
         finished = follow(api.evaluate(sources, model, config, out), Tally())
     report = finished.result

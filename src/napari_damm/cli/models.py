@@ -14,14 +14,17 @@ models = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+IMPORT_HELP = (
+    "Add a model to your own: a checkpoint of the authors' code, or a .safetensors model file."
+)
 _MODEL_FILE = ".safetensors"
 
 _Model = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model's name or file.")]
 
 
-@models.command("list")
+@models.command("list", help="List the bundled models and your own.")
 def list_() -> None:
-    """List the bundled models and your own."""
+    """Print a line per model."""
     from napari_damm.model_file import list_models
 
     found = list_models()
@@ -31,13 +34,13 @@ def list_() -> None:
         typer.echo(f"{info.name:{width}}  {origin:7}  {info.summary}")
 
 
-@models.command()
+@models.command(help="Print a model's card and the SHA-256 of its file.")
 def show(
     model: Annotated[
         str | None, typer.Argument(metavar="NAME|FILE", help="The bundled model if left out.")
     ] = None,
 ) -> None:
-    """Print a model's card and the SHA-256 of its file."""
+    """Print what a model says of itself."""
     from napari_damm.model_file import find_model, read_card, sha256
 
     path = find_model(model)
@@ -47,7 +50,7 @@ def show(
     typer.echo(f"sha256: {sha256(path)}")
 
 
-@models.command("import")
+@models.command("import", help=IMPORT_HELP)
 def import_(
     file: Annotated[Path, typer.Argument(help="A .ckpt of the authors' code, or a model file.")],
     name: Annotated[str | None, typer.Option(help="Its name; that of the file by default.")] = None,
@@ -56,7 +59,7 @@ def import_(
         typer.Option(metavar="UM", help="Pixel size of its training images, for a .ckpt."),
     ] = None,
 ) -> None:
-    """Add a model to your own: a checkpoint of the authors' code, or a .safetensors model file."""
+    """Import a model file, or turn a checkpoint into one."""
     from napari_damm.model_file import import_model
 
     if file.suffix == _MODEL_FILE:
@@ -67,19 +70,19 @@ def import_(
         typer.echo(_import_checkpoint(file, name or file.stem, pixel_size))
 
 
-@models.command()
+@models.command(help="Copy a model into a file of its own.")
 def export(model: _Model, file: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
-    """Copy a model into a file of its own."""
+    """Copy a model, and print where to."""
     from napari_damm.model_file import export_model
 
     typer.echo(export_model(model, file))
 
 
-@models.command()
+@models.command(help="Delete one of your own models (never a bundled one).")
 def remove(
     name: Annotated[str, typer.Argument(help="Name of one of your own models.")],
 ) -> None:
-    """Delete one of your own models (never a bundled one)."""
+    """Delete a model, and print what it was."""
     from napari_damm.model_file import remove_model
 
     typer.echo(f"removed {remove_model(name)}")

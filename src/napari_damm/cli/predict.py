@@ -21,17 +21,16 @@ from napari_damm.cli.data_options import (
     NucleiChannel,
     NucleiFile,
     PixelSize,
-    Roi,
     VesselsChannel,
     name_or_index,
 )
-from napari_damm.cli.options import Device, Mode, ModelName, Samples, Seed, Steps
+from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.signals import interrupted_by_sigterm
+from napari_damm.engine.config import PredictConfig
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
-    from napari_damm.engine.config import PredictConfig
     from napari_damm.events import Finished
     from napari_damm.slide import Slide
 
@@ -69,6 +68,10 @@ class Inputs:
         return found
 
 
+HELP = "Predict nanoparticles, uncertainty and branch of a section of any size."
+
+
+@with_settings(PredictConfig, leave_out=("shard", "order"))
 def predict(
     image: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
     out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
@@ -76,13 +79,7 @@ def predict(
     vessels_channel: VesselsChannel = None,
     nuclei_channel: NucleiChannel = None,
     model: ModelName = None,
-    mode: Mode = "fast",
-    steps: Steps = None,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    device: Device = "auto",
     pixel_size: PixelSize = None,
-    roi: Roi = None,
     z: Annotated[
         str | None, typer.Option(metavar="N|all", help="Plane of a z stack, from 0.")
     ] = None,
@@ -92,29 +89,19 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what is in --out; skip what is finished.")
     ] = False,
-    workers: Annotated[
-        int, typer.Option(help="Processes on this machine, each with shards of its own.")
-    ] = 1,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would compute and cost, and stop.")
     ] = False,
+    **settings: Any,
 ) -> int:
-    """Predict nanoparticles, uncertainty and branch of a section of any size."""
+    """Predict one section, or every slice of a stack."""
     check_out(out, resume or dry_run)
     from napari_damm import api
 
-    config = api.PredictConfig(
-        mode=mode,
-        steps=steps,
-        seed=seed,
-        samples=samples,
-        device=device,
-        roi=roi,
-        workers=workers,
-    )
+    config = api.PredictConfig(**said(settings))
     options = {
         "nuclei": nuclei,
         "vessels_channel": name_or_index(vessels_channel),

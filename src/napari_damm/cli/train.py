@@ -1,6 +1,6 @@
 """The command `napari-damm train`.
 
-1. Every setting of `TrainConfig` is an option; its help is what the docstring says.
+1. Every setting of `TrainConfig` is an option.
 2. A settings file may say all of it, data and base model included; what the command line says goes
    before it. On resuming, what is not said is as it was begun.
 3. The training is driven with its progress. Ctrl-C ends it at the end of a step, with everything
@@ -9,29 +9,34 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from napari_damm.cli.data_options import DataOptions, with_data
+from napari_damm.cli.options import option_flag, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
-from napari_damm.train.config import OLD_NAMES, TrainConfig, help_of_settings
+from napari_damm.train.config import OLD_NAMES, TrainConfig
 
-# Some settings would read as something else on the command line.
-FLAGS = {"pixel_size_um": "--model-pixel-size", "modalities": "--modalities"}
-_METAVARS = {"modalities": "A,B,C", "preset": "tiny|small|paper", "device": "auto|cpu|cuda|mps"}
-_DEFAULT_WORDS = {
-    "name": "  [default: that of the folder]",
-    "modalities": "  [default: vessels,nuclei,nanoparticles]",
+HELP = """Fine-tune a model on sections with a nanoparticle image, or train a new one.
+
+Writes RUN/NAME.safetensors, a model with its card. Sections are files (CD31, DAPI and nanoparticles
+as channels), or folders with one sub-folder per stain and equal file names."""
+
+# `--pixel-size` is that of the data.
+MODEL_PIXEL_SIZE = "--model-pixel-size"
+FLAGS = {
+    "pixel_size_um": (MODEL_PIXEL_SIZE,),
+    **{now: (option_flag(now), option_flag(old)) for old, now in OLD_NAMES.items()},
 }
-_DEFAULTS = {name: value for name, value in TrainConfig().to_dict().items() if name != "name"}
+LEFT_OUT = {"name": "that of the folder", "modalities": "vessels,nuclei,nanoparticles"}
 
 
+@with_settings(TrainConfig, flags=FLAGS, left_out=LEFT_OUT)
 @with_data
 def train(
     data: DataOptions,
@@ -56,34 +61,31 @@ def train(
     ] = False,
     **settings: Any,
 ) -> int:
-    """Fine-tune a model on sections with a nanoparticle image, or train a new one.
-
-    Writes RUN/NAME.safetensors, a model with its card. Sections are files (CD31, DAPI and
-    nanoparticles as channels), or folders with one sub-folder per stain and equal file names.
-    """
+    """Fine-tune a model on sections with a nanoparticle image, or train a new one."""
     from napari_damm.train.settings_file import TrainSettings, read_settings
 
     written = TrainSettings() if config is None else read_settings(config)
     folder = out or written.out
     if folder is None:
         raise ValueError("give --out RUN, a folder for the training")
-    here = _said(settings)
+    here = said(settings)
+    if "modalities" in here:
+        here["modalities"] = tuple(part.strip() for part in here["modalities"].split(","))
     if "epochs" in here and "minutes" not in here:
         here["minutes"] = None  # whoever says epochs means them
-    said = {**(written.values or {}), **here}
-    wishes = _wishes(said, folder, resume)
+    chosen = _config({**(written.values or {}), **here}, folder, resume)
     sources = data.sources(0) if data.given else list(written.sources)
     if not sources and not resume:
         raise ValueError("give sections to train on: files, folders, --simulated N or --config")
     if install:
-        _check_name(wishes.name)
-    return _run(sources or None, base or written.base, wishes, folder, resume, install)
+        _check_name(chosen.name)
+    return _run(sources or None, base or written.base, chosen, folder, resume, install)
 
 
 def _run(
     sources: Any,
     base: str | None,
-    wishes: TrainConfig,
+    config: TrainConfig,
     folder: Path,
     resume: bool,
     install: bool,
@@ -93,7 +95,7 @@ def _run(
     tally = Tally()
     try:
         finished = follow(
-            api.fine_tune(sources, base, wishes, folder, resume), tally, stops_between_events=True
+            api.fine_tune(sources, base, config, folder, resume), tally, stops_between_events=True
         )
     except (JobInterrupted, KeyboardInterrupt, JobStopped) as error:
         if _helps_another():
@@ -110,7 +112,7 @@ def _run(
     if install:
         from napari_damm.model_file import import_model
 
-        info = import_model(finished.result.path, wishes.name, replace=True)
+        info = import_model(finished.result.path, config.name, replace=True)
         typer.echo(f"installed as {info.name!r}: napari's Predict offers it now")
     if finished.failed:
         raise JobStopped(f"finished, but {len(finished.failed)} patches could not be read")
@@ -144,25 +146,18 @@ def _summary(trained: Any) -> Iterator[str]:
     yield f"model {trained.path}"
 
 
-def _wishes(said: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig:
-    """Return the settings: as said, else as begun, else the defaults."""
+def _config(given: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig:
+    """Return the settings: as given, else as begun, else the defaults."""
     if resume:
         from napari_damm.train.run_folder import read_training
 
         begun = read_training(folder)
         if begun is None:
             raise ValueError(f"there is no training in {folder} to resume")
-        return replace(begun.config, **said)
-    if "name" not in said and re.fullmatch(r"\w[\w. -]*", folder.name):
-        said = {**said, "name": folder.name}
-    return TrainConfig.from_dict(said)
-
-
-def _said(settings: Mapping[str, Any]) -> dict[str, Any]:
-    said = {name: value for name, value in settings.items() if value is not None}
-    if "modalities" in said:
-        said["modalities"] = tuple(part.strip() for part in said["modalities"].split(","))
-    return said
+        return replace(begun.config, **given)
+    if "name" not in given and re.fullmatch(r"\w[\w. -]*", folder.name):
+        given = {**given, "name": folder.name}
+    return TrainConfig.from_dict(given)
 
 
 def _check_name(name: str) -> None:
@@ -171,38 +166,3 @@ def _check_name(name: str) -> None:
 
     if any(info.bundled and info.name == name for info in list_models()):
         raise ValueError(f"a model named {name!r} is bundled: choose another --name")
-
-
-def _with_settings(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command an option for every setting of `TrainConfig`."""
-    signature, told = inspect.signature(command), help_of_settings()
-    types = get_type_hints(TrainConfig)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = []
-    for setting in fields(TrainConfig):
-        name = setting.name
-        default = _DEFAULTS.get(name)
-        shown = f"  [default: {default}]" if default not in (None, False) else ""
-        shown = _DEFAULT_WORDS.get(name, shown)
-        kind = str if name == "modalities" else types[name]
-        option = typer.Option(
-            FLAGS.get(name, f"--{name.replace('_', '-')}"),
-            *(f"--{old.replace('_', '-')}" for old, now in OLD_NAMES.items() if now == name),
-            metavar=_METAVARS.get(name),
-            help=f"{told[name]}{shown}",
-            show_default=False,
-        )
-        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
-        options.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-            )
-        )
-    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*own, *options], return_annotation=int
-    )
-    command.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
-    return command
-
-
-train = _with_settings(train)

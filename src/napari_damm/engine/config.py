@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_damm.tiling import SHARD
-from napari_damm.util.choices import DEVICES, MAX_SEED
+from napari_damm.util.advice import Advice
+from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, setting
 
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation
 
 STEPS = {"reference": 1000, "fast": 16, "draft": 8}
-ORDERS = ("rows", "centre")
+MODES = {
+    "fast": "16 denoising steps (DPM-Solver++): the everyday choice",
+    "draft": "8 denoising steps: a quick look",
+    "reference": "1000 denoising steps (DDIM, eta 1), as in the paper: some 60 times slower",
+}
+ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
 POOL_BATCHES = 2
@@ -23,76 +29,62 @@ POOL_BATCHES = 2
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The settings of a prediction.
+    """How to predict; `util.settings.settings_of` says what each setting is for.
 
-    Parameters
-    ----------
-    mode
-        "fast" (DPM-Solver++, 16 steps), "draft" (8 steps) or "reference" (the authors' sampler:
-        DDIM, eta 1, 1000 steps).
-    steps
-        Number of denoising steps, in place of the mode's own.
-    seed
-        Key of the noise; the same seed gives the same result.
-    samples
-        How many samples to draw of each window. With several the map is their mean, and the
-        result has their standard deviation per pixel too.
-    device
-        "auto", "cpu", "cuda" or "mps".
-    roi
-        (y0, x0, y1, x1) in full-resolution pixels of the vessel image, half-open; None = all.
-    gamma
-        Confidence from which a window uses the multi-modal branch.
-    batch_size, lanes
-        Windows per network call, and sampler threads (calls at once); None = what suits the device.
-    workers
-        Local processes; each computes shards of its own. Needs a store on disk. Windows on shard
-        borders are then computed by both neighbours (13 % more of them at 3072 px).
-    strict
-        Stop when memory runs out, rather than go on with smaller batches or on the CPU, which may
-        change the last bits.
-    shard
-        Side of the regions that are computed and stored as units, in model pixels.
-    order
-        Which shards come first: "rows" from the top left, or from the "centre" outwards.
-    normalisation
-        Intensity limits; None = percentiles 0.1 and 99.9 over the tissue of the whole slide.
+    `steps`, `batch_size` and `lanes` of None mean what suits mode and device. `roi` is
+    (y0, x0, y1, x1) in full-resolution pixels of the vessel image, half-open; None = all.
+    `normalisation` None = percentiles 0.1 and 99.9 over the tissue of the whole slide.
     """
 
-    mode: str = "fast"
-    steps: int | None = None
-    seed: int = 0
-    samples: int = 1
-    device: str = "auto"
-    roi: tuple[float, float, float, float] | None = None
-    gamma: float = 0.5
-    batch_size: int | None = None
-    lanes: int | None = None
-    workers: int = 1
-    strict: bool = False
-    shard: int = SHARD
-    order: str = "rows"
-    normalisation: Normalisation | None = None
+    mode: str = setting("fast", "Sampler: exact to quick.", choices=MODES)
+    steps: int | None = setting(
+        None, "Denoising steps, if not the mode's.", least=1, most=1000, left_out="the mode's"
+    )
+    seed: int = setting(
+        0, "Key of the noise; the same seed gives the same result.", least=0, most=MAX_SEED
+    )
+    samples: int = setting(
+        1,
+        "Samples to draw of each window. With several the map is their mean, and NP std is their "
+        "standard deviation per pixel.",
+        least=1,
+        most=MAX_SAMPLES,
+    )
+    device: str = setting("auto", "What computes.", choices=DEVICES)
+    roi: tuple[float, float, float, float] | None = setting(
+        None, "Only this region, in vessel pixels.", left_out="all", label="Region"
+    )
+    gamma: float = setting(
+        0.5, "Confidence from which a window uses the multi-modal branch.", least=0, most=1
+    )
+    batch_size: int | None = setting(
+        None, "Windows per network call.", least=1, left_out="what suits the device"
+    )
+    lanes: int | None = setting(
+        None, "Network calls at once.", least=1, left_out="what suits the device"
+    )
+    workers: int = setting(
+        1,
+        "Processes on this machine, each with shards of its own; they need a result on disk. "
+        "Windows on shard borders are computed by both neighbours (13 % more of them).",
+        least=1,
+    )
+    strict: bool = setting(
+        False,
+        "Stop when memory runs out, rather than go on with smaller batches or on the CPU, which "
+        "may change the last bits.",
+    )
+    shard: int = setting(
+        SHARD, "Side of the regions that are computed and stored as units, in model pixels."
+    )
+    order: str = setting("rows", "Which shards come first.", choices=ORDERS)
+    normalisation: Normalisation | None = setting(
+        None, "Intensity limits.", left_out="percentiles 0.1 and 99.9 over the tissue"
+    )
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without a slide."""
-        for name, choices in (("mode", STEPS), ("device", DEVICES), ("order", ORDERS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
-                )
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise ValueError(f"steps must be in 1..1000, got {self.steps}")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ValueError(f"seed must be in 0..{MAX_SEED}, got {self.seed}")
-        if not 1 <= self.samples <= MAX_SAMPLES:
-            raise ValueError(f"samples must be in 1..{MAX_SAMPLES}, got {self.samples}")
-        if not 0.0 <= self.gamma <= 1.0:
-            raise ValueError(f"gamma must be in 0..1, got {self.gamma}")
-        for name in ("batch_size", "lanes", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}")
+        check_settings(self)
         if self.roi is not None:
             _check_roi(self.roi)
 
@@ -125,11 +117,13 @@ def cores() -> int:
 
 def _check_roi(roi: tuple[float, float, float, float]) -> None:
     if len(roi) != 4 or not all(math.isfinite(v) for v in roi):
-        raise ValueError(f"roi must be four numbers y0 x0 y1 x1, got {roi}")
+        raise ValueError(Advice(f"must be four numbers y0 x0 y1 x1, got {roi}", parameter="roi"))
     if roi[2] <= roi[0] or roi[3] <= roi[1]:
-        raise ValueError(f"roi must have y1 > y0 and x1 > x0, got {plain_roi(roi)}")
+        raise ValueError(
+            Advice(f"must have y1 > y0 and x1 > x0, got {plain_roi(roi)}", parameter="roi")
+        )
 
 
 def plain_roi(roi: tuple[float, float, float, float]) -> str:
-    """Write a region as the command line takes it."""
+    """Write a region as four plain numbers."""
     return " ".join(f"{v:g}" for v in roi)

@@ -1,4 +1,4 @@
-"""The user's wishes for an evaluation, checked as far as that goes without data."""
+"""The settings of an evaluation, checked as far as that goes without data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.engine.config import PredictConfig
+from napari_damm.util.settings import check_settings, same_setting, setting
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -14,31 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """The user's wishes for an evaluation.
+    """How to evaluate; those settings that `PredictConfig` has as well mean the same here.
 
-    Parameters
-    ----------
-    mode, steps, seed, device, gamma
-        How sections are predicted, as in `PredictConfig`; `gamma` is that of the gated prediction.
-    compare
-        A second model, by name, file or loaded, that is evaluated on the same sections; None = no.
-    resamples
-        Draws of the bootstrap over sections.
+    `gamma` is that of the gated prediction. `compare` is a second model, by name, file or loaded,
+    that is evaluated on the same sections.
     """
 
-    mode: str = "fast"
-    steps: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    gamma: float = 0.5
-    compare: DAMM | str | Path | None = None
-    resamples: int = 2000
+    mode: str = same_setting(PredictConfig, "mode")
+    steps: int | None = same_setting(PredictConfig, "steps")
+    seed: int = same_setting(PredictConfig, "seed")
+    device: str = same_setting(PredictConfig, "device")
+    gamma: float = same_setting(PredictConfig, "gamma")
+    compare: DAMM | str | Path | None = setting(
+        None, "A second model, on the same sections.", left_out="none"
+    )
+    resamples: int = setting(2000, "Draws of the bootstrap over sections.", least=1)
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without data."""
-        self.prediction()
-        if self.resamples < 1:
-            raise ValueError(f"resamples must be 1 or more, got {self.resamples}")
+        check_settings(self)
 
     def prediction(self, **changes: Any) -> PredictConfig:
         """Return the settings of a prediction, with some of them changed."""
@@ -46,6 +41,6 @@ class EvaluateConfig:
         return PredictConfig(**{**{name: getattr(self, name) for name in shared}, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for the report; `compare` is told elsewhere."""
+        """Return plain values, for the report; `compare` is named elsewhere."""
         names = [field.name for field in fields(self) if field.name != "compare"]
         return {name: getattr(self, name) for name in names}

@@ -18,8 +18,8 @@ from platformdirs import user_data_path
 
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
-from napari_damm.util.choices import DEVICES
 from napari_damm.util.files import check_new, copy_file, sha256
+from napari_damm.util.settings import DEVICES
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_damm.train.config import PRESETS, TrainConfig, help_of_settings
+from napari_damm.train.config import PRESETS, TrainConfig
+from napari_damm.util.settings import settings_of
 from napari_damm.widgets.controls import DEVICES, choice, rows
 from napari_damm.widgets.model_cards import MODALITIES
 
@@ -53,7 +54,7 @@ class TrainSettings(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._help = help_of_settings()
+        self._help = {name: each.help for name, each in settings_of(TrainConfig).items()}
         defaults = TrainConfig()
         self.name = QLineEdit()
         self.name.setObjectName("name")
