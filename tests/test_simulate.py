@@ -14,8 +14,9 @@ from napari_damm import metrics, simulate
 from napari_damm.simulate import SimulatedSlide, simulate_slide, training_seed, write_section
 from napari_damm.simulate.divergence import DivergenceConfig, plant_divergence
 from napari_damm.simulate.fields import smooth_field
+from napari_damm.simulate.jpeg import JPEGConfig, compress
 from napari_damm.simulate.microscope import FULL_SCALE
-from napari_damm.simulate.particles import solve_steady_state
+from napari_damm.simulate.particles import ParticleConfig, bind, solve_steady_state
 
 IMAGES = ("vessels", "nuclei", "nanoparticles")
 
@@ -69,7 +70,8 @@ def test_channels_have_their_types_and_ranges(slides: dict[str, list[SimulatedSl
             assert image.dtype == np.uint16
             assert image.max() <= FULL_SCALE
             assert (image == FULL_SCALE).mean() < 0.002
-            assert np.percentile(image, 99.9) > 2 * np.median(image)
+            dim = 1.5 if slide.preset == "varied" else 2
+            assert np.percentile(image, 99.9) > dim * np.median(image)
         assert slide.nanoparticles_true.dtype == np.float32
         assert slide.nanoparticles_true.min() >= 0
         assert slide.divergence.dtype == np.uint8
@@ -99,11 +101,13 @@ def test_every_kind_of_divergence_keeps_the_mean_stain() -> None:
 
 
 def test_difficulty_is_within_the_frozen_bounds(slides: dict[str, list[SimulatedSlide]]) -> None:
-    for group in slides.values():
+    for preset, group in slides.items():
+        # what is only trained on may be easier (bound tracers) and dirtier (bleed-through)
+        easiest, dirtiest = (0.75, 0.8) if preset == "varied" else (0.6, 0.9)
         blur = [metrics.best_blur(s.vessels, s.nanoparticles, (2, 4, 8, 16, 32))[1] for s in group]
         imaged = [metrics.pearson_r(s.nanoparticles, s.nanoparticles_true) for s in group]
-        assert 0.3 <= np.mean(blur) <= 0.6
-        assert np.mean(imaged) > 0.9
+        assert 0.3 <= np.mean(blur) <= easiest
+        assert np.mean(imaged) > dirtiest
         for box in (17, 65):
             means = [ndimage.uniform_filter(s.nuclei.astype(float), box)[::4, ::4] for s in group]
             areas = [
@@ -219,3 +223,49 @@ def test_sections_are_those_the_difficulty_was_frozen_on(
     # A change here means new difficulty numbers and a new training run, not a new test.
     measured = [a.mean() for a in simulate_slide(128, 10_000, preset).channels().values()]
     np.testing.assert_allclose(measured, means, rtol=0.01)
+
+
+@pytest.mark.parametrize("preset", ["internal", "external"])
+def test_presets_to_judge_on_know_neither_bound_tracers_nor_jpeg(preset: str) -> None:
+    config = simulate.PRESETS[preset]
+    rng, stain = np.random.default_rng(0), np.ones((64, 64), np.float32)
+    assert bind(config.particles, rng, stain, stain) is stain
+    counts = np.ones((64, 64), np.uint16)
+    assert compress(config.optics.jpeg, rng, counts, counts, counts)[0] is counts
+
+
+def test_bound_particles_lie_where_the_vessels_are() -> None:
+    rng = np.random.default_rng(1)
+    vessel = np.zeros((200, 200), np.float32)
+    vessel[:, 90:110] = 1.0
+    haze = np.full((200, 200), 0.5, np.float32)
+    config = ParticleConfig(bound_sections=1.0, bound=(0.8, 0.8))
+    seen = bind(config, rng, haze, vessel)
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen[:, :90], 0.2 * 0.5, rtol=1e-6)
+    assert seen[:, 90:110].mean() > 0.2
+    assert np.corrcoef(seen.ravel(), vessel.ravel())[0, 1] > 0.6
+
+
+def test_a_jpeg_keeps_counts_and_smears_channels_into_each_other() -> None:
+    rng = np.random.default_rng(2)
+    red = rng.integers(100, 2000, (96, 80)).astype(np.uint16)
+    green = np.full_like(red, 300)
+    green[40:60, 30:50] = 1500
+    blue = np.full_like(red, 200)
+    blue[::7] = 900
+    kept = compress(JPEGConfig(1.0, (90.0, 90.0)), rng, red, green, blue)
+    for before, after in zip((red, green, blue), kept, strict=True):
+        assert after.dtype == np.uint16
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.5
+        assert not np.array_equal(before, after)
+    coarse = compress(JPEGConfig(1.0, (10.0, 10.0)), rng, red, green, blue)
+    given = np.stack([red, green, blue]).astype(float)
+    fine, rough = (np.abs(np.stack(a) - given).mean() for a in (kept, coarse))
+    assert fine < rough
+
+
+def test_a_section_in_which_nothing_is_stained_survives_the_jpeg() -> None:
+    black = np.full((64, 64), 100, np.uint16)
+    for counts in compress(JPEGConfig(1.0), np.random.default_rng(3), black, black, black):
+        np.testing.assert_array_equal(counts, black)

@@ -4,6 +4,7 @@
 2. ``solve_steady_state``: div(D grad c) - k c + s = 0 on a 2-um grid with no flux at the border,
    by conjugate gradients preconditioned with the constant-coefficient (cosine transform) solution.
 3. ``distribute``: uptake saturates, nuclei exclude particles, and endosomes gather some in puncta.
+4. ``bind``: in some populations a share of them never leaves the vessels.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from napari_damm.simulate.fields import Field, Range, Values, draw, resize
+from napari_damm.simulate.fields import (
+    Field,
+    Range,
+    Shape,
+    Values,
+    draw,
+    resize,
+    smooth_field,
+)
 
 GRID_UM = 2
 
@@ -27,7 +36,8 @@ class ParticleConfig:
     ``exclusion`` is the share of the signal that a nucleus displaces (less than 1: a section is
     thicker than a nucleus is deep); ``saturation`` the concentration, relative to its 99th
     percentile, at which uptake is half full; ``puncta`` their number per um^2 at full signal and
-    ``punctum`` their mean brightness (signal x um^2).
+    ``punctum`` their mean brightness (signal x um^2). In ``bound_sections`` of the sections a share
+    ``bound`` of the signal lies in the vessels and on their walls.
     """
 
     diffusion_length: Range = (9.0, 13.0)
@@ -37,6 +47,8 @@ class ParticleConfig:
     saturation: Range = (0.5, 0.8)
     puncta: Range = (0.006, 0.012)
     punctum: Range = (1.2, 2.0)
+    bound_sections: float = 0.0
+    bound: Range = (0.0, 0.0)
 
 
 def hindrance(
@@ -152,3 +164,20 @@ def distribute(
     puncta[at] = mean * rng.gamma(2.0 * count[at], 0.5)
     total: Field = (haze + puncta).astype(np.float32)
     return total
+
+
+def bind(
+    config: ParticleConfig, rng: np.random.Generator, particles: Field, vessel_stain: Field
+) -> Field:
+    """Return the particles with the share that the vessels keep, as float32 of the same scale.
+
+    How well each stretch of vessel is perfused varies over some tens of um.
+    """
+    if not config.bound_sections or rng.random() >= config.bound_sections:
+        return particles
+    shape: Shape = (particles.shape[0], particles.shape[1])
+    share = draw(rng, config.bound)
+    perfused = vessel_stain * np.exp(0.6 * smooth_field(rng, shape, 20.0))
+    bright, kept = (float(np.quantile(a[::2, ::2], 0.995)) for a in (particles, perfused))
+    total: Field = (1.0 - share) * particles + share * bright / (kept + 1e-12) * perfused
+    return total.astype(np.float32)

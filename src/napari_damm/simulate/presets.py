@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from napari_damm.simulate.cells import CellConfig
 from napari_damm.simulate.divergence import DivergenceConfig
+from napari_damm.simulate.fields import Range
+from napari_damm.simulate.jpeg import JPEGConfig
 from napari_damm.simulate.microscope import CameraConfig
 from napari_damm.simulate.particles import ParticleConfig
 from napari_damm.simulate.vessels import VesselConfig
@@ -17,22 +19,25 @@ from napari_damm.simulate.vessels import VesselConfig
 
 @dataclass(frozen=True)
 class BleedThrough:
-    """Share of one channel's light that another records."""
+    """Ranges (low, high) of the share of one channel's light that another records."""
 
-    nuclei_in_vessels: float = 0.02
-    nanoparticles_in_vessels: float = 0.01
-    vessels_in_nuclei: float = 0.02
-    vessels_in_nanoparticles: float = 0.02
+    nuclei_in_vessels: Range = (0.02, 0.02)
+    nanoparticles_in_vessels: Range = (0.01, 0.01)
+    vessels_in_nuclei: Range = (0.02, 0.02)
+    nanoparticles_in_nuclei: Range = (0.0, 0.0)
+    vessels_in_nanoparticles: Range = (0.02, 0.02)
+    nuclei_in_nanoparticles: Range = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Optics:
-    """The camera of each channel and what leaks between them."""
+    """The camera of each channel, what leaks between them, and how the pictures are kept."""
 
     vessels: CameraConfig = field(default_factory=CameraConfig)
     nuclei: CameraConfig = field(default_factory=CameraConfig)
     nanoparticles: CameraConfig = field(default_factory=CameraConfig)
     bleed: BleedThrough = field(default_factory=BleedThrough)
+    jpeg: JPEGConfig = field(default_factory=JPEGConfig)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ EXTERNAL = SimulationConfig(
             autofluorescence=(0.015, 0.03),
             read_noise=(6.0, 10.0),
         ),
-        bleed=BleedThrough(nuclei_in_vessels=0.03, vessels_in_nanoparticles=0.03),
+        bleed=BleedThrough(nuclei_in_vessels=(0.03, 0.03), vessels_in_nanoparticles=(0.03, 0.03)),
     ),
 )
 """Fewer and stouter vessels, denser tissue, larger particles (a shorter diffusion length), another
@@ -121,13 +126,15 @@ VARIED = SimulationConfig(
         bystanders=(0.02, 0.2),
     ),
     particles=ParticleConfig(
-        diffusion_length=(6.0, 14.0),
+        diffusion_length=(2.0, 14.0),
         hindrance=(0.4, 1.0),
         uptake=(0.3, 0.7),
         exclusion=(0.3, 0.55),
         saturation=(0.4, 0.9),
         puncta=(0.005, 0.02),
         punctum=(1.0, 2.2),
+        bound_sections=0.4,
+        bound=(0.1, 0.95),
     ),
     optics=Optics(
         vessels=CameraConfig(
@@ -160,7 +167,15 @@ VARIED = SimulationConfig(
             autofluorescence=(0.01, 0.04),
             read_noise=(3.0, 10.0),
         ),
-        bleed=BleedThrough(nuclei_in_vessels=0.025, vessels_in_nanoparticles=0.025),
+        bleed=BleedThrough(
+            nuclei_in_vessels=(0.0, 0.08),
+            nanoparticles_in_vessels=(0.0, 0.08),
+            vessels_in_nuclei=(0.0, 0.08),
+            nanoparticles_in_nuclei=(0.0, 0.05),
+            vessels_in_nanoparticles=(0.0, 0.12),
+            nuclei_in_nanoparticles=(0.0, 0.06),
+        ),
+        jpeg=JPEGConfig(sections=0.3, quality=(50.0, 95.0)),
     ),
 )
 """Wider than both of the others in tissue, particles and optics: what a model is trained on, so

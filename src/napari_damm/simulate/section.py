@@ -2,14 +2,15 @@
 
 1. The tissue: necrosis, vessels, density of cells, nuclei; then the particles in it.
 2. Divergence: comes after the particles and touches the nuclear stain alone.
-3. The pictures: point spread, bleed-through, autofluorescence and noise, channel by channel.
+3. The pictures: point spread, bleed-through, autofluorescence and noise, channel by channel;
+   some are kept as JPEG.
 
 Because streams are separate, switching a stage off leaves every other as it was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from napari_damm.simulate.cells import (
     place_nuclei,
 )
 from napari_damm.simulate.divergence import plant_divergence
-from napari_damm.simulate.fields import Field, Shape
+from napari_damm.simulate.fields import Field, Shape, draw
+from napari_damm.simulate.jpeg import compress
 from napari_damm.simulate.microscope import expose, point_spread
-from napari_damm.simulate.particles import concentration, distribute
+from napari_damm.simulate.particles import bind, concentration, distribute
 from napari_damm.simulate.presets import PRESETS, Optics, SimulationConfig
 from napari_damm.simulate.vessels import draw_vessels, grow_vessels
 
@@ -57,6 +59,9 @@ STAGES: tuple[str, ...] = (
     "vessels optics",
     "nuclei optics",
     "nanoparticles optics",
+    "bound",
+    "bleed",
+    "jpeg",
 )
 
 
@@ -176,11 +181,12 @@ def _tissue(config: SimulationConfig, rng: Streams, shape: Shape) -> Tissue:
     stain, cover = draw_nuclei(nuclei, rng["chromatin"], shape)
     bystanders = draw_bystanders(config.cells, nuclei, rng["bystanders"], shape)
     free = concentration(config.particles, rng["transport"], vessels.source, density)
+    loose = distribute(config.particles, rng["puncta"], free, cover)
     return Tissue(
         density=density,
         vessel_stain=vessels.stain + bystanders,
         nuclear_stain=stain,
-        particles=distribute(config.particles, rng["puncta"], free, cover),
+        particles=bind(config.particles, rng["bound"], loose, vessels.stain),
     )
 
 
@@ -188,19 +194,25 @@ def _pictures(
     optics: Optics, rng: Streams, tissue: Tissue, seen_stain: Field
 ) -> tuple[Counts, Counts, Counts, Field]:
     """Return vessels, nuclei and nanoparticles as imaged, and the nanoparticles without noise."""
-    bleed = optics.bleed
+    leak = {
+        each.name: draw(rng["bleed"], getattr(optics.bleed, each.name))
+        for each in fields(optics.bleed)
+    }
     spread_v = point_spread(optics.vessels, rng["vessels optics"], tissue.vessel_stain)
     spread_n = point_spread(optics.nuclei, rng["nuclei optics"], seen_stain)
     spread_p = point_spread(optics.nanoparticles, rng["nanoparticles optics"], tissue.particles)
     # The vessels record the undiverged nuclei, so that divergence stays in the nuclei image.
-    light_v = spread_v + bleed.nuclei_in_vessels * tissue.nuclear_stain
-    light_v += bleed.nanoparticles_in_vessels * spread_p
-    light_n = spread_n + bleed.vessels_in_nuclei * spread_v
-    light_p = spread_p + bleed.vessels_in_nanoparticles * spread_v
+    light_v = spread_v + leak["nuclei_in_vessels"] * tissue.nuclear_stain
+    light_v += leak["nanoparticles_in_vessels"] * spread_p
+    light_n = spread_n + leak["vessels_in_nuclei"] * spread_v
+    light_p = spread_p + leak["vessels_in_nanoparticles"] * spread_v
+    light_n += leak["nanoparticles_in_nuclei"] * spread_p
+    light_p += leak["nuclei_in_nanoparticles"] * spread_n
     glowing = ndimage.gaussian_filter(np.minimum(tissue.density, 1.5), GLOW_BLUR_UM)
     vessels, _ = expose(optics.vessels, rng["vessels optics"], light_v, glowing)
     nuclei, _ = expose(optics.nuclei, rng["nuclei optics"], light_n, glowing)
     seen, counts = expose(optics.nanoparticles, rng["nanoparticles optics"], light_p, glowing)
+    vessels, seen, nuclei = compress(optics.jpeg, rng["jpeg"], vessels, seen, nuclei)
     return vessels, nuclei, seen, spread_p * np.float32(counts)
 
 
