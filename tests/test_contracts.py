@@ -131,7 +131,7 @@ def test_defaults_of_the_api():
 
 def test_the_prediction_config_is_frozen_and_has_the_design_s_settings():
     config = api.PredictConfig()
-    assert (config.mode, config.steps, config.seed, config.device) == ("fast", None, 0, "auto")
+    assert (config.mode, config.steps, config.seed, config.device) == ("expected", None, 0, "auto")
     assert config.samples == 1
     assert {"roi", "lanes", "workers", "strict", "batch_size", "shard", "gamma"} <= set(
         fields(api.PredictConfig)

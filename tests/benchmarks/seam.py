@@ -177,7 +177,10 @@ def measure_section(
     lattice = planned.lattice
     tissue = tissue_pixels(slide, planned)
     sampling = sampler.Sampling(
-        config.mode, config.total_steps, config.seed, config.gamma, default_batch("cpu")
+        *config.sampler_for(model.config.unet.predicts),
+        config.seed,
+        config.gamma,
+        default_batch("cpu"),
     )
     window_sampler = sampler.WindowSampler(model, sampling, "cpu")
     inputs = cut_windows(slide, planned)

@@ -136,7 +136,7 @@ class FastWindows:
         """Vessels and nuclei (b, 2, h, w) -> NP (b, 1, h, w)."""
         import torch
 
-        from napari_damm.engine.config import PredictConfig
+        from napari_damm.engine.config import STEPS
         from napari_damm.sampling import sample_dpm_solver
         from napari_damm.schedule import NoiseSchedule
 
@@ -149,7 +149,7 @@ class FastWindows:
                 self.last = gated.multi.flatten(1).float().mean(dim=1) >= 0.5
                 return gated.eps
 
-            steps = PredictConfig().total_steps
+            steps = STEPS["fast"]
             x_0 = sample_dpm_solver(denoise, torch.randn_like(primary), NoiseSchedule(), steps)
             self.multi += self.last.tolist()
             return (self.model.decode(x_0).mean(dim=1, keepdim=True) + 1) / 2

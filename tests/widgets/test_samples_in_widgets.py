@@ -48,13 +48,17 @@ def test_one_sample_is_drawn_unless_more_are_wished(open_widget, fake_predict):
         1,
         64,
     )
-    assert "one plausible map" in driver.samples_note.text()
+    assert driver.samples_note.text() == "the expected map"
+    driver.mode.setCurrentText("fast")
+    assert driver.samples_note.text() == "one plausible map"
     driver.run()
     assert fake_predict.calls[0][2].samples == 1
     assert "NP std" not in results(driver)
     driver.samples.setValue(8)
     assert "NP std" in driver.samples_note.text()
-    assert "8 times" in driver.samples_note.text()
+    assert "the mean of 8 plausible maps" in driver.samples_note.text()
+    driver.mode.setCurrentText("expected")
+    assert "the expected map, and in layer NP std how much 8" in driver.samples_note.text()
     driver.run()
     assert fake_predict.calls[1][2].samples == 8
 

@@ -14,11 +14,14 @@ from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, setting
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation
 
-STEPS = {"reference": 1000, "fast": 16, "draft": 8}
+EXPECTED, FAST = "expected", "fast"
+STEPS = {EXPECTED: 1, FAST: 16, "draft": 8, "reference": 1000}
 MODES = {
-    "fast": "16 denoising steps (DPM-Solver++): the everyday choice",
-    "draft": "8 denoising steps: a quick look",
-    "reference": "1000 denoising steps (DDIM, eta 1), as in the paper: some 60 times slower",
+    EXPECTED: "what to expect here: the average of all maps that the images allow; quickest",
+    FAST: "one plausible map, with the texture of an image; 16 denoising steps (DPM-Solver++)",
+    "draft": "one plausible map, roughly; 8 denoising steps",
+    "reference": "one plausible map as in the paper (DDIM, eta 1); 1000 steps, some 60 times "
+    "slower than fast",
 }
 ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
@@ -31,22 +34,30 @@ POOL_BATCHES = 2
 class PredictConfig:
     """How to predict; `util.settings.settings_of` says what each setting is for.
 
+    `mode` is settled when it is left out: "expected", or "fast" where `steps` are given. A model
+    that predicts noise (the paper's) has no expected map and draws a "fast" one.
     `steps`, `batch_size` and `lanes` of None mean what suits mode and device. `roi` is
     (y0, x0, y1, x1) in full-resolution pixels of the vessel image, half-open; None = all.
     `normalisation` None = percentiles 0.1 and 99.9 over the tissue of the whole slide.
     """
 
-    mode: str = setting("fast", "Sampler: exact to quick.", choices=MODES)
+    mode: str | None = setting(
+        None, "What to show.", choices=MODES, left_out="expected; fast, if steps are given"
+    )
     steps: int | None = setting(
-        None, "Denoising steps, if not the mode's.", least=1, most=1000, left_out="the mode's"
+        None,
+        "Denoising steps of a plausible map, if not the mode's.",
+        least=1,
+        most=1000,
+        left_out="the mode's",
     )
     seed: int = setting(
         0, "Key of the noise; the same seed gives the same result.", least=0, most=MAX_SEED
     )
     samples: int = setting(
         1,
-        "Samples to draw of each window. With several the map is their mean, and NP std is their "
-        "standard deviation per pixel.",
+        "Plausible maps to draw; with several, NP std is how much they differ, pixel by pixel. The "
+        "map is the expected one, or, in another mode, their mean.",
         least=1,
         most=MAX_SAMPLES,
     )
@@ -84,14 +95,29 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without a slide."""
+        if self.mode is None:
+            object.__setattr__(self, "mode", EXPECTED if self.steps is None else FAST)
         check_settings(self)
+        if self.mode == EXPECTED and self.steps not in (None, 1):
+            raise ValueError(
+                Advice(
+                    f"must be left out in mode expected, which takes 1, got {self.steps}",
+                    "leave {steps} out, or choose {mode} fast",
+                    parameter="steps",
+                )
+            )
         if self.roi is not None:
             _check_roi(self.roi)
 
-    @property
-    def total_steps(self) -> int:
-        """Denoising steps asked for (the sampler may merge some)."""
-        return STEPS[self.mode] if self.steps is None else self.steps
+    def sampler_for(self, predicts: str) -> tuple[str, int]:
+        """Return mode and denoising steps for a network that `predicts` "velocity" or "noise".
+
+        The sampler may merge some steps. From noise at the highest noise level x_0 cannot be told.
+        """
+        assert self.mode is not None  # since __post_init__
+        if self.mode == EXPECTED and predicts == "noise":
+            return FAST, STEPS[FAST]
+        return self.mode, STEPS[self.mode] if self.steps is None else self.steps
 
 
 def default_samplers(device: str, workers: int = 1) -> int:

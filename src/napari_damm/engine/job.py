@@ -131,8 +131,7 @@ def survey(
         )
     parameters = sum(weight.numel() for weight in model.unet.parameters())
     sampling = Sampling(
-        config.mode,
-        config.total_steps,
+        *config.sampler_for(model.config.unet.predicts),
         config.seed,
         config.gamma,
         config.batch_size or default_batch(device, parameters),
@@ -187,7 +186,7 @@ def prepare(
         )
     planned, setup = survey(slide, model, config, remote)
     record = job_record(slide, model, config, planned, setup.sampling, setup.device)
-    notices = list(_model_notices(model, slide))
+    notices = list(_model_notices(model, slide, config))
     opened: ResultStore | None = None
     if earlier is not None and store is not None:
         notices += _check_same_job(store, earlier.record, record)
@@ -236,7 +235,14 @@ def summary(
     }
 
 
-def _model_notices(model: DAMM, slide: Slide) -> Iterator[Notice]:
+def _model_notices(model: DAMM, slide: Slide, config: PredictConfig) -> Iterator[Notice]:
+    mode, steps = config.sampler_for(model.config.unet.predicts)
+    if mode != config.mode:
+        yield Notice(
+            f"the model cannot give the expected map in one evaluation, as it predicts noise: "
+            f"drawing plausible maps instead (mode {mode}, {steps} steps); give --samples 8 for "
+            "the mean of several"
+        )
     if not model.card.get("pixel_size_um"):
         yield Notice(
             "the model states no pixel size: the slide is used at its own "

@@ -7,6 +7,10 @@
    only the decoder that each window needs runs, over the whole pool, so that batches stay full.
 4. The clean latents are decoded one by one; a window's samples become mean and spread (`combine`).
 
+In mode "expected" step 3 is made once, at the highest noise: there x_t holds nothing of x_0, and
+the network's guess of x_0 is the mean over all that the images allow. Where several samples are
+asked for too, they are drawn after that, and leave their spread.
+
 Bits depend on the batch size and the number of threads, never on what else is in a batch: every
 network call has the same size (padded), and on a CPU each call has one thread. So a window's result
 does not depend on its pool, thread or order.
@@ -79,22 +83,40 @@ class WindowSampler:
             yield HEARTBEAT
         with torch.inference_mode():
             primary, secondary = (torch.cat(done) for done in latents.values())
-        samples, factor = self.sampling.samples, self.sampling.spread_factor
+        plain = replace(self.sampling, samples=1) if self.sampling.beside else self.sampling
+        outputs = yield from self._sampled(plain, inputs, primary, secondary)
+        if self.sampling.beside is not None:
+            drawn = yield from self._sampled(self.sampling.beside, inputs, primary, secondary)
+            outputs = [
+                replace(mean, std=each.std) for mean, each in zip(outputs, drawn, strict=True)
+            ]
+        yield outputs
+
+    def _sampled(
+        self,
+        sampling: Sampling,
+        inputs: Sequence[WindowInput],
+        primary: Tensor,
+        secondary: Tensor,
+    ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
+        """Draw all samples of each window, and combine them."""
+        samples, factor = sampling.samples, sampling.spread_factor
         # a window's samples follow each other, so that few of them wait for the last
         draws = [(k, stream) for k in range(len(inputs)) for stream in range(samples)]
-        at_once = max(len(inputs), POOL_BATCHES * self.sampling.batch_size)
+        at_once = max(len(inputs), POOL_BATCHES * sampling.batch_size)
         outputs: list[WindowOutput] = []
         waiting: list[WindowOutput] = []
         for start in range(0, len(draws), at_once):
             some = draws[start : start + at_once]
-            waiting += yield from self._draw(inputs, some, primary, secondary)
+            waiting += yield from self._draw(sampling, inputs, some, primary, secondary)
             while len(waiting) >= samples:
                 outputs.append(combine(waiting[:samples], factor))
                 del waiting[:samples]
-        yield outputs
+        return outputs
 
     def _draw(
         self,
+        sampling: Sampling,
         inputs: Sequence[WindowInput],
         draws: Sequence[tuple[int, int]],
         primary: Tensor,
@@ -106,7 +128,7 @@ class WindowSampler:
             rows = torch.tensor([k for k, _ in draws], device=primary.device)
             gate = _Gate(self, primary[rows], secondary[rows])
         streams = [stream for _, stream in draws]
-        steps = self._steps(gate.denoise, windows, streams, gate.primary.shape)
+        steps = self._steps(sampling, gate.denoise, windows, streams, gate.primary.shape)
         while True:
             # inference mode belongs to the thread: never leave it on across a yield
             with torch.inference_mode():
@@ -129,12 +151,13 @@ class WindowSampler:
 
     def _steps(
         self,
+        sampling: Sampling,
         denoise: Callable[[Tensor, Tensor], Tensor],
         inputs: Sequence[WindowInput],
         streams: Sequence[int],
         shape: torch.Size,
     ) -> Iterator[SamplerStep]:
-        factor, seed = self.model.config.latent_factor, self.sampling.seed
+        factor, seed = self.model.config.latent_factor, sampling.seed
         chw = (shape[1], shape[2], shape[3])
 
         def noise(draw: int) -> Tensor:
@@ -146,8 +169,8 @@ class WindowSampler:
             ]
             return torch.from_numpy(np.stack(fields)).to(self.device)
 
-        steps = self.sampling.steps
-        if self.sampling.mode == REFERENCE:
+        steps = sampling.steps
+        if sampling.mode == REFERENCE:
             # draw 0 is where the trajectory starts; step i adds draw i + 1
             return ddim_steps(
                 denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
@@ -183,7 +206,7 @@ class WindowSampler:
             step = self._since(start) / self.sampling.batch_size
         finally:
             torch.set_num_threads(threads)
-        return encoders + self.sampling.samples * decoder + step * self.sampling.window_steps
+        return encoders + self.sampling.images * decoder + step * self.sampling.window_steps
 
     def _since(self, start: float) -> float:
         if self.device == "cuda":

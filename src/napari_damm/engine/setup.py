@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from napari_damm.engine.config import EXPECTED, FAST, STEPS
 
 REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1)."""
+    """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1).
+
+    Mode "expected" is one step of one draw; of its `samples` only the spread is shown.
+    """
 
     mode: str
     steps: int
@@ -22,7 +27,21 @@ class Sampling:
     @property
     def window_steps(self) -> int:
         """Denoising steps of one window, all its samples together."""
-        return self.samples * len(self.timesteps())
+        beside = self.beside
+        own = len(self.timesteps()) * (1 if self.mode == EXPECTED else self.samples)
+        return own if beside is None else own + beside.window_steps
+
+    @property
+    def images(self) -> int:
+        """How often a window is decoded."""
+        return self.samples + 1 if self.beside else self.samples
+
+    @property
+    def beside(self) -> Sampling | None:
+        """How the samples are drawn whose spread is shown beside an expected map, if any are."""
+        if self.mode != EXPECTED or self.samples == 1:
+            return None
+        return replace(self, mode=FAST, steps=STEPS[FAST])
 
     def timesteps(self) -> list[int]:
         """Return the timesteps of the sampler, descending: one network call each."""

@@ -21,7 +21,7 @@ class EvaluateConfig:
     that is evaluated on the same sections.
     """
 
-    mode: str = same_setting(PredictConfig, "mode")
+    mode: str | None = same_setting(PredictConfig, "mode")
     steps: int | None = same_setting(PredictConfig, "steps")
     seed: int = same_setting(PredictConfig, "seed")
     device: str = same_setting(PredictConfig, "device")

@@ -22,7 +22,7 @@ from napari_damm import metrics
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
-from napari_damm.engine.config import POOL_BATCHES, STEPS, default_batch
+from napari_damm.engine.config import POOL_BATCHES, PredictConfig, default_batch
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
@@ -31,7 +31,6 @@ from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.errors import is_out_of_memory, one_line
 
-MODE = "fast"
 WHAT = "trying the model on validation windows"
 Floats = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -47,7 +46,8 @@ class Validator:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         size = default_batch(device, sum(p.numel() for p in model.unet.parameters()))
         count = min(config.validation_windows, len(split.validation))
-        sampling = Sampling(MODE, STEPS[MODE], config.seed, config.gamma, min(size, count))
+        mode, steps = PredictConfig().sampler_for(model.config.unet.predicts)
+        sampling = Sampling(mode, steps, config.seed, config.gamma, min(size, count))
         self.sampler = WindowSampler(self.model, sampling, device)
         self.fields = fields
         self.untold: list[FailedItem] = []

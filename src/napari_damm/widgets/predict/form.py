@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_damm.engine.config import MAX_SAMPLES
+from napari_damm.engine.config import EXPECTED, MAX_SAMPLES, MODES
 from napari_damm.widgets.controls import (
     DEVICES,
     PixelSizeBox,
@@ -35,12 +35,6 @@ from napari_damm.widgets.controls import (
 from napari_damm.widgets.model_cards import Card
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.result_layers import BRANCH_COLOURS, branch_meanings
-
-MODES = {
-    "fast": "16 denoising steps: the everyday choice",
-    "draft": "8 denoising steps: a quick look",
-    "reference": "1000 denoising steps, as in the paper: some 60 times slower",
-}
 
 
 class PredictForm(QWidget):
@@ -58,7 +52,7 @@ class PredictForm(QWidget):
         self.samples, self.samples_note = QSpinBox(), Note("samples_note")
         self.samples.setObjectName("samples")
         self.samples.setRange(1, MAX_SAMPLES)
-        self.samples.setToolTip("How many plausible maps to draw and average")
+        self.samples.setToolTip("How many plausible maps to draw, to see how much they differ")
         self.device = choice("device", DEVICES)
         self.reason = Note("reason")
         self.predict, self.cancel = button("predict", "Predict"), button("cancel", "Cancel")
@@ -68,7 +62,7 @@ class PredictForm(QWidget):
         self.mode.currentTextChanged.connect(self._explain_mode)
         self._explain_mode(self.mode.currentText())
         self.samples.valueChanged.connect(self._explain_samples)
-        self._explain_samples(self.samples.value())
+        self._explain_samples()
 
     def _lay_out(
         self, boxes: Sequence[QComboBox], swap: QPushButton, region: QWidget, save_to: QWidget
@@ -137,9 +131,15 @@ class PredictForm(QWidget):
 
     def _explain_mode(self, mode: str) -> None:
         self.mode_note.say(MODES[mode])
+        self._explain_samples()
 
-    def _explain_samples(self, samples: int) -> None:
-        several = (
-            f"their mean, and in layer NP std how much they differ; takes {samples} times as long"
-        )
-        self.samples_note.say("one plausible map" if samples == 1 else several)
+    def _explain_samples(self) -> None:
+        samples, expected = self.samples.value(), self.mode.currentText() == EXPECTED
+        map_of = "the expected map" if expected else "one plausible map"
+        if samples > 1:
+            among = f"{samples} plausible maps"
+            map_of = f"the expected map, and in layer NP std how much {among} differ"
+            if not expected:
+                map_of = f"the mean of {among}, and in layer NP std how much they differ"
+            map_of += f"; takes as long as {among}"
+        self.samples_note.say(map_of)
