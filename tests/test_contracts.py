@@ -33,12 +33,16 @@ def fields(cls):
 @pytest.mark.parametrize(
     "name",
     [
+        "AnalyzeConfig",
         "EvaluateConfig",
         "FolderSource",
+        "MapLayers",
+        "MapSource",
         "SectionSource",
         "SimulatedSource",
         "SlideSource",
         "TrainConfig",
+        "analyze",
         "evaluate",
         "fine_tune",
         "import_authors_checkpoint",
@@ -60,6 +64,7 @@ def test_signatures_of_the_api():
     assert parameters(api.predict) == ["slide", "model", "config", "store", "client", "resume"]
     assert parameters(api.plan) == ["slide", "model", "config", "store"]
     assert parameters(api.evaluate) == ["data", "model", "config", "out"]
+    assert parameters(api.analyze) == ["data", "config", "out", "groups"]
     assert parameters(api.open_result) == ["path"]
     assert parameters(api.open_slide)[0] == "path"
     assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
@@ -96,6 +101,25 @@ def test_sources_of_training_data_and_their_fields():
     assert fields(api.SectionSource)[:3] == ["images", "pixel_size_um", "origin"]
     defaults = api.FolderSource("x")
     assert (defaults.primary, defaults.secondary, defaults.target) == ("CD31", "DAPI", "QD")
+
+
+def test_tables_of_an_analysis_have_these_columns_and_measures():
+    from napari_damm.analysis.measures import MEASURES
+    from napari_damm.analysis.report import MEASURE_COLUMNS, PROFILE_COLUMNS
+
+    assert MEASURE_COLUMNS == (
+        "section", "animal", "group", "region", "measure", "value", "unit", "low", "high",
+        "level", "n", "trusted_share",
+    )  # fmt: skip
+    assert PROFILE_COLUMNS == (
+        "section", "region", "distance_um", "signal", "low", "high", "pixels",
+    )  # fmt: skip
+    assert list(MEASURES) == [
+        "l50", "auc_100", "extravasation_distance", "extravasated_area", "vessel_area",
+        "vessel_density", "vessel_diameter", "tissue_distance", "perfused_fraction",
+        "tissue_access_100", "tissue_access_50", "cell_dose", "positive_cells", "cv", "gini",
+        "rim_core",
+    ]  # fmt: skip
 
 
 def test_what_a_training_tells():
@@ -255,6 +279,21 @@ COMMANDS = {
         "--device",
         "--out",
     ],
+    "analyze": [
+        "--out",
+        "--vessels-channel",
+        "--nuclei-channel",
+        "--particles-channel",
+        "--perfusion-channel",
+        "--pixel-size",
+        "--section",
+        "--regions",
+        "--band",
+        "--vessel-threshold",
+        "--particle-threshold",
+        "--groups",
+        "--test",
+    ],
     "train": [
         "--vessels-channel",
         "--nuclei-channel",
@@ -300,12 +339,12 @@ def test_the_manifest_offers_the_widget_the_reader_and_the_sample():
     contributions = manifest["contributions"]
     assert manifest["name"] == "napari-damm"
     names = [widget["display_name"] for widget in contributions["widgets"]]
-    assert names == ["Predict nanoparticles", "Fine-tune model"]
+    assert names == ["Predict nanoparticles", "Fine-tune model", "Analyze nanoparticles"]
     assert "Simulated tumour section" in [s["display_name"] for s in contributions["sample_data"]]
     assert contributions["readers"]
 
 
-@pytest.mark.parametrize("name", ["PredictWidget", "TrainWidget"])
+@pytest.mark.parametrize("name", ["AnalyzeWidget", "PredictWidget", "TrainWidget"])
 def test_a_widget_takes_the_viewer(name):
     from napari_damm import widgets
 

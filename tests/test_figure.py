@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from imageio.v3 import imread
 
-from napari_damm.evaluation.section_figure import SectionPanels, draw, save_figure, scale_bar_um
+from napari_damm.evaluation.section_figure import SectionPanels, draw, save_figure
+from napari_damm.util.panels import scale_bar_um
 
 
 @pytest.fixture

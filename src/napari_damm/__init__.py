@@ -13,13 +13,17 @@ from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
     from napari_damm.api import (
+        AnalyzeConfig,
         EvaluateConfig,
         FolderSource,
+        MapLayers,
+        MapSource,
         PredictConfig,
         SectionSource,
         SimulatedSource,
         SlideSource,
         TrainConfig,
+        analyze,
         evaluate,
         fine_tune,
         import_authors_checkpoint,
@@ -32,14 +36,18 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnalyzeConfig",
     "EvaluateConfig",
     "FolderSource",
+    "MapLayers",
+    "MapSource",
     "PredictConfig",
     "SectionSource",
     "SimulatedSource",
     "SlideSource",
     "TrainConfig",
     "__version__",
+    "analyze",
     "evaluate",
     "fine_tune",
     "import_authors_checkpoint",

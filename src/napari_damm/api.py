@@ -5,10 +5,12 @@ Heavy imports happen inside the functions: importing this module loads neither t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.sources import MapLayers, MapSource
 from napari_damm.dataset import FolderSource, SectionSource, SimulatedSource, SlideSource
 from napari_damm.engine.config import PredictConfig
 from napari_damm.evaluation.config import EvaluateConfig
@@ -20,14 +22,18 @@ from napari_damm.train.config import TrainConfig
 if TYPE_CHECKING:
     from distributed import Client
 
+    from napari_damm.analysis.groups import Member
     from napari_damm.dataset import Source
     from napari_damm.engine import Survey
     from napari_damm.events import Event
     from napari_damm.model.damm import DAMM
 
 __all__ = [
+    "AnalyzeConfig",
     "EvaluateConfig",
     "FolderSource",
+    "MapLayers",
+    "MapSource",
     "PredictConfig",
     "Result",
     "SectionSource",
@@ -36,6 +42,7 @@ __all__ = [
     "Slide",
     "SlideSource",
     "TrainConfig",
+    "analyze",
     "evaluate",
     "fine_tune",
     "import_authors_checkpoint",
@@ -204,6 +211,49 @@ def evaluate(
     from napari_damm.evaluation import run
 
     yield from run.evaluate(data, model, config, out)
+
+
+def analyze(
+    data: MapSource | MapLayers | str | Path | Sequence[MapSource | MapLayers | str | Path],
+    config: AnalyzeConfig | None = None,
+    out: str | Path | None = None,
+    groups: str | Path | Mapping[str, Member] | None = None,
+) -> Iterator[Event]:
+    """Measure how particles spread in sections, as a generator of events.
+
+    Parameters
+    ----------
+    data
+        One or more results of `predict`, pictures with an imaged particle channel (paths, or
+        `MapSource` where channels must be named), or maps at hand (`MapLayers`).
+    config
+        Thresholds, bands from the tissue's edge and so on; all have defaults.
+    out
+        New folder for measures.csv, profile.csv, report.json, report.html and figures; None writes
+        nothing.
+    groups
+        A CSV table with the columns file, animal, group: then groups are compared, animals being
+        the units.
+
+    Yields
+    ------
+    `Preparing` while it works, `Notice` for what cannot be measured, `FailedItem` for a section
+    that fails where others do not, and `Finished` last; its `result` is an
+    `analysis.report.AnalysisReport`. Closing the generator cancels.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, with nothing left behind.
+
+    Examples
+    --------
+    >>> *_, finished = analyze("result.ome.zarr", out="numbers")  # doctest: +SKIP
+    >>> finished.result.value("l50")  # doctest: +SKIP
+    """
+    from napari_damm.analysis import run
+
+    yield from run.analyze(data, config, out, groups)
 
 
 def load_model(name_or_path: DAMM | str | Path | None = None, device: str = "auto") -> DAMM:

@@ -94,8 +94,13 @@ def vessel_mask(image: ArrayLike, pixel_um: float, inside: ArrayLike | None = No
     """
     _check_positive("pixel_um", pixel_um)
     mask = otsu_mask(ndimage.gaussian_filter(_image(image), BLUR_UM / pixel_um), inside)
+    return drop_specks(mask, pixel_um**2)
+
+
+def drop_specks(mask: Mask, pixel_um2: float) -> Mask:
+    """Return a mask (y, x) without its regions below 30 um2; a pixel is `pixel_um2` large."""
     regions, _ = ndimage.label(mask, np.ones((3, 3)))
-    large = np.bincount(regions.ravel()) * pixel_um**2 >= SPECK_UM2
+    large = np.bincount(regions.ravel()) * pixel_um2 >= SPECK_UM2
     large[0] = False
     kept: Mask = large[regions]
     return kept

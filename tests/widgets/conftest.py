@@ -242,6 +242,21 @@ def open_widget(qtbot):
 
 
 @pytest.fixture
+def open_analysis(qtbot):
+    """Open the Analyze widget on a viewer without a window."""
+
+    def open_(viewer) -> Driver:
+        from napari_damm.widgets import AnalyzeWidget
+
+        widget = AnalyzeWidget(viewer)
+        qtbot.addWidget(widget)
+        widget.show()
+        return Driver(viewer, qtbot, widget)
+
+    return open_
+
+
+@pytest.fixture
 def plugin() -> None:
     """Make sure that napari knows the plugin, installed or not."""
     manager = PluginManager.instance()

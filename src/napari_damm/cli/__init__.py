@@ -22,6 +22,8 @@ from typing import Annotated
 
 import typer
 
+from napari_damm.cli.analyze import HELP as ANALYZE_HELP
+from napari_damm.cli.analyze import analyze as _analyze
 from napari_damm.cli.evaluate import HELP as EVALUATE_HELP
 from napari_damm.cli.evaluate import evaluate as _evaluate
 from napari_damm.cli.models import models as _models
@@ -49,6 +51,7 @@ app = typer.Typer(
 app.add_typer(_models, name="models")
 app.command(help=PREDICT_HELP)(_predict)
 app.command(help=EVALUATE_HELP)(_evaluate)
+app.command(help=ANALYZE_HELP)(_analyze)
 app.command(help=TRAIN_HELP)(_train)
 
 DEMO_HELP = """Simulate a tumour section, predict it with the bundled model, compare with the truth.

@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
-from napari_damm.evaluation.section_figure import finish_panel, show_image
 from napari_damm.extravasation import BIN_UM
+from napari_damm.util.panels import finish_panel, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,120 @@
+"""A predicted map against an imaged one: how far they agree, and where they don't.
+
+1. Both are scaled to 0..1: the imaged one by its 0.1 and 99.9 percentiles over tissue, the
+   predicted one is so already.
+2. Pixels: SSIM, PSNR, R2. Blocks of 64 px: ICC(3,1), and Bland and Altman's bias with its limits
+   of agreement (1986).
+3. Maps of more than 8192 px a side are compared after averaging squares of pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm import metrics
+from napari_damm.analysis.particle_map import ParticleMap
+from napari_damm.extravasation import tile_means
+from napari_damm.slide import intensity_limits
+from napari_damm.tiling import Box
+
+Floats = NDArray[np.float32]
+
+BLOCK_PX = 64
+LARGEST_PX = 8192
+LIMITS_SD = 1.96
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Predicted (first) against imaged: None where a number cannot be had.
+
+    `bias` is the mean of predicted minus imaged over blocks, `low` and `high` its limits of
+    agreement, all in relative intensity. `blocks` (n, 2) are imaged and predicted; `difference`
+    (y, x) is the map, NaN outside tissue, with pixels of `pixel_um`.
+    """
+
+    ssim: float | None
+    psnr: float | None
+    r2: float | None
+    icc: float | None
+    bias: float | None
+    low: float | None
+    high: float | None
+    pixels: int
+    pixel_um: tuple[float, float]
+    blocks: NDArray[np.float64] = field(repr=False)
+    difference: Floats = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers."""
+        names = ("ssim", "psnr", "r2", "icc", "bias", "low", "high", "pixels", "pixel_um")
+        return {name: getattr(self, name) for name in names} | {"blocks": len(self.blocks)}
+
+
+def compare_maps(section: ParticleMap) -> Agreement:
+    """Compare a section's predicted map with its imaged one.
+
+    Raises
+    ------
+    ValueError
+        If the imaged one is blank in tissue.
+    """
+    step = -(-max(section.shape) // LARGEST_PX)
+    tissue = _averaged(section, section.tissue_in, step) > 0.5
+    predicted = _averaged(section, lambda box: section.read("particles", box), step)
+    imaged = _averaged(section, lambda box: section.read("imaged", box), step)
+    low, high = intensity_limits(
+        imaged[tissue], "the imaged particle channel", "choose another {particles_channel}"
+    )
+    imaged = np.clip((imaged - low) / (high - low), 0, 1).astype(np.float32)
+    blocks = _blocks(imaged, predicted, tissue)
+    gaps = blocks[:, 1] - blocks[:, 0]
+    spread = LIMITS_SD * float(gaps.std(ddof=1)) if gaps.size > 1 else None
+    bias = float(gaps.mean()) if gaps.size else None
+    pair = imaged[tissue], predicted[tissue]
+    return Agreement(
+        ssim=_had(lambda: metrics.ssim(imaged, predicted, mask=tissue)),
+        psnr=_had(lambda: metrics.psnr(*pair)),
+        r2=_had(lambda: metrics.r2(*pair)),
+        icc=_had(lambda: metrics.icc31(blocks)),
+        bias=bias,
+        low=None if bias is None or spread is None else bias - spread,
+        high=None if bias is None or spread is None else bias + spread,
+        pixels=int(tissue.sum()),
+        pixel_um=(section.pixel_um[0] * step, section.pixel_um[1] * step),
+        blocks=blocks,
+        difference=np.where(tissue, predicted - imaged, np.float32(np.nan)),
+    )
+
+
+def _averaged(section: ParticleMap, read: Callable[[Box], NDArray[Any]], step: int) -> Floats:
+    """Return an image of means over squares of `step` pixels; what fills none is left out."""
+    rows, cols = (n // step for n in section.shape)
+    out = np.empty((rows, cols), np.float32)
+    band = max(1, 1024 // step)
+    for top in range(0, rows, band):
+        bottom = min(top + band, rows)
+        pixels = read(Box(top * step, 0, bottom * step, cols * step))
+        out[top:bottom] = tile_means(pixels, step) if step > 1 else pixels
+    return out
+
+
+def _blocks(imaged: Floats, predicted: Floats, tissue: NDArray[np.bool_]) -> NDArray[np.float64]:
+    share = tile_means(tissue, BLOCK_PX)
+    counts = share > 0.5
+    means = [tile_means(image * tissue, BLOCK_PX)[counts] for image in (imaged, predicted)]
+    return np.stack([mean / share[counts] for mean in means], axis=1)
+
+
+def _had(measure: Callable[[], float]) -> float | None:
+    """Return a number; None where these images do not give it, or not a finite one."""
+    try:
+        value = measure()
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None

@@ -1,0 +1,214 @@
+"""Groups of animals: who belongs where, and whether groups differ.
+
+1. A table (CSV with the columns file, animal, group) says which section is of which animal.
+2. The unit is the animal: the mean of its sections.
+3. Two groups are compared by the difference of their means with Welch's 95 % interval, Hedges' g,
+   and one named test. Of more groups, each pair. A group of one animal has no test.
+4. Of several measures some differ by chance: p is also given corrected for that (Holm 1979), over
+   the measures and pairs of one region.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from napari_damm.analysis.config import TESTS
+from napari_damm.analysis.measures import MEASURES
+from napari_damm.analysis.report import MeasureRow
+
+COLUMNS = ("file", "animal", "group")
+LEVEL = 0.95
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Member:
+    """Which animal a section is of, and which group that is in."""
+
+    animal: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two groups compared in one measure of one region.
+
+    `difference` is the mean of `group_a` minus that of `group_b`, in the measure's unit, with its
+    95 % interval (Welch); `hedges_g` the same in standard deviations. `animals` are the numbers
+    (n_a, n_b). Without two animals in each there is no interval and no test: `reason` says so.
+    """
+
+    region: str
+    measure: str
+    unit: str
+    group_a: str
+    group_b: str
+    animals: tuple[int, int]
+    mean_a: float
+    mean_b: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    hedges_g: float | None = None
+    test: str = ""
+    p: float | None = None
+    p_holm: float | None = None
+    reason: str = ""
+
+
+def read_groups(path: str | Path) -> dict[str, Member]:
+    """Read which animal and group each file is of, by the file's name.
+
+    Raises
+    ------
+    ValueError
+        If a column or a value is missing, a file stands there twice, or an animal in two groups.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file: give a CSV table") from error
+    first = text.partition("\n")[0]
+    table = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > 1 else ",")
+    names = {name.strip().casefold(): name for name in table.fieldnames or () if name}
+    missing = [column for column in COLUMNS if column not in names]
+    if missing:
+        raise ValueError(f"{path} lacks the column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
+    members: dict[str, Member] = {}
+    of_animal: dict[str, str] = {}
+    for number, line in enumerate(table, 2):
+        file, animal, group = ((line[names[column]] or "").strip() for column in COLUMNS)
+        if not (file or animal or group):
+            continue
+        if not (file and animal and group):
+            raise ValueError(f"line {number} of {path} lacks a file, an animal or a group")
+        name = Path(file).name
+        if name in members:
+            raise ValueError(f"{path} names the file {name!r} twice")
+        if of_animal.setdefault(animal, group) != group:
+            raise ValueError(
+                f"{path} puts animal {animal!r} into two groups, {of_animal[animal]!r} and "
+                f"{group!r}: an animal belongs to one"
+            )
+        members[name] = Member(animal, group)
+    if not members:
+        raise ValueError(f"{path} names no file")
+    return members
+
+
+def by_animal(rows: Sequence[MeasureRow]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Return the mean over its sections of each animal, by (region, measure, group), then animal.
+
+    Sections that do not give a measure do not count.
+    """
+    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        if row.group and row.value is not None:
+            animals = values.setdefault((row.region, row.measure, row.group), {})
+            animals.setdefault(row.animal, []).append(row.value)
+    return {
+        key: {animal: float(np.mean(found)) for animal, found in animals.items()}
+        for key, animals in values.items()
+    }
+
+
+def compare_groups(rows: Sequence[MeasureRow], test: str) -> list[Comparison]:
+    """Compare every pair of groups, in every measure and region that both have."""
+    animals = by_animal(rows)
+    groups = list(dict.fromkeys(row.group for row in rows if row.group))
+    regions = list(dict.fromkeys(row.region for row in rows))
+    found: list[Comparison] = []
+    for region in regions:
+        of_region = []
+        for measure in MEASURES:
+            for a, b in combinations(groups, 2):
+                pair = [animals.get((region, measure, group), {}) for group in (a, b)]
+                if all(pair):
+                    values = [np.array(list(one.values())) for one in pair]
+                    of_region.append(
+                        _compare(region, measure, (a, b), (values[0], values[1]), test)
+                    )
+        found += _corrected(of_region)
+    return found
+
+
+def _compare(
+    region: str, measure: str, groups: tuple[str, str], values: tuple[Floats, Floats], test: str
+) -> Comparison:
+    a, b = values
+    plain = Comparison(
+        region, measure, MEASURES[measure].unit, *groups, (a.size, b.size), float(a.mean()),
+        float(b.mean()), float(a.mean() - b.mean()),
+    )  # fmt: skip
+    alone = [group for group, x in zip(groups, values, strict=True) if x.size < 2]
+    if alone:
+        reason = f"group {alone[0]!r} has one animal with this measure: no test can be made"
+        return replace(plain, reason=reason)
+    errors = a.var(ddof=1) / a.size, b.var(ddof=1) / b.size
+    if sum(errors) == 0:
+        return replace(plain, reason="the animals of each group are alike: no test can be made")
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    interval = welch.confidence_interval(LEVEL)
+    if test == "welch":
+        p = float(welch.pvalue)
+    else:
+        p = float(stats.mannwhitneyu(a, b, alternative="two-sided").pvalue)
+    return replace(
+        plain,
+        low=float(interval.low),
+        high=float(interval.high),
+        hedges_g=hedges_g(a, b),
+        test=TESTS[test],
+        p=p,
+    )
+
+
+def hedges_g(a: Floats, b: Floats) -> float | None:
+    """Return the difference of means in pooled standard deviations, corrected for small n.
+
+    Hedges 1981. None where nobody differs within their group.
+    """
+    degrees = a.size + b.size - 2
+    pooled = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / degrees
+    if pooled <= 0:
+        return None
+    return float((a.mean() - b.mean()) / np.sqrt(pooled) * (1 - 3 / (4 * degrees - 1)))
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
+    """Yield comparisons with p corrected for their number, by Holm's method."""
+    ordered = sorted((c.p, k) for k, c in enumerate(comparisons) if c.p is not None)
+    corrected: dict[int, float] = {}
+    highest = 0.0
+    for rank, (p, k) in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(ordered) - rank) * p))
+        corrected[k] = highest
+    for k, comparison in enumerate(comparisons):
+        yield replace(comparison, p_holm=corrected.get(k))
+
+
+def member_of(members: Mapping[str, Member], name: str, file: str) -> Member:
+    """Return whose a section is.
+
+    Raises
+    ------
+    ValueError
+        If the table does not say.
+    """
+    for key in (name, Path(file).name if file else name):
+        if key in members:
+            return members[key]
+    raise ValueError(f"the table of groups does not name {name}: add a line for it")

@@ -1,0 +1,213 @@
+"""Opening what is to be measured.
+
+1. A result remembers the section that it was predicted from: vessels and nuclei are read from
+   there, and refused where that file has changed.
+2. In a picture, channels are found by name, by number, or by what such channels are usually called.
+3. Regions may come as a label picture of the same field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_damm.analysis.particle_map import LabelImage, Mask, ParticleMap
+from napari_damm.analysis.regions import Region, labelled_regions
+from napari_damm.analysis.sources import Channel, MapLayers, MapSource, Source, slide_map
+from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide, tissue_mask
+from napari_damm.slide.channels import listed
+from napari_damm.slide.planes import ArraySource, LazyPlane
+from napari_damm.slide.readers import open_image
+from napari_damm.store import Result, open_result
+from napari_damm.tiling import CELL
+from napari_damm.util.advice import Advice
+
+if TYPE_CHECKING:
+    from napari_damm.analysis.config import AnalyzeConfig
+
+UNFAMILIAR = 0.05
+REMEDY = "give the picture it was predicted from as {section}"
+
+
+def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
+    """Open a source.
+
+    Raises
+    ------
+    ValueError, OSError
+        If it cannot be read, lacks a channel, a pixel size or its vessels.
+    """
+    if isinstance(source, MapLayers):
+        return source
+    path = Path(source.path)
+    if _is_result(path):
+        opened = _open_result(source, open_result(path), config)
+    else:
+        opened = _open_picture(source, path)
+    regions: tuple[Region, ...] = ()
+    if source.regions is not None:
+        labels = _open_labels(Path(source.regions), opened.section)
+        regions = tuple(labelled_regions(labels))
+        if not regions:
+            raise ValueError(f"{source.regions} holds no label: all its pixels are 0")
+    return replace(opened, regions=regions)
+
+
+def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> MapLayers:
+    """Open a predicted map with the section that it was predicted from."""
+    if not result.complete:
+        raise ValueError(Advice(f"{source.path} is not finished", "predict it with {resume} first"))
+    slide = _section_of(source, result)
+    um = result.pixel_size_um
+    layout = result.layout
+    plane = LazyPlane(ArraySource(result.np))
+    particles = Raster("nanoparticles", (plane,), um, result.origin)
+    branch = np.asarray(result.branch)
+    predicted = branch > 0
+    trusted = predicted & (np.asarray(result.uncertainty) <= config.trusted_uncertainty)
+    familiarity = getattr(result, "familiarity", None)
+    if familiarity is not None:
+        trusted &= np.asarray(familiarity) >= UNFAMILIAR
+    cells, cell_px = tissue_mask(slide, um)
+    tissue = predicted & _at(cells, cell_px, slide, result)
+    if not tissue.any():
+        raise ValueError(f"{source.path} holds no predicted tissue: nothing can be measured")
+    more = {}
+    if source.particles_channel is not None:
+        more["imaged"] = slide.channel(source.particles_channel)
+    if source.perfusion_channel is not None:
+        more["perfusion"] = slide.channel(source.perfusion_channel)
+    section = slide_map(
+        slide, particles, more, name=source.name or Path(source.path).name, tissue=tissue,
+        cell_px=CELL, cells_origin=layout.cells_origin, trusted=trusted, record=result.record,
+        about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name},
+    )  # fmt: skip
+    return MapLayers(section)
+
+
+def _section_of(source: MapSource, result: Result) -> Slide:
+    """Open the picture that a result was predicted from.
+
+    Raises
+    ------
+    ValueError
+        If it was predicted from arrays, or the file has changed.
+    OSError
+        If the file is not there any more.
+    """
+    known = result.record.get("input", {})
+    vessels, nuclei = known.get("vessels", {}), known.get("nuclei", {})
+    if source.section is None and known.get("kind") != "files":
+        raise ValueError(Advice(f"{source.path} was predicted from layers or arrays", REMEDY))
+    path = Path(source.section or vessels["path"])
+    if not path.exists():
+        problem = f"{path}, which {source.path} was predicted from, is not there"
+        raise FileNotFoundError(Advice(problem, REMEDY))
+    beside = nuclei.get("path") if nuclei.get("path") != vessels.get("path") else None
+    channel = nuclei.get("channel")
+    if beside is not None and channel is not None:
+        channel = str(channel).removesuffix(f" ({Path(beside).name})")
+    chosen = {axis: vessels[axis] for axis in ("z", "t") if axis in vessels}
+    slide = open_slide(
+        path,
+        nuclei=beside,
+        vessels_channel=_first(source.vessels_channel, vessels.get("channel")),
+        nuclei_channel=_first(source.nuclei_channel, channel),
+        pixel_size_um=_first(source.pixel_size_um, vessels.get("pixel_size_um")),
+        **chosen,
+    )
+    now = slide.identity.get("vessels", {}).get("sha256_ends")
+    if source.section is None and now != vessels.get("sha256_ends"):
+        problem = f"{path} has changed since {source.path} was predicted from it"
+        raise ValueError(Advice(problem, f"predict it again, or {REMEDY}"))
+    return slide
+
+
+def _open_picture(source: MapSource, path: Path) -> MapLayers:
+    """Open a picture with an imaged particle channel."""
+    names = open_image(path).channels
+    particles = _channel(path, names, source.particles_channel, "target", "particles")
+    vessels = _channel(path, names, source.vessels_channel, "vessels", "vessels")
+    if particles == vessels:
+        raise ValueError(
+            Advice(
+                f"particles and vessels are the same channel {names[vessels]!r} of {path}",
+                "give two of {choices}",
+                choices=listed(names),
+            )
+        )
+    nuclei = guess_channel(names, "nuclei")
+    if source.nuclei_channel is not None:
+        nuclei = find_channel(names, source.nuclei_channel, str(path))
+    if nuclei in (particles, vessels):
+        nuclei = None
+    slide = open_slide(
+        path,
+        vessels_channel=vessels,
+        nuclei_channel=particles if nuclei is None else nuclei,
+        pixel_size_um=source.pixel_size_um,
+    )
+    more = {}
+    if source.perfusion_channel is not None:
+        more["perfusion"] = slide.channel(source.perfusion_channel)
+    about = {
+        "file": str(path),
+        "particles": names[particles],
+        "vessels": names[vessels],
+        "nuclei": None if nuclei is None else names[nuclei],
+    }
+    name = source.name or path.name
+    return MapLayers(slide_map(slide, slide.channels[particles], more, name=name, about=about))
+
+
+def _channel(
+    path: Path, names: tuple[str, ...], wanted: Channel | None, role: str, called: str
+) -> int:
+    if wanted is not None:
+        return find_channel(names, wanted, str(path))
+    found = guess_channel(names, role)
+    if found is None:
+        problem = f"cannot tell which channel of {path} shows the {called}"
+        remedy = f"give {{{called}_channel}}, one of {{choices}}"
+        raise ValueError(Advice(problem, remedy, choices=listed(names)))
+    return found
+
+
+def _open_labels(path: Path, section: ParticleMap) -> LabelImage:
+    """Open a label picture of the section's field."""
+    plane = open_image(path).planes[0][0]
+    if plane.dtype.kind not in "ui":
+        raise ValueError(f"{path} holds {plane.dtype} pixels: labels must be whole numbers")
+    extents = [n * um for n, um in zip(section.shape, section.pixel_um, strict=True)]
+    height, width = (extent / n for extent, n in zip(extents, plane.shape, strict=True))
+    if abs(height / width - section.pixel_um[0] / section.pixel_um[1]) > 0.02:
+        raise ValueError(
+            f"sizes differ: {path} is {plane.shape[0]} x {plane.shape[1]} px, {section.name} "
+            f"{section.shape[0]} x {section.shape[1]}: give labels of the same field"
+        )
+    return LabelImage(plane, (height, width), section.origin)
+
+
+def _is_result(path: Path) -> bool:
+    return (path / "zarr.json").is_file() and b"napari_damm_store" in (
+        path / "zarr.json"
+    ).read_bytes()
+
+
+def _at(cells: Mask, cell_px: int, slide: Slide, result: Result) -> Mask:
+    """Return the slide's tissue on the cells of a result, which may be of a region."""
+    places = []
+    for axis, length in enumerate(result.layout.cells_shape):
+        corner = (result.cells_origin_um[axis] - slide.origin[axis]) / result.pixel_size_um
+        pixels = round(corner) + CELL * np.arange(length)
+        places.append(np.clip(pixels // cell_px, 0, cells.shape[axis] - 1))
+    found: Mask = cells[np.ix_(*places)]
+    return found
+
+
+def _first(*values: Any) -> Any:
+    """Return the first value that is not None."""
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,175 @@
+"""The report as one page (HTML) that opens anywhere, without us and without a network.
+
+1. What was measured, and the warning where maps were predicted.
+2. Sections with scale and colour bars, profiles, the table of measures, groups.
+3. Agreement with imaged particles, where there are such.
+4. A methods paragraph ready to paste; what the numbers mean and don't.
+
+Pictures are inside the page. Names from files are escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from napari_damm.analysis.measures import MEASURES
+from napari_damm.analysis.methods import methods_paragraph
+from napari_damm.analysis.report import PITFALLS, SIMULATED, AnalysisReport, MeasureRow
+from napari_damm.util.version import __version__
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; font-size: 13px; margin: .6rem 0; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+th { background: #f3f3f3; vertical-align: bottom; }
+.wide { overflow-x: auto; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; } figure img { max-width: 100%; height: auto; }
+.sections figure { flex: 1 1 26rem; max-width: 32rem; }
+.warning { background: #fff3cd; border-left: 4px solid #d39e00; padding: .6rem 1rem; }
+.methods { background: #f6f8fa; padding: .6rem 1rem; }
+.small { color: #555; font-size: 13px; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a file: its name without suffix, "png" or "svg", and its bytes."""
+
+    name: str
+    kind: str
+    content: bytes
+
+
+def page(report: AnalysisReport, pictures: Sequence[Picture]) -> str:
+    """Return a report as one HTML page."""
+    body = "\n".join(_parts(report, pictures))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>How particles spread</title><style>{STYLE}</style></head>\n<body>\n{body}\n"
+        "</body></html>\n"
+    )
+
+
+def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]:
+    count = len(report.sections)
+    yield "<h1>How particles spread</h1>"
+    yield (
+        f'<p class="small">{count} section{"s" if count != 1 else ""}, measured by napari-damm '
+        f"{__version__}. The same numbers are in measures.csv and profile.csv beside this page.</p>"
+    )
+    if report.predicted:
+        yield f'<p class="warning"><strong>Predicted, not imaged.</strong> {SIMULATED}</p>'
+    yield "<h2>Sections</h2>" + _shown(pictures, "section-", "sections")
+    if report.profiles:
+        yield "<h2>Signal by distance from vessels</h2>" + _shown(pictures, "profiles")
+    yield "<h2>Measures</h2>" + "".join(_tables(report))
+    if report.comparisons:
+        yield "<h2>Groups</h2>" + _comparisons(report) + _shown(pictures, "groups-")
+    yield from _agreement(report, pictures)
+    if report.failed:
+        yield "<h2>Not measured</h2>" + _list(report.failed)
+    yield f'<h2>Methods</h2><p class="methods">{escape(methods_paragraph(report))}</p>'
+    yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *report.notes])
+
+
+def _shown(pictures: Sequence[Picture], start: str, style: str = "") -> str:
+    found = [
+        f'<figure><img alt="{escape(p.name)}" src="data:image/{_mime(p.kind)};base64,'
+        f'{base64.b64encode(p.content).decode()}"></figure>'
+        for p in pictures
+        if p.name.startswith(start)
+    ]
+    return f'<div class="pictures {style}">{"".join(found)}</div>'
+
+
+def _mime(kind: str) -> str:
+    return "svg+xml" if kind == "svg" else kind
+
+
+def _tables(report: AnalysisReport) -> Iterator[str]:
+    """Yield a table for each section: a row for each measure, a column for each region."""
+    for facts in report.sections:
+        rows = [row for row in report.rows if row.section == facts.name]
+        regions = list(dict.fromkeys(row.region for row in rows))
+        cells = {(row.measure, row.region): row for row in rows}
+        shares = {row.region: row.trusted_share for row in rows}
+        head = [escape(facts.name), "unit", *(escape(region) for region in regions)]
+        lines = [
+            [escape(measure.label), measure.unit, *(_cell(cells[name, r]) for r in regions)]
+            for name, measure in MEASURES.items()
+        ]
+        if any(share is not None for share in shares.values()):
+            told = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
+            lines.append(["share to be trusted", "%", *told])
+        yield f'<div class="wide">{_table(head, lines)}</div>'
+
+
+def _cell(row: MeasureRow) -> str:
+    if row.value is None:
+        return f'<span class="small" title="{escape(row.reason)}">– {escape(row.reason)}</span>'
+    text = MEASURES[row.measure].worded(row.value)
+    if row.low is not None and row.high is not None:
+        low, high = (MEASURES[row.measure].worded(v) for v in (row.low, row.high))
+        text += f" ({low} to {high})"
+    return text
+
+
+def _comparisons(report: AnalysisReport) -> str:
+    head = ["measure", "region", "groups", "n", "difference (95 % interval)", "Hedges' g", "test",
+            "p", "p, Holm"]  # fmt: skip
+    lines = []
+    for c in report.comparisons:
+        measure = MEASURES[c.measure]
+        difference = measure.worded(c.difference)
+        if c.low is not None and c.high is not None:
+            difference += f" ({measure.worded(c.low)} to {measure.worded(c.high)})"
+        lines.append(
+            [
+                escape(measure.title),
+                escape(c.region),
+                f"{escape(c.group_a)} − {escape(c.group_b)}",
+                f"{c.animals[0]}, {c.animals[1]}",
+                difference,
+                "–" if c.hedges_g is None else f"{c.hedges_g:.2f}",
+                escape(c.test or c.reason),
+                "–" if c.p is None else f"{c.p:.3g}",
+                "–" if c.p_holm is None else f"{c.p_holm:.3g}",
+            ]
+        )
+    units = "n: animals, each the mean of its sections. Holm: corrected for all tests of a region."
+    return f'<div class="wide">{_table(head, lines)}</div><p class="small">{units}</p>'
+
+
+def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]:
+    compared = [facts for facts in report.sections if facts.agreement is not None]
+    if not compared:
+        return
+    names = {"ssim": "SSIM", "psnr": "PSNR (dB)", "r2": "R2", "icc": "ICC(3,1), 64 px blocks",
+             "bias": "bias", "low": "lower limit", "high": "upper limit"}  # fmt: skip
+    lines = []
+    for facts in compared:
+        values = (getattr(facts.agreement, name) for name in names)
+        told = ["–" if value is None else f"{value:.3f}" for value in values]
+        lines.append([escape(facts.name), *told])
+    yield "<h2>Predicted against imaged</h2>" + _table(["section", *names.values()], lines)
+    yield _shown(pictures, "agreement-", "sections")
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _list(items: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"

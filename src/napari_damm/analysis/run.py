@@ -1,0 +1,278 @@
+"""Measuring sections: open, find thresholds, add up, compare, write.
+
+1. Everything is opened first: bad input ends here, before anything is computed.
+2. Each section is measured on its own (`walk`); one that fails is told, and the others go on.
+3. Sections become animals and groups (`groups`).
+4. The report goes into a new folder (`writing`), whole or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from napari_damm.analysis import cells as per_cell
+from napari_damm.analysis.agreement import compare_maps
+from napari_damm.analysis.cells import CellTable
+from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.groups import Member, compare_groups, member_of, read_groups
+from napari_damm.analysis.measures import Measured, measures_of
+from napari_damm.analysis.opening import open_source
+from napari_damm.analysis.particle_map import ParticleMap
+from napari_damm.analysis.regions import Band, Region, Tissue, TrustedTissue, with_own_names
+from napari_damm.analysis.report import (
+    NO_INTERVALS,
+    AnalysisReport,
+    MeasureRow,
+    ProfileRow,
+    SectionFacts,
+)
+from napari_damm.analysis.sources import MapLayers, MapSource, Source
+from napari_damm.analysis.thumbnails import thumbnail
+from napari_damm.analysis.vessels import STAINED
+from napari_damm.analysis.walk import SectionCounts, count_section, find_thresholds
+from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
+from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.files import check_new
+
+CELLS_STEP_UM = 10.0
+NOBODY = Member("", "")
+
+T = TypeVar("T")
+
+
+def analyze(
+    data: Source | str | Path | Sequence[Source | str | Path],
+    config: AnalyzeConfig | None = None,
+    out: str | Path | None = None,
+    groups: str | Path | Mapping[str, Member] | None = None,
+) -> Iterator[Event]:
+    """Measure how particles spread in sections; see `api.analyze`."""
+    started = time.monotonic()
+    config = config or AnalyzeConfig()
+    folder = None if out is None else check_new(Path(out))
+    given = [data] if isinstance(data, str | Path | MapSource | MapLayers) else list(data)
+    if not given:
+        raise ValueError("there is nothing to measure: give one result or picture or more")
+    sources = [MapSource(one) if isinstance(one, str | Path) else one for one in given]
+    members = read_groups(groups) if isinstance(groups, str | Path) else groups
+    opened = _named_apart([open_source(source, config) for source in sources])
+    whose = [_whose(one.section, members) for one in opened]
+    found = _Found(config)
+    for number, (one, member) in enumerate(zip(opened, whose, strict=True)):
+        of = f" ({number + 1} of {len(opened)})" if len(opened) > 1 else ""
+        place = f"{one.section.name}{of}"
+        try:
+            yield from found.measure(one, member, place)
+        except (ValueError, OSError) as error:
+            # Where there is nothing else to measure, it is the answer.
+            if is_disk_full(error) or len(opened) == 1:
+                raise
+            found.failed.append(f"{one.section.name}: {one_line(error)}")
+            yield FailedItem(one.section.name, one_line(error))
+    if not found.sections:
+        raise ValueError(f"no section could be measured: {found.failed[0]}")
+    report = found.report()
+    if folder is not None:
+        from napari_damm.analysis.writing import write
+
+        yield Preparing("writing the report", 0, 1)
+        report = write(report, folder)
+    yield Finished(report, time.monotonic() - started, report.failed)
+
+
+class _Found:
+    """What has been found so far."""
+
+    def __init__(self, config: AnalyzeConfig) -> None:
+        self.config = config
+        self.sections: list[SectionFacts] = []
+        self.rows: list[MeasureRow] = []
+        self.profiles: list[ProfileRow] = []
+        self.failed: list[str] = []
+
+    def measure(self, one: MapLayers, member: Member, place: str) -> Iterator[Event]:
+        """Measure one section."""
+        section = one.section
+        regions = self._regions(one)
+        looking = find_thresholds(section, self.config)
+        thresholds = yield from _told(looking, f"thresholds of {place}")
+        counting = count_section(section, regions, thresholds, self.config.tile_px)
+        counts = yield from _told(counting, f"measuring {place}")
+        yield from _warnings(section, regions, counts)
+        agreement = None
+        if "imaged" in section.images:
+            yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
+            agreement = compare_maps(section)
+        shown = thumbnail(section, thresholds.get("vessels"))
+        for region in regions:
+            self._add_rows(section, region, counts, member)
+        self.sections.append(
+            SectionFacts(
+                name=section.name,
+                shape=section.shape,
+                pixel_um=section.pixel_um,
+                predicted=section.predicted,
+                vessels_from=_vessels_from(section),
+                nuclei_from=_nuclei_from(section),
+                thresholds={
+                    role: {"value": t.value, "method": t.method, "eta": t.eta}
+                    for role, t in thresholds.items()
+                    if t is not None
+                },
+                about=section.about,
+                record=section.record,
+                cells_by_distance=tuple(_cells_by_distance(counts, regions[0].name)),
+                agreement=agreement,
+                thumbnail=shown,
+            )
+        )
+
+    def report(self) -> AnalysisReport:
+        """Put together what was found."""
+        grouped = any(row.group for row in self.rows)
+        notes = []
+        if any(int(facts.record.get("samples", 1)) > 1 for facts in self.sections):
+            notes.append(NO_INTERVALS)
+        return AnalysisReport(
+            settings=self.config.to_dict(),
+            sections=tuple(self.sections),
+            rows=tuple(self.rows),
+            profiles=tuple(self.profiles),
+            comparisons=tuple(compare_groups(self.rows, self.config.test) if grouped else ()),
+            notes=tuple(notes),
+            failed=tuple(self.failed),
+        )
+
+    def _regions(self, one: MapLayers) -> list[Region]:
+        """Return all regions of a section: all tissue first."""
+        drawn: list[Region] = [*one.regions, *(Band(*band) for band in self.config.bands)]
+        with_own_names(drawn)
+        trusted: list[Region] = [] if one.section.trusted is None else [TrustedTissue()]
+        return [Tissue(), *trusted, *drawn]
+
+    def _add_rows(
+        self, section: ParticleMap, region: Region, counts: SectionCounts, member: Member
+    ) -> None:
+        of_region = counts.regions[region.name]
+        share = None
+        if section.trusted is not None and of_region.pixels:
+            share = of_region.trusted / of_region.pixels
+        cells = counts.cells[region.name]
+        for found in measures_of(of_region, cells, counts.thresholds):
+            self.rows.append(_row(section, region, member, found, share))
+        profile = of_region.shells.profile()
+        if profile is not None:
+            for distance, signal, pixels in zip(
+                profile.distance_um.tolist(), profile.signal.tolist(), profile.pixels.tolist(),
+                strict=True,
+            ):  # fmt: skip
+                self.profiles.append(
+                    ProfileRow(section.name, region.name, distance, signal, None, None, pixels)
+                )
+
+
+def _told(work: Generator[tuple[int, int], None, T], what: str) -> Generator[Event, None, T]:
+    """Run work that yields (done, total), as events; return what it returns."""
+    while True:
+        try:
+            done, total = next(work)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        yield Preparing(what, done, total)
+
+
+def _row(
+    section: ParticleMap, region: Region, member: Member, found: Measured, share: float | None
+) -> MeasureRow:
+    return MeasureRow(
+        section=section.name,
+        animal=member.animal,
+        group=member.group,
+        region=region.name,
+        measure=found.measure,
+        value=found.value,
+        unit=found.unit,
+        low=None,
+        high=None,
+        level=None,
+        n=found.n,
+        trusted_share=share,
+        of=found.of,
+        reason=found.reason,
+    )
+
+
+def _warnings(
+    section: ParticleMap, regions: Sequence[Region], counts: SectionCounts
+) -> Iterator[Notice]:
+    """Say what of a section cannot be measured."""
+    whole = counts.regions[regions[0].name]
+    if not whole.vessels:
+        yield Notice(
+            f"no vessels were found in {section.name}: what depends on the distance from them is "
+            "left empty; lower the vessel threshold or choose another channel",
+            "warning",
+        )
+    for region in regions:
+        if not counts.regions[region.name].pixels:
+            yield Notice(
+                f"region {region.name!r} of {section.name} holds no tissue: its measures are left "
+                "empty",
+                "warning",
+            )
+
+
+def _cells_by_distance(counts: SectionCounts, region: str) -> Iterator[dict[str, float]]:
+    """Yield how many cells lie in each 10 um from a vessel, and the share of positive ones."""
+    cells: CellTable = counts.cells[region]
+    bright = counts.thresholds.get("particles")
+    if not cells.signal.size or bright is None:
+        return
+    near = np.isfinite(cells.distance_um) & (cells.distance_um > 0)
+    which = (cells.distance_um[near] / CELLS_STEP_UM).astype(int)
+    positive = cells.signal[near] > bright.value
+    for k in np.unique(which).tolist():
+        here = which == k
+        yield {
+            "from_um": k * CELLS_STEP_UM,
+            "cells": int(here.sum()),
+            "positive_percent": 100.0 * float(positive[here].mean()),
+        }
+
+
+def _vessels_from(section: ParticleMap) -> str:
+    if section.vessel_labels is not None:
+        return per_cell.DRAWN
+    return STAINED if section.has_vessels else "none"
+
+
+def _nuclei_from(section: ParticleMap) -> str:
+    if section.nucleus_labels is not None:
+        return per_cell.DRAWN
+    return per_cell.SIMPLE if "nuclei" in section.images else "none"
+
+
+def _whose(section: ParticleMap, members: Mapping[str, Member] | None) -> Member:
+    if members is None:
+        return NOBODY
+    return member_of(members, section.name, str(section.about.get("file", "")))
+
+
+def _named_apart(opened: Sequence[MapLayers]) -> list[MapLayers]:
+    """Tell sections of one name apart, such as files in several folders, by a number."""
+    seen: dict[str, int] = {}
+    named = []
+    for one in opened:
+        name = one.section.name
+        count = seen[name] = seen.get(name, 0) + 1
+        if count > 1:
+            one = replace(one, section=replace(one.section, name=f"{name} ({count})"))
+        named.append(one)
+    return named

@@ -1,0 +1,153 @@
+"""The command `napari-damm analyze`.
+
+1. Turn inputs and options into sources and settings.
+2. Drive the analysis, with its progress; a section that fails is listed, the others go on.
+3. Print the measures of all tissue, and where the rest is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel, name_or_index
+from napari_damm.cli.progress import JobStopped, Tally, follow
+from napari_damm.cli.signals import interrupted_by_sigterm
+
+if TYPE_CHECKING:
+    from napari_damm.analysis.report import AnalysisReport
+
+HELP = """Measure how particles spread: distances, areas, cells, uniformity, groups.
+
+Writes measures.csv, profile.csv, report.json, report.html and figures into a new folder."""
+OUTPUTS = ("report.html", "measures.csv", "profile.csv", "report.json")
+
+
+def analyze(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULT|INPUT...",
+            help="Results of predict, or pictures with an imaged particle channel.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report; it must not exist yet.")
+    ],
+    vessels_channel: VesselsChannel = None,
+    nuclei_channel: NucleiChannel = None,
+    particles_channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="Channel with imaged particles; of a result, to compare the prediction with.",
+        ),
+    ] = None,
+    perfusion_channel: Annotated[
+        str | None, typer.Option(metavar="C", help="Channel that marks perfused vessels.")
+    ] = None,
+    pixel_size: PixelSize = None,
+    section: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The picture a result was predicted from, if moved."),
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Label picture: each number is a region.")
+    ] = None,
+    band: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LOW-HIGH", help="A region by distance from the tissue's edge, um."),
+    ] = None,
+    vessel_threshold: Annotated[
+        float | None, typer.Option(help="Vessels are brighter; Otsu's by default.")
+    ] = None,
+    particle_threshold: Annotated[
+        float | None, typer.Option(help="Bright particles are brighter; Otsu's by default.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Table with columns file, animal, group.")
+    ] = None,
+    test: Annotated[
+        str, typer.Option(metavar="mann-whitney|welch", help="How groups are compared.")
+    ] = "mann-whitney",
+) -> int:
+    """Measure how particles spread: distances, areas, cells, uniformity, groups."""
+    from napari_damm import api
+
+    if len(inputs) > 1 and (section is not None or regions is not None):
+        raise ValueError("--section and --regions belong to one input: give one at a time")
+    config = api.AnalyzeConfig(
+        vessel_threshold=vessel_threshold,
+        particle_threshold=particle_threshold,
+        bands=tuple(_band(text) for text in band or ()),
+        test=test,
+    )
+    sources = [
+        api.MapSource(
+            path,
+            vessels_channel=name_or_index(vessels_channel),
+            nuclei_channel=name_or_index(nuclei_channel),
+            particles_channel=name_or_index(particles_channel),
+            perfusion_channel=name_or_index(perfusion_channel),
+            pixel_size_um=pixel_size,
+            section=section,
+            regions=regions,
+        )
+        for path in inputs
+    ]
+    with interrupted_by_sigterm():
+        finished = follow(api.analyze(sources, config, out, groups), Tally())
+    report = finished.result
+    for line in summary(report):
+        typer.echo(line)
+    for name in OUTPUTS:
+        typer.echo(f"{name:13} {report.path / name}")
+    if finished.failed:
+        total = len(report.sections) + len(finished.failed)
+        raise JobStopped(
+            f"finished, but {len(finished.failed)} of {total} sections could not be measured "
+            "(listed above)"
+        )
+    return 0
+
+
+def summary(report: AnalysisReport) -> Iterator[str]:
+    """Say what was measured of all tissue of each section, line by line."""
+    from napari_damm.analysis.measures import MEASURES
+    from napari_damm.analysis.regions import TISSUE
+
+    for facts in report.sections:
+        yield f"{facts.name} ({'predicted' if facts.predicted else 'imaged'} particles)"
+        for row in report.rows:
+            if (row.section, row.region) == (facts.name, TISSUE):
+                measure = MEASURES[row.measure]
+                told = f"{measure.worded(row.value)} {row.unit}" if row.value is not None else ""
+                yield f"  {measure.label:44}{told or f'– ({row.reason})'}".rstrip()
+    for comparison in report.comparisons:
+        if comparison.region == TISSUE:
+            yield (
+                f"  {MEASURES[comparison.measure].title}: {comparison.group_a} minus "
+                f"{comparison.group_b} {MEASURES[comparison.measure].worded(comparison.difference)}"
+                f", n = {comparison.animals[0]}, {comparison.animals[1]}: "
+                + (comparison.reason or f"p = {comparison.p:.3g}, {comparison.test}")
+            )
+
+
+def _band(text: str) -> tuple[float, float]:
+    """Return the two distances of a band such as "0-200".
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    low, dash, high = text.partition("-")
+    try:
+        return float(low), float(high) if dash else float("nan")
+    except ValueError:
+        raise ValueError(
+            f"--band must be two distances in um such as 0-200, got {text!r}"
+        ) from None

@@ -1,0 +1,120 @@
+"""A combo box for one image, which follows the viewer's layers; predicted maps are offered, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_damm.widgets.controls import choice
+from napari_damm.widgets.role_pickers import WATCHED
+from napari_damm.widgets.viewer.roles import (
+    NUCLEI,
+    RESULT_KEY,
+    TARGET,
+    VESSELS,
+    Channel,
+    channels_of,
+    guess,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+NONE = "none"
+ROLES = {"particles": TARGET, "vessels": VESSELS, "nuclei": NUCLEI}
+MAP_LAYER = "np"
+"""What begins the name of a layer with a predicted map, in lower case."""
+
+
+class ChannelBox(QWidget):
+    """Picks an image for a role: the one with a usual name, until somebody chooses another."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, role: str, hint: str, optional: bool = False) -> None:
+        super().__init__()
+        self._viewer, self._role, self._optional = viewer, role, optional
+        self._channels: list[Channel] = []
+        self._by_hand: Channel | None = None
+        self._none_by_hand = False
+        self._state: tuple[object, ...] = ()
+        self.box = choice(role)
+        self.box.setToolTip(hint)
+        self.box.setPlaceholderText("pick a layer")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.box)
+
+        self._refill()
+
+        # _refill() blocks this signal: whatever else moves the box is a person (or a script).
+        self.box.currentIndexChanged.connect(self._choose)
+        viewer.layers.events.connect(self._on_layers)
+
+    @property
+    def picked(self) -> Channel | None:
+        """The image picked, if any."""
+        index = self.box.currentIndex() - int(self._optional)
+        return self._channels[index] if 0 <= index < len(self._channels) else None
+
+    def _refill(self) -> None:
+        self._channels = channels_of(self._viewer.layers)
+        if self._role == "particles":
+            self._channels += list(maps_of(self._viewer.layers))
+        found = self._by_hand
+        if found not in self._channels:
+            found = self._by_hand = None
+            found = None if self._none_by_hand else self._guess()
+        with QSignalBlocker(self.box):
+            self.box.clear()
+            self.box.addItems([NONE] * self._optional + [c.label for c in self._channels])
+            row = -1 if found is None else self._channels.index(found)
+            self.box.setCurrentIndex(row + int(self._optional))
+        state = _state(self.picked)
+        if state != self._state:
+            self._state = state
+            self.changed.emit()
+
+    def _guess(self) -> Channel | None:
+        if self._role == "particles":
+            for channel in self._channels:
+                if RESULT_KEY in channel.layer.metadata:
+                    return channel
+        role = ROLES[self._role]
+        others = [other for other in ROLES.values() if other is not role]
+        return guess(role, others, self._channels)
+
+    def _choose(self, index: int) -> None:
+        self._by_hand = self.picked
+        self._none_by_hand = self.picked is None
+        self._state = _state(self.picked)
+        self.changed.emit()
+
+    def _on_layers(self, event: Any) -> None:
+        # The viewer may outlive the box by a moment while its window is torn down.
+        if event.type in WATCHED and isalive(self):  # type: ignore[no-untyped-call]
+            self._refill()
+
+
+def _state(channel: Channel | None) -> tuple[object, ...]:
+    """Return what matters of a picked channel: which it is, and where it lies."""
+    if channel is None:
+        return ()
+    layer = channel.layer
+    place = tuple(layer.scale), tuple(layer.translate), tuple(map(str, layer.units))
+    return channel, repr(layer.extent.data), *place
+
+
+def maps_of(layers: Iterable[Layer]) -> Iterable[Channel]:
+    """Yield the predicted particle maps among layers, not their uncertainty or spread."""
+    from napari.layers import Image
+
+    for layer in layers:
+        words = str(layer.name).lower().split()
+        is_map = bool(words) and words[0] == MAP_LAYER and "std" not in words
+        if isinstance(layer, Image) and RESULT_KEY in layer.metadata and is_map:
+            yield Channel(layer)

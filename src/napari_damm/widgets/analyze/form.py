@@ -1,0 +1,78 @@
+"""The controls of the "Analyze nanoparticles" widget, in the order in which they are needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
+
+from napari_damm.widgets.analyze.channel_box import ChannelBox
+from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
+from napari_damm.widgets.controls import PixelSizeBox, Progress, button, rows, stack
+from napari_damm.widgets.notes import Note
+from napari_damm.widgets.region_picker import LayerChoice
+from napari_damm.widgets.viewer.marked_region import layers_with_areas
+
+SLIDER_STEPS = 1000
+HINT = (
+    "To get numbers of parts, draw areas in a Shapes layer or paint a Labels layer, and pick it "
+    "here: each area, or each label, is a row of the table"
+)
+
+
+class AnalyzeForm(QWidget):
+    """Pickers, threshold, buttons, table and plot."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.particles = ChannelBox(viewer, "particles", "Predicted or imaged particles")
+        self.vessels = ChannelBox(viewer, "vessels", "What distances are measured from")
+        self.nuclei = ChannelBox(viewer, "nuclei", "For the dose per cell", optional=True)
+        self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
+        self.pixel_size.setToolTip("Width of one pixel of the vessels layer")
+        self.region = LayerChoice(viewer, layers_with_areas, HINT)
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setObjectName("threshold")
+        self.threshold.setRange(0, SLIDER_STEPS)
+        self.threshold.setEnabled(False)
+        self.threshold.setToolTip("Brighter vessels count; drag to see which")
+        self.threshold_note = Note("threshold_note")
+        self.preview = button("preview", "Show vessels", "Show what counts as vessel, and drag")
+        self.analyze = button("analyze", "Analyze", "Measure the map in the regions picked")
+        self.cancel = button("cancel", "Cancel")
+        self.save = button("save", "Save report…", "Tables, figures and one page, in a new folder")
+        self.progress, self.status = Progress(), Note("status")
+        self.table, self.plot = ResultsTable(), ProfilePlot()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        form = rows()
+        form.addRow("Particles", self.particles)
+        form.addRow("Vessels", self.vessels)
+        form.addRow("Nuclei", self.nuclei)
+        form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
+        form.addRow("Region", self.region)
+        with_preview = QHBoxLayout()
+        with_preview.addWidget(self.threshold, 1)
+        with_preview.addWidget(self.preview)
+        form.addRow("Vessels from", with_preview)
+        form.addRow(self.threshold_note)
+        buttons = QHBoxLayout()
+        for one in (self.analyze, self.cancel, self.save):
+            buttons.addWidget(one)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addLayout(buttons)
+        for shown in (self.progress, self.status, self.plot, self.table):
+            column.addWidget(shown)
+        column.addStretch(1)
+
+    def show_ready(self, running: bool, reason: str, measured: bool) -> None:
+        """Enable what can be done now; `reason` says why nothing can be measured."""
+        self.analyze.setEnabled(not running and not reason)
+        self.preview.setEnabled(not running and not reason)
+        self.cancel.setEnabled(running)
+        self.save.setEnabled(measured and not running)
+        if not running and (reason or not measured):
+            self.status.say(reason)

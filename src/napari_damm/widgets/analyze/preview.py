@@ -1,0 +1,91 @@
+"""The vessel mask and the profile while the threshold is dragged, on a coarse copy of the map.
+
+1. The copy is read once: at most 900 pixels a side.
+2. Each threshold gives the mask and the signed distances of the copy, and the profile of its
+   tissue: the very code of the analysis, on larger pixels.
+3. A click on a distance shows the pixels of that shell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.widgets.viewer.roles import RESULT_KEY
+
+if TYPE_CHECKING:
+    from napari_damm.analysis.particle_map import ParticleMap
+    from napari_damm.widgets.analyze.results import Line
+    from napari_damm.widgets.viewer.layer_slides import World
+
+NOTHING = "transparent"
+MASK_LAYER = "Vessels measured from"
+SHELL_LAYER = "Distance shell"
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A coarse map, the range of its (blurred) vessel image, and where Otsu would cut it."""
+
+    section: ParticleMap
+    low: float
+    high: float
+    otsu: float | None
+
+    @classmethod
+    def of(cls, section: ParticleMap) -> Preview:
+        """Read a coarse map once."""
+        from napari_damm.analysis.sources import array_map
+        from napari_damm.analysis.thresholds import Histogram
+        from napari_damm.analysis.vessels import blurred_vessels
+
+        whole = section.whole
+        images = {role: section.read(role, whole) for role in ("particles", "vessels")}
+        tissue = section.tissue_in(whole)
+        held = array_map(images, section.pixel_um, tissue, name=section.name, origin=section.origin)
+        blurred = blurred_vessels(held, whole)[tissue]
+        low, high = float(blurred.min()), float(blurred.max())
+        otsu = None
+        if low < high:
+            histogram = Histogram(low, high)
+            histogram.add(blurred)
+            otsu = histogram.threshold().value
+        return cls(held, low, high, otsu)
+
+    def measure(self, threshold: float) -> tuple[NDArray[np.float64], Line | None]:
+        """Return the signed distance of each pixel, and the profile over all tissue."""
+        from napari_damm.analysis.distance import signed_distance
+        from napari_damm.analysis.profile import FARTHEST_UM, Shells
+        from napari_damm.analysis.vessels import vessels_in
+
+        section = self.section
+        vessels = vessels_in(section, section.whole, threshold)
+        distance = signed_distance(vessels, section.pixel_um, FARTHEST_UM)
+        tissue = section.tissue_in(section.whole)
+        shells = Shells()
+        signal = section.read("particles", section.whole)[tissue].astype(np.float64)
+        shells.add(signal, distance[tissue])
+        profile = shells.profile()
+        if profile is None:
+            return distance, None
+        return distance, (profile.distance_um.tolist(), profile.signal.tolist())
+
+
+def show_mask(viewer: Any, name: str, mask: NDArray[np.bool_], preview: Preview, world: World,
+              colour: str) -> None:  # fmt: skip
+    """Show a mask of the coarse map as a layer, or bring that layer up to date."""
+    values = mask.astype(np.uint8)
+    layer = next((layer for layer in viewer.layers if layer.name == name), None)
+    if layer is not None and layer.data.shape == values.shape:
+        layer.data = values
+        return
+    if layer is not None:
+        viewer.layers.remove(layer)
+    section = preview.section
+    place = world.place(section.pixel_um[0], section.origin)
+    # Marked as a result, so that nobody takes it for an input or a region.
+    looks = {"opacity": 0.6, "metadata": {RESULT_KEY: {}}, "colormap": {None: NOTHING, 1: colour}}
+    viewer.add_labels(values, name=name, **looks, **place)

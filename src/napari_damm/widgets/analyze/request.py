@@ -1,0 +1,71 @@
+"""What an analysis of open layers needs, frozen at the click.
+
+1. Vessels, particles and nuclei are placed in one world, as Predict does.
+2. The areas of a Shapes layer, or the numbers of a Labels layer, are the regions.
+3. In the worker they become a `ParticleMap`; for the live preview, a coarse one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.widgets.viewer.layer_slides import SlideRequest
+from napari_damm.widgets.viewer.marked_region import MarkedLabels, MarkedShapes
+
+if TYPE_CHECKING:
+    from napari_damm.analysis.config import AnalyzeConfig
+    from napari_damm.analysis.particle_map import ParticleMap
+    from napari_damm.analysis.regions import Region
+    from napari_damm.events import Event
+
+PREVIEW_PX = 900
+
+
+@dataclass(frozen=True)
+class AnalyzeRequest:
+    """The layers, where numbers are wanted, and the settings.
+
+    `record` is the job record of a predicted map, empty for an imaged one.
+    """
+
+    slide: SlideRequest
+    config: AnalyzeConfig
+    marked: MarkedShapes | MarkedLabels | None = None
+    region_name: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def events(self) -> Iterator[Event]:
+        """Measure; slow, for the worker."""
+        from napari_damm import api
+
+        layers = api.MapLayers(self.section(), tuple(self.regions()))
+        yield from api.analyze(layers, self.config)
+
+    def section(self, preview: bool = False) -> ParticleMap:
+        """Return the map; coarse for a preview, so that it is measured in a moment."""
+        from napari_damm.analysis.sources import slide_map
+        from napari_damm.slide import slide_from_arrays
+
+        asked = self.slide
+        nuclei = "nuclei" if "nuclei" in asked.planes else "particles"
+        slide = slide_from_arrays(
+            asked.planes, asked.pixel_sizes_um, asked.origins_um, nuclei=nuclei, name=asked.name
+        )
+        particles = slide.channel("particles")
+        coarsest = max(particles.extent_um) / PREVIEW_PX if preview else 0.0
+        return slide_map(slide, particles, least_um=coarsest, name=asked.name, record=self.record)
+
+    def regions(self) -> Iterator[Region]:
+        """Yield what is marked, each area a region."""
+        from napari_damm.analysis.particle_map import LabelImage
+        from napari_damm.analysis.regions import Outline, labelled_regions
+
+        if isinstance(self.marked, MarkedShapes):
+            for number, area in enumerate(self.marked.areas, 1):
+                yield Outline(f"{self.region_name} {number}", (area,))
+        elif self.marked is not None:
+            side = self.marked.pixel_size_um
+            labels = LabelImage(self.marked.labels, (side, side), self.marked.corner_um)
+            yield from labelled_regions(labels, self.region_name)

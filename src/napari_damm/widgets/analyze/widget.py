@@ -1,0 +1,285 @@
+"""The "Analyze nanoparticles" widget: layers and regions in, numbers and a report out.
+
+1. Build the controls (form).
+2. Read the state: which layers there are, and whether they can be measured.
+3. Connect: any change says anew whether Analyze is possible, and if not, why.
+4. "Show vessels" reads a coarse copy; from then on the mask and the profile follow the threshold.
+5. Analyze freezes the controls into a request; table, plot and the Shapes layer get the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, QTimer
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout
+
+from napari_damm.widgets.analyze.form import SLIDER_STEPS, AnalyzeForm
+from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
+from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
+from napari_damm.widgets.analyze.request import AnalyzeRequest
+from napari_damm.widgets.analyze.results import profile_lines
+from napari_damm.widgets.controls import Scrolled
+from napari_damm.widgets.run.job import readable
+from napari_damm.widgets.run.live_run import RunWidget
+from napari_damm.widgets.viewer.layer_slides import request_channels
+from napari_damm.widgets.viewer.marked_region import marked_by
+from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
+from napari_damm.widgets.viewer.roles import RESULT_KEY, Channel
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from numpy.typing import NDArray
+
+    from napari_damm.analysis.report import AnalysisReport
+    from napari_damm.events import Event
+
+DRAG_MS = 60
+SHELL_UM = 5.0
+MASK_COLOUR, SHELL_COLOUR = "#00e5ff", "#e69f00"
+NUMBER = "{measure} ({unit})"
+
+
+class AnalyzeWidget(RunWidget):
+    """Numbers from a particle map: distances, areas, cells, uniformity."""
+
+    # napari passes the viewer to whoever annotates it so.
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._sizes = PixelSizes()
+        self._report: AnalysisReport | None = None
+        self._request: AnalyzeRequest | None = None
+        self._preview: Preview | None = None
+        self._distance: NDArray[np.float64] | None = None
+        self._dragged = QTimer(self)
+        self._dragged.setSingleShot(True)
+        self._dragged.setInterval(DRAG_MS)
+        self._form = form = AnalyzeForm(viewer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(Scrolled(form))
+
+        self._on_layers()
+
+        for box in (form.particles, form.vessels, form.nuclei):
+            box.changed.connect(self._on_layers)
+        form.region.changed.connect(self._update)
+        form.pixel_size.valueChanged.connect(self._on_pixel_size)
+        form.preview.clicked.connect(self._show_vessels)
+        form.threshold.valueChanged.connect(lambda _: self._dragged.start())
+        self._dragged.timeout.connect(self._draw_preview)
+        form.analyze.clicked.connect(self._analyze)
+        form.cancel.clicked.connect(self._cancel)
+        form.save.clicked.connect(self._ask_and_save)
+        form.table.picked.connect(self._select_region)
+        form.plot.distance_picked.connect(self.show_shell)
+
+    @property
+    def report(self) -> AnalysisReport | None:
+        """What was measured last."""
+        return self._report
+
+    @property
+    def vessel_threshold(self) -> float | None:
+        """The threshold that was dragged to; None: Otsu's, of all tissue."""
+        if self._preview is None:
+            return None
+        share = self._form.threshold.value() / SLIDER_STEPS
+        return self._preview.low + share * (self._preview.high - self._preview.low)
+
+    def _on_layers(self) -> None:
+        self._forget_preview()
+        vessels = self._form.vessels.picked
+        size, origin = None, ""
+        if vessels is not None:
+            with suppress(ValueError):  # _frozen() says it
+                size, origin = self._sizes.of(vessels)
+        with QSignalBlocker(self._form.pixel_size):
+            self._form.pixel_size.setValue(size or 0.0)
+        self._form.size_note.say(origin)
+        self._update()
+
+    def _on_pixel_size(self, value: float) -> None:
+        vessels = self._form.vessels.picked
+        if vessels is not None:
+            with suppress(ValueError):
+                self._sizes.enter(vessels, value)
+        self._on_layers()
+
+    def _forget_preview(self) -> None:
+        self._preview = self._distance = None
+        self._form.threshold.setEnabled(False)
+        self._form.threshold_note.say("by Otsu's method, over all tissue")
+
+    def _update(self) -> None:
+        """Say whether Analyze is possible, or why not."""
+        reason = ""
+        try:
+            self._frozen()
+        except ValueError as error:
+            reason = str(error)
+        self._form.show_ready(self._run is not None, reason, self._report is not None)
+
+    def _frozen(self) -> AnalyzeRequest:
+        """Freeze the controls, or raise ValueError with the reason why nothing can be measured."""
+        from napari_damm.analysis.config import AnalyzeConfig
+
+        form = self._form
+        particles, vessels = form.particles.picked, form.vessels.picked
+        if vessels is None or particles is None:
+            missing = "particles" if particles is None else "vessels"
+            raise ValueError(f"Pick a {missing} layer")
+        channels: dict[str, Channel] = {"vessels": vessels, "particles": particles}
+        if form.nuclei.picked is not None:
+            channels["nuclei"] = form.nuclei.picked
+        slide = request_channels(channels, form.pixel_size.value())
+        layer = form.region.picked
+        marked = None
+        if layer is not None:
+            marked = marked_by(layer, vessels, slide.world, self._viewer.dims)
+        return AnalyzeRequest(
+            slide,
+            AnalyzeConfig(vessel_threshold=self.vessel_threshold),
+            marked,
+            "" if layer is None else str(layer.name),
+            particles.layer.metadata.get(RESULT_KEY) or {},
+        )
+
+    def _show_vessels(self) -> None:
+        """Read a coarse copy, and begin at Otsu's threshold."""
+        try:
+            request = self._frozen()
+            preview = Preview.of(request.section(preview=True))
+        except (ValueError, OSError) as error:
+            self._form.status.say(readable(error))
+            return
+        if preview.otsu is None:
+            self._form.status.say("No vessels: all pixels of the vessels layer are alike")
+            return
+        self._preview, self._request = preview, request
+        share = (preview.otsu - preview.low) / (preview.high - preview.low)
+        with QSignalBlocker(self._form.threshold):
+            self._form.threshold.setValue(round(share * SLIDER_STEPS))
+        self._form.threshold.setEnabled(True)
+        self._draw_preview()
+
+    def _draw_preview(self) -> None:
+        """Show the mask and the profile of the threshold as it is."""
+        threshold = self.vessel_threshold
+        if self._preview is None or self._request is None or threshold is None:
+            return
+        self._distance, line = self._preview.measure(threshold)
+        world = self._request.slide.world
+        mask = self._distance < 0
+        show_mask(self._viewer, MASK_LAYER, mask, self._preview, world, MASK_COLOUR)
+        share = 100 * float(mask.mean())
+        self._form.threshold_note.say(f"above {threshold:.4g}: {share:.1f} % of the picture")
+        if line is None:
+            self._form.status.say("No profile: too little tissue outside vessels")
+            return
+        measured = {} if self._report is None else profile_lines(self._report)
+        self._form.plot.draw({"preview, coarse": line, **measured})
+
+    def show_shell(self, distance_um: float) -> None:
+        """Show which pixels have a distance, within 5 um."""
+        if self._preview is None or self._request is None or self._distance is None:
+            self._form.status.say("Click Show vessels first: distances are shown on its preview")
+            return
+        low = SHELL_UM * np.floor(distance_um / SHELL_UM)
+        mask = (self._distance >= low) & (self._distance < low + SHELL_UM)
+        world = self._request.slide.world
+        show_mask(self._viewer, SHELL_LAYER, mask, self._preview, world, SHELL_COLOUR)
+        self._form.status.say(
+            f"{SHELL_LAYER}: {low:g} to {low + SHELL_UM:g} µm from the nearest vessel"
+        )
+
+    def _analyze(self) -> None:
+        try:
+            request = self._frozen()
+        except ValueError as error:
+            self._form.status.say(str(error))
+            return
+        self._request = request
+        self._go(request.events, "Measuring…")
+
+    def _go(self, make_events: Callable[[], Iterator[Event]], words: str) -> None:
+        run = LiveAnalysis(make_events, self)
+        run.progressed.connect(self._form.progress.show_progress)
+        self._form.progress.show_progress(0.0, "")
+        self._form.status.say(words)
+        self._begin(run)
+        self._form.show_ready(True, "", self._report is not None)
+
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+            self._form.status.say("Cancelling…")
+
+    def _on_ended(self, sentence: str) -> None:
+        found = self._run.report if isinstance(self._run, LiveAnalysis) else None
+        if found is not None and found is not self._report:
+            self._report = found
+            self._form.table.show_report(found)
+            self._form.plot.draw(profile_lines(found))
+            self._fill_features(found)
+        super()._on_ended(sentence)
+
+    def _after_run(self, sentence: str) -> None:
+        self._update()
+        self._form.status.say(sentence)
+
+    def _fill_features(self, report: AnalysisReport) -> None:
+        """Write each region's numbers into the Shapes layer that it was drawn in."""
+        from napari.layers import Shapes
+
+        from napari_damm.widgets.viewer.marked_region import AREAS
+
+        layer = self._form.region.picked
+        if not isinstance(layer, Shapes):
+            return
+        features: dict[str, list[Any]] = {}
+        numbers = [k for k, kind in enumerate(layer.shape_type) if kind in AREAS]
+        place = {f"{layer.name} {n}": k for n, k in enumerate(numbers, 1)}
+        for row in report.rows:
+            if row.region in place:
+                name = NUMBER.format(measure=row.measure, unit=row.unit).removesuffix(" ()")
+                column = features.setdefault(name, [np.nan] * len(layer.data))
+                column[place[row.region]] = np.nan if row.value is None else row.value
+        layer.features = {**dict(layer.features), **features}
+
+    def _select_region(self, name: str) -> None:
+        """Select the shape of a row."""
+        from napari.layers import Shapes
+
+        layer = self._form.region.picked
+        if isinstance(layer, Shapes) and name.startswith(f"{layer.name} "):
+            number = int(name.rpartition(" ")[2]) - 1
+            if number < len(layer.data):
+                self._viewer.layers.selection.active = layer
+                layer.selected_data = {number}
+
+    def _ask_and_save(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(self, "Folder for the report (a new one)")
+        if chosen:
+            self.save_report(Path(chosen))
+
+    def save_report(self, folder: Path) -> None:
+        """Write tables, figures and the page into a new folder."""
+        report = self._report
+        if report is None:
+            raise ValueError("there is nothing to save: analyze first")
+        self._go(lambda: _written(report, folder), "Writing the report…")
+
+
+def _written(report: AnalysisReport, folder: Path) -> Iterator[Event]:
+    """Write a report; in the worker's thread."""
+    from napari_damm.analysis.writing import write
+    from napari_damm.events import Finished, Preparing
+
+    yield Preparing("writing the report", 0, 1)
+    yield Finished(write(report, folder), 0.0)

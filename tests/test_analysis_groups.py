@@ -1,0 +1,92 @@
+"""Groups: animals are the units, and no test without them."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from napari_damm.analysis.groups import compare_groups, hedges_g, read_groups
+from napari_damm.analysis.report import MeasureRow
+
+
+def rows(values, measure="l50"):
+    """Return rows of (animal, group, value)."""
+    return [
+        MeasureRow(
+            f"s{k}", animal, group, "tissue", measure, value, "um", None, None, None, 1, None
+        )
+        for k, (animal, group, value) in enumerate(values)
+    ]
+
+
+CONTROL = [("a", "control", 30.0), ("a", "control", 34.0), ("b", "control", 28.0),
+           ("c", "control", 35.0)]  # fmt: skip
+TREATED = [("d", "treated", 40.0), ("e", "treated", 47.0), ("f", "treated", 45.0)]
+
+
+def test_the_unit_is_the_animal_not_the_section():
+    (found,) = compare_groups(rows(CONTROL + TREATED), "welch")
+    control, treated = [32.0, 28.0, 35.0], [40.0, 47.0, 45.0]
+    expected = stats.ttest_ind(control, treated, equal_var=False)
+    assert found.animals == (3, 3)
+    assert found.difference == pytest.approx(sum(control) / 3 - sum(treated) / 3)
+    assert found.p == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.test == "Welch's t test, two-sided"
+
+
+def test_mann_whitney_is_exact_for_few_animals():
+    (found,) = compare_groups(rows(CONTROL + TREATED), "mann-whitney")
+    assert found.p == pytest.approx(2 / 20)  # of 20 orders of 3 + 3, two are as extreme
+    assert found.test == "Mann-Whitney U test, two-sided"
+
+
+def test_a_group_of_one_animal_has_no_p_value_and_says_so():
+    (found,) = compare_groups(rows(CONTROL + TREATED[:1]), "welch")
+    assert found.p is None
+    assert found.low is None
+    assert found.reason == "group 'treated' has one animal with this measure: no test can be made"
+
+
+def test_hedges_g_by_hand():
+    # Means 1 and 3, both variances 1: d = -2, times 1 - 3 / (4 * 4 - 1).
+    assert hedges_g_of([0, 1, 2], [2, 3, 4]) == pytest.approx(-2 * (1 - 3 / 15))
+
+
+def hedges_g_of(a, b):
+    import numpy as np
+
+    return hedges_g(np.array(a, float), np.array(b, float))
+
+
+def test_p_is_corrected_for_the_number_of_measures():
+    both = rows(CONTROL + TREATED) + rows(CONTROL + TREATED, "cv")
+    found = compare_groups(both, "mann-whitney")
+    assert [c.p for c in found] == pytest.approx([0.1, 0.1])
+    assert [c.p_holm for c in found] == pytest.approx([0.2, 0.2])
+
+
+def test_a_table_says_which_animal_and_group_a_file_is_of(tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text("File,Animal,Group\nsome/where/a.ome.zarr,m1,control\nb.tif,m2,treated\n\n")
+    members = read_groups(table)
+    assert members["a.ome.zarr"].animal == "m1"
+    assert members["b.tif"].group == "treated"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,group\na,b\n", "lacks the column 'animal'"),
+        ("file,animal,group\n", "names no file"),
+        ("file,animal,group\na.tif,m1,\n", "line 2 of .* lacks a file, an animal or a group"),
+        ("file,animal,group\na.tif,m1,x\na.tif,m1,x\n", "names the file 'a.tif' twice"),
+        ("file,animal,group\na.tif,m1,x\nb.tif,m1,y\n", "puts animal 'm1' into two groups"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path, text, words):
+    table = tmp_path / "groups.csv"
+    table.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_groups(table)

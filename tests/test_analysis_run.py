@@ -1,0 +1,205 @@
+"""From files to a report: pictures, results, groups, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from particle_maps import measured, report_of, straight_vessel
+
+from napari_damm import cli
+from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.regions import TRUSTED
+from napari_damm.analysis.sources import MapSource, array_map
+from napari_damm.slide import open_slide
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps
+
+NAMES = ["cd31", "dapi", "nanoparticles"]
+
+
+def write_picture(path, planes, names=NAMES, um=1.0):
+    size = {} if um is None else {
+        "PhysicalSizeX": um, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": um,
+        "PhysicalSizeYUnit": "µm",
+    }  # fmt: skip
+    metadata = {"axes": "CYX", "Channel": {"Name": list(names)}, **size}
+    tifffile.imwrite(path, np.stack(planes), ome=True, metadata=metadata, photometric="minisblack")
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    signal, vessels = straight_vessel()
+    nuclei = np.random.default_rng(0).random(signal.shape).astype(np.float32)
+    return write_picture(
+        tmp_path_factory.mktemp("picture") / "mouse1.ome.tif", [vessels, nuclei, signal]
+    )
+
+
+@pytest.fixture(scope="module")
+def result(picture, tmp_path_factory):
+    """A stored result whose map is the imaged one; the left half is uncertain."""
+    slide = open_slide(picture)
+    signal, _ = straight_vessel()
+    layout = ResultLayout(signal.shape, 1.0, (0.0, 0.0))
+    record = {"input": slide.identity, "model": {"name": "tiny", "sha256": "0" * 64},
+              "mode": "fast", "steps": 16, "seed": 0, "samples": 2}  # fmt: skip
+    path = tmp_path_factory.mktemp("result") / "mouse1.ome.zarr"
+    uncertainty = np.zeros(layout.cells_shape, np.float32)
+    uncertainty[:, :10] = 0.9
+    branch = np.full(layout.cells_shape, 2, np.uint8)
+    with ResultStore.create(path, layout, record) as store:
+        spread = signal if layout.with_std else None
+        store.write_shard(0, 0, ShardMaps(signal, uncertainty, branch, spread))
+        store.finish({"finished": "now"})
+    return path
+
+
+def test_a_picture_is_measured_by_the_usual_names_of_its_channels(picture):
+    report, _ = report_of(picture, AnalyzeConfig(vessel_threshold=0.5))
+    assert report.value("l50") == pytest.approx(20 * np.log(2), rel=0.01)
+    facts = report.sections[0]
+    assert (facts.predicted, facts.name) == (False, "mouse1.ome.tif")
+    assert facts.about["vessels"] == "cd31"
+
+
+def test_a_result_is_measured_with_the_vessels_it_was_predicted_from(result, picture):
+    config = AnalyzeConfig(vessel_threshold=0.5)
+    report, _ = report_of(result, config)
+    imaged, _ = report_of(picture, config)
+    assert report.sections[0].predicted
+    # float16 in the store
+    assert report.value("l50") == pytest.approx(imaged.value("l50"), rel=1e-3)
+    assert report.notes[0].startswith("No intervals")
+
+
+def test_trusted_tissue_is_a_region_of_its_own_with_its_share(result):
+    report, _ = report_of(result, AnalyzeConfig(vessel_threshold=0.5))
+    share = {row.region: row.trusted_share for row in report.rows}
+    assert share == {"tissue": pytest.approx((700 - 320) / 700), TRUSTED: 1.0}
+    area = next(r.n for r in report.rows if (r.region, r.measure) == (TRUSTED, "vessel_area"))
+    assert area == 600 * (700 - 320)
+
+
+def test_a_predicted_map_is_compared_with_the_imaged_one(result):
+    report, _ = report_of(MapSource(result, particles_channel="nanoparticles"))
+    found = report.sections[0].agreement
+    assert found.ssim == pytest.approx(1.0, abs=0.02)
+    assert found.bias == pytest.approx(0.0, abs=0.01)
+    assert found.difference.shape == (600, 700)
+
+
+def test_sections_become_animals_and_groups(picture, tmp_path):
+    signal, vessels = straight_vessel(length_um=30.0)
+    paths = [picture]
+    for k in range(2, 5):
+        part = signal if k > 2 else straight_vessel()[0]
+        scaled = (part * (1 + 0.1 * k)).astype(np.float32)
+        paths.append(write_picture(tmp_path / f"mouse{k}.ome.tif", [vessels, vessels, scaled]))
+    table = tmp_path / "groups.csv"
+    lines = [f"mouse{k}.ome.tif,m{k},{'a' if k < 3 else 'b'}" for k in range(1, 5)]
+    table.write_text("\n".join(["file,animal,group", *lines]))
+    report, _ = report_of(paths, AnalyzeConfig(vessel_threshold=0.5), groups=table)
+    found = next(c for c in report.comparisons if c.measure == "l50")
+    assert found.animals == (2, 2)
+    assert found.difference == pytest.approx((20 - 30) * np.log(2), rel=0.05)
+    assert {row.animal for row in report.rows} == {"m1", "m2", "m3", "m4"}
+
+
+def test_a_section_that_the_table_does_not_name_is_refused(picture, tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text("file,animal,group\nother.tif,m1,a\n")
+    with pytest.raises(ValueError, match=r"does not name mouse1\.ome\.tif"):
+        report_of(picture, groups=table)
+
+
+def test_no_vessels_is_told_and_the_rest_is_measured():
+    signal, vessels = straight_vessel()
+    report, warnings = measured({"particles": signal, "vessels": 0 * vessels})
+    assert len(warnings) == 1
+    assert warnings[0].startswith("no vessels were found in arrays")
+    assert report.value("l50") is None
+    assert report.value("cv") > 0
+    assert report.profiles == ()
+
+
+def test_nan_is_refused_with_its_place():
+    signal, vessels = straight_vessel()
+    signal = signal.copy()
+    signal[3, 5] = np.nan
+    with pytest.raises(ValueError, match=r"particles of arrays have NaN .* at y 3, x 5"):
+        measured({"particles": signal, "vessels": vessels})
+
+
+def test_sizes_that_differ_are_refused():
+    with pytest.raises(ValueError, match=r"must have one shape, got particles .* vessels"):
+        array_map({"particles": np.ones((5, 5)), "vessels": np.ones((5, 6))}, 1.0)
+
+
+def test_a_result_whose_picture_is_gone_or_changed_says_what_to_do(result, picture, tmp_path):
+    with pytest.raises(FileNotFoundError, match="give the picture it was predicted from"):
+        report_of(MapSource(result, section=tmp_path / "gone.tif"))
+    content = picture.read_bytes()
+    try:
+        picture.write_bytes(content[:-1] + b"x")
+        with pytest.raises(ValueError, match="has changed since"):
+            report_of(result)
+    finally:
+        picture.write_bytes(content)
+
+
+def test_the_command_writes_tables_a_page_and_figures(picture, tmp_path, capsys):
+    out = tmp_path / "numbers"
+    assert cli.main(["analyze", str(picture), "--out", str(out), "--vessel-threshold", "0.5"]) == 0
+    assert "half-distance L50" in capsys.readouterr().out
+    names = {path.name for path in out.iterdir()}
+    assert {"measures.csv", "profile.csv", "report.json", "report.html", "profiles.svg",
+            "profiles.png", "section-1.png"} <= names  # fmt: skip
+    with (out / "measures.csv").open() as stream:
+        rows = {row["measure"]: row for row in csv.DictReader(stream)}
+    assert float(rows["l50"]["value"]) == pytest.approx(13.86, rel=0.01)
+    content = json.loads((out / "report.json").read_text())
+    assert content["warning"] is None
+    page = (out / "report.html").read_text()
+    assert "data:image/svg+xml;base64," in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "Otsu over the tissue" in page
+
+
+def test_the_page_of_a_prediction_warns_and_names_its_model(result, tmp_path):
+    report_of(result, AnalyzeConfig(vessel_threshold=0.5), out=tmp_path / "numbers")
+    page = (tmp_path / "numbers" / "report.html").read_text()
+    assert "Predicted, not imaged." in page
+    assert "DAMM-Diffusion model tiny" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gone.tif"], "gone.tif does not exist"),
+        (["{picture}", "--particles-channel", "nothing"], "no channel 'nothing'"),
+        (["{picture}", "--band", "5"], "--band must be two distances"),
+        (["{picture}", "--test", "guess"], "test must be one of"),
+        (["{plain}"], "has no pixel size"),
+        (["{unnamed}"], "cannot tell which channel of"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments, words, picture, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    planes = [np.eye(40, dtype=np.float32)] * 3
+    files = {
+        "picture": picture,
+        "plain": write_picture(tmp_path / "plain.tif", planes, um=None),
+        "unnamed": write_picture(tmp_path / "unnamed.ome.tif", planes, ["a", "b", "c"]),
+    }
+    given = [argument.format(**files) for argument in arguments]
+    assert cli.main(["analyze", *given, "--out", "numbers"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert words in error
+    assert not (tmp_path / "numbers").exists()

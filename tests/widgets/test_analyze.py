@@ -1,0 +1,143 @@
+"""The widget "Analyze nanoparticles", used as a person would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from particle_maps import straight_vessel
+
+from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER
+
+RIGHT = np.array([0, 150])
+SQUARE = np.array([[10, 20], [10, 320], [250, 320], [250, 20]], float)
+
+
+def add_layers(viewer, um=1.0):
+    signal, vessels = straight_vessel(shape=(400, 500))
+    place = {"scale": (um, um), "units": "um"}
+    viewer.add_image(vessels, name="vessels", **place)
+    viewer.add_image(signal, name="nanoparticles", **place)
+
+
+@pytest.fixture
+def analysis(open_analysis):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    add_layers(viewer)
+    return open_analysis(viewer)
+
+
+def test_layers_are_guessed_by_their_names(analysis):
+    assert analysis.particles.currentText() == "nanoparticles"
+    assert analysis.vessels.currentText() == "vessels"
+    assert analysis.nuclei.currentText() == "none"
+    assert analysis.pixel_size.value() == 1.0
+
+
+def test_analyze_fills_table_and_plot(analysis):
+    status = analysis.run("analyze")
+    assert status.startswith("Done in ")
+    assert [analysis.table.verticalHeaderItem(k).text() for k in range(1)] == ["tissue"]
+    l50 = analysis.widget.report.value("l50")
+    assert l50 == pytest.approx(20 * np.log(2), rel=0.1)
+    assert analysis.table.item(0, 0).text() == f"{l50:.1f}"
+    assert list(analysis.plot.lines) == ["tissue"]
+
+
+def test_every_shape_is_a_row_and_gets_its_numbers(analysis):
+    shapes = analysis.viewer.add_shapes(
+        [SQUARE, SQUARE + RIGHT], shape_type="polygon", name="areas", units=("um", "um")
+    )
+    analysis.region.setCurrentIndex(1)
+    analysis.run("analyze")
+    rows = [analysis.table.verticalHeaderItem(k).text() for k in range(3)]
+    assert rows == ["tissue", "areas 1", "areas 2"]
+    numbers = shapes.features["l50 (um)"]
+    assert numbers.tolist() == [
+        analysis.widget.report.value("l50", region=f"areas {k}") for k in (1, 2)
+    ]
+    analysis.table.cellClicked.emit(2, 0)
+    assert set(shapes.selected_data) == {1}
+
+
+def test_vessels_and_profile_follow_the_threshold(analysis):
+    analysis.click("preview")
+    before = analysis.viewer.layers[MASK_LAYER].data.sum()
+    line = analysis.plot.lines["preview, coarse"]
+    analysis.threshold.setValue(950)
+    analysis.wait_for(lambda: analysis.viewer.layers[MASK_LAYER].data.sum() != before)
+    assert analysis.viewer.layers[MASK_LAYER].data.sum() < before
+    assert analysis.plot.lines["preview, coarse"] != line
+    assert analysis.widget.vessel_threshold == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_distance_in_the_plot_shows_its_pixels(analysis):
+    analysis.click("preview")
+    analysis.plot.distance_picked.emit(22.0)
+    shell = analysis.viewer.layers[SHELL_LAYER].data
+    assert shell.any(axis=1).sum() == 10  # five rows of 1 um on each side
+    assert analysis.status.text() == f"{SHELL_LAYER}: 20 to 25 µm from the nearest vessel"
+
+
+def test_the_threshold_dragged_to_is_the_one_that_is_measured(analysis):
+    analysis.click("preview")
+    analysis.threshold.setValue(500)
+    analysis.run("analyze")
+    found = analysis.widget.report.sections[0].thresholds["vessels"]
+    assert (found["method"], found["value"]) == ("given", analysis.widget.vessel_threshold)
+
+
+def test_the_report_is_saved_as_the_command_writes_it(analysis, tmp_path, qtbot):
+    assert not analysis.save.isEnabled()
+    analysis.run("analyze")
+    assert analysis.save.isEnabled()
+    with qtbot.waitSignal(analysis.widget.ended, timeout=120_000):
+        analysis.widget.save_report(tmp_path / "numbers")
+    assert analysis.status.text().endswith(f"saved in {tmp_path / 'numbers'}")
+    assert (tmp_path / "numbers" / "report.html").exists()
+
+
+def test_what_is_missing_is_said(open_analysis):
+    from napari.components import ViewerModel
+
+    analysis = open_analysis(ViewerModel())
+    assert not analysis.analyze.isEnabled()
+    assert analysis.status.text() == "Pick a particles layer"
+
+
+def test_no_pixel_size_is_said(open_analysis):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    signal, vessels = straight_vessel(shape=(200, 200))
+    viewer.add_image(vessels, name="vessels")
+    viewer.add_image(signal, name="nanoparticles")
+    analysis = open_analysis(viewer)
+    assert analysis.status.text() == "Enter the pixel size: this layer states none"
+    analysis.pixel_size.setValue(0.5)
+    assert analysis.analyze.isEnabled()
+
+
+def test_vessels_that_are_all_alike_are_told(open_analysis):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    place = {"scale": (1, 1), "units": "um"}
+    viewer.add_image(np.ones((200, 200), np.float32), name="vessels", **place)
+    viewer.add_image(straight_vessel(shape=(200, 200))[0], name="nanoparticles", **place)
+    analysis = open_analysis(viewer)
+    assert "no vessels were found" in analysis.run("analyze")
+
+
+def test_in_a_real_viewer_from_the_menu(dock_widget, make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer()
+    add_layers(viewer)
+    viewer.add_shapes([SQUARE], shape_type="polygon", name="areas", units=("um", "um"))
+    analysis = dock_widget("Analyze nanoparticles", viewer)
+    analysis.region.setCurrentIndex(1)
+    analysis.click("preview")
+    assert analysis.run("analyze").startswith("Done in ")
+    assert analysis.table.rowCount() == 2
+    viewer.screenshot(str(tmp_path / "analyze.png"), canvas_only=False)
+    assert (tmp_path / "analyze.png").stat().st_size > 10_000
