@@ -55,7 +55,9 @@ def quick_first_stages(patch: Callable[[Any, str, Any], object] = setattr) -> No
         factor = self.config.latent_factor
         return avg_pool2d(image, factor).expand(-1, 4, -1, -1).contiguous()
 
-    def decode(self: DAMM, z: Tensor, modality: str | None = None) -> Tensor:
+    def decode(
+        self: DAMM, z: Tensor, modality: str | None = None, primary: object = None
+    ) -> Tensor:
         return interpolate(z[:, :1], scale_factor=self.config.latent_factor)
 
     patch(DAMM, "encode", encode)

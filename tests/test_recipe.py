@@ -41,7 +41,7 @@ def calls(n: int = 3) -> tuple[torch.Tensor, ...]:
 def test_the_recipe_is_written_into_the_configuration():
     made = DAMMConfig.of_preset("small", "ours")
     assert (made.unet.predicts, made.unet.confidence_from) == ("velocity", "both")
-    assert (made.gate, made.read_out, made.first_stages[0].codebook) == ("cell", "mean", 0)
+    assert (made.gate, made.read_out, made.guided) == ("cell", "mean", True)
     assert DAMMConfig.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert DAMMConfig.of_preset("small", "paper") == DAMMConfig.small()
 

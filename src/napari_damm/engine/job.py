@@ -239,9 +239,11 @@ def _model_notices(model: DAMM, slide: Slide, config: PredictConfig) -> Iterator
     mode, steps = config.sampler_for(model.config.unet.predicts)
     if mode != config.mode:
         yield Notice(
-            f"the model cannot give the expected map in one evaluation, as it predicts noise: "
-            f"drawing plausible maps instead (mode {mode}, {steps} steps); give --samples 8 for "
-            "the mean of several"
+            Advice(
+                "the model cannot give the expected map in one evaluation, as it predicts noise: "
+                f"it draws a plausible one instead (mode {mode}, {steps} steps)",
+                "for the mean of several, set {samples} to 8",
+            )
         )
     if not model.card.get("pixel_size_um"):
         yield Notice(

@@ -21,6 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,24 @@ from napari_damm.model.unet import Encoded
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.tiling import tokens_to_cells
+
+
+class Conditions(NamedTuple):
+    """What windows are sampled from: latents (b, c, h, w), features that guide the decoder."""
+
+    primary: Tensor
+    secondary: Tensor
+    features: list[Tensor]
+
+
+def joined(parts: Sequence[Conditions]) -> Conditions:
+    """Join the conditions of all windows of a pool."""
+    features = [torch.cat(level) for level in zip(*(part.features for part in parts), strict=True)]
+    return Conditions(
+        torch.cat([part.primary for part in parts]),
+        torch.cat([part.secondary for part in parts]),
+        features,
+    )
 
 
 class Heartbeat:
@@ -74,19 +93,18 @@ class WindowSampler:
         """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
-        latents: dict[str, list[Tensor]] = {"primary": [], "secondary": []}
+        parts: list[Conditions] = []
         for start in range(0, len(inputs), self.first_stage_batch):
             part = inputs[start : start + self.first_stage_batch]
-            for role, done in latents.items():
-                with torch.inference_mode():
-                    done.append(self._encode([getattr(each, role) for each in part], role))
+            with torch.inference_mode():
+                parts.append(self._encode(part))
             yield HEARTBEAT
         with torch.inference_mode():
-            primary, secondary = (torch.cat(done) for done in latents.values())
+            given = joined(parts)
         plain = replace(self.sampling, samples=1) if self.sampling.beside else self.sampling
-        outputs = yield from self._sampled(plain, inputs, primary, secondary)
+        outputs = yield from self._sampled(plain, inputs, given)
         if self.sampling.beside is not None:
-            drawn = yield from self._sampled(self.sampling.beside, inputs, primary, secondary)
+            drawn = yield from self._sampled(self.sampling.beside, inputs, given)
             outputs = [
                 replace(mean, std=each.std) for mean, each in zip(outputs, drawn, strict=True)
             ]
@@ -96,8 +114,7 @@ class WindowSampler:
         self,
         sampling: Sampling,
         inputs: Sequence[WindowInput],
-        primary: Tensor,
-        secondary: Tensor,
+        given: Conditions,
     ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
         """Draw all samples of each window, and combine them."""
         samples, factor = sampling.samples, sampling.spread_factor
@@ -108,7 +125,7 @@ class WindowSampler:
         waiting: list[WindowOutput] = []
         for start in range(0, len(draws), at_once):
             some = draws[start : start + at_once]
-            waiting += yield from self._draw(sampling, inputs, some, primary, secondary)
+            waiting += yield from self._draw(sampling, inputs, some, given)
             while len(waiting) >= samples:
                 outputs.append(combine(waiting[:samples], factor))
                 del waiting[:samples]
@@ -119,14 +136,13 @@ class WindowSampler:
         sampling: Sampling,
         inputs: Sequence[WindowInput],
         draws: Sequence[tuple[int, int]],
-        primary: Tensor,
-        secondary: Tensor,
+        given: Conditions,
     ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
         """Draw samples, each of one of the windows (its index) from a stream of noise."""
         windows = [inputs[k] for k, _ in draws]
         with torch.inference_mode():
-            rows = torch.tensor([k for k, _ in draws], device=primary.device)
-            gate = _Gate(self, primary[rows], secondary[rows])
+            rows = torch.tensor([k for k, _ in draws], device=given.primary.device)
+            gate = _Gate(self, given.primary[rows], given.secondary[rows])
         streams = [stream for _, stream in draws]
         steps = self._steps(sampling, gate.denoise, windows, streams, gate.primary.shape)
         while True:
@@ -140,7 +156,8 @@ class WindowSampler:
         images = []
         for start in range(0, len(draws), self.first_stage_batch):
             with torch.inference_mode():
-                images.append(self._decode(x[start : start + self.first_stage_batch]))
+                some = slice(start, start + self.first_stage_batch)
+                images.append(self._decode(x[some], [f[rows[some]] for f in given.features]))
             yield HEARTBEAT
         return _outputs(windows, np.concatenate(images), gate)
 
@@ -190,13 +207,14 @@ class WindowSampler:
         try:
             blank = [np.zeros((side, side), np.float32)] * alone
             start = time.perf_counter()
-            primary, secondary = (self._encode(blank, role) for role in ("primary", "secondary"))
+            given = self._encode([WindowInput((0, 0), (0, 0), image, image) for image in blank])
             encoders = self._since(start) / alone
             start = time.perf_counter()
-            self._decode(primary)
+            self._decode(given.primary, given.features)
             decoder = self._since(start) / alone
             batch = [
-                z[:1].expand(self.sampling.batch_size, -1, -1, -1) for z in (primary, secondary)
+                z[:1].expand(self.sampling.batch_size, -1, -1, -1)
+                for z in (given.primary, given.secondary)
             ]
             gate = _Gate(self, *batch)
             t = torch.full((self.sampling.batch_size,), 500, device=self.device)
@@ -213,24 +231,30 @@ class WindowSampler:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    def _encode(self, images: list[Floats], role: str) -> Tensor:
+    def _encode(self, windows: Sequence[WindowInput]) -> Conditions:
+        """Encode one call's worth of windows, or fewer: then the batch is filled up."""
+        images = {role: self._images(windows, role) for role in ("primary", "secondary")}
+        kept = len(windows)
+        primary, features = self.model.encode_primary(images["primary"])
+        secondary = self.model.encode(images["secondary"], "secondary")
+        return Conditions(primary[:kept], secondary[:kept], [f[:kept] for f in features])
+
+    def _images(self, windows: Sequence[WindowInput], role: str) -> Tensor:
+        stacked = torch.from_numpy(np.stack([getattr(window, role) for window in windows]))
         channels = self.model.first_stage(role).config.image_channels
+        return self._filled(stacked[:, None].to(self.device)).expand(-1, channels, -1, -1)
 
-        def encode(image: Tensor) -> Tensor:
-            return self.model.encode(image.expand(-1, channels, -1, -1), role)
-
-        stacked = torch.from_numpy(np.stack(images))[:, None].to(self.device)
-        return self._in_first_stage_batches(encode, stacked)
-
-    def _decode(self, x_0: Tensor) -> Floats:
-        """Clean latents (b, c, h, w) -> relative intensity (b, h, w)."""
-        images = self._in_first_stage_batches(lambda z: self.model.decode(z).mean(dim=1), x_0)
+    def _decode(self, x_0: Tensor, features: Sequence[Tensor]) -> Floats:
+        """Clean latents (b, c, h, w) of one call or fewer -> relative intensity (b, h, w)."""
+        guide = [self._filled(each) for each in features]
+        images = self.model.decode(self._filled(x_0), primary=guide)[: len(x_0)].mean(dim=1)
         relative: Floats = ((images + 1) / 2).float().cpu().numpy()
         return relative
 
-    def _in_first_stage_batches(self, call: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        size = self.first_stage_batch
-        return in_batches(lambda index: call(batch[index]), len(batch), size, batch.device)
+    def _filled(self, batch: Tensor) -> Tensor:
+        """Repeat the last row until the batch is as large as every call's."""
+        ((index, _),) = fixed_batches(len(batch), self.first_stage_batch, batch.device)
+        return batch[index]
 
 
 def _outputs(inputs: Sequence[WindowInput], images: Floats, gate: _Gate) -> list[WindowOutput]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
     from napari_damm.model.damm import DAMM, DAMMConfig, select_branch
     from napari_damm.model.unet import BranchOutputs, TwoBranchUNet, UNetConfig
     from napari_damm.model.vqgan import VQGAN, VectorQuantizer, VQGANConfig
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DAMM",
     "VQGAN",
+    "Autoencoder",
+    "AutoencoderConfig",
     "BranchOutputs",
     "DAMMConfig",
     "TwoBranchUNet",
@@ -26,6 +29,7 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "autoencoder": ["Autoencoder", "AutoencoderConfig"],
         "damm": ["DAMM", "DAMMConfig", "select_branch"],
         "unet": ["BranchOutputs", "TwoBranchUNet", "UNetConfig"],
         "vqgan": ["VQGAN", "VectorQuantizer", "VQGANConfig"],

@@ -10,16 +10,19 @@ Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
+FirstStage = VQGAN | Autoencoder
+FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
 GAMMA = 0.5
 GATES = ("window", "cell")
@@ -45,7 +48,7 @@ class DAMMConfig:
         Which confidence is shown as uncertainty: that of the "last" step, or the "mean" over all.
     """
 
-    first_stages: tuple[VQGANConfig, VQGANConfig, VQGANConfig] = (VQGANConfig(),) * 3
+    first_stages: tuple[FirstStageConfig, FirstStageConfig, FirstStageConfig] = (VQGANConfig(),) * 3
     unet: UNetConfig = field(default_factory=UNetConfig)
     gate: str = "window"
     read_out: str = "last"
@@ -71,6 +74,19 @@ class DAMMConfig:
                 f"latent channels must be {self.unet.latent_channels} as in the U-Net, "
                 f"got {latents}"
             )
+        self._check_guide()
+
+    def _check_guide(self) -> None:
+        """Check that a guided decoder fits the encoder whose features it takes."""
+        primary, *others = self.first_stages
+        for stage in others:
+            if not isinstance(stage, AutoencoderConfig) or not stage.guided:
+                continue
+            if not isinstance(primary, AutoencoderConfig) or primary.channels != stage.channels:
+                raise ValueError(
+                    "a guided decoder needs a primary autoencoder of its own channels "
+                    f"{stage.channels}, got {primary.channels}"
+                )
 
     @classmethod
     def paper(cls) -> DAMMConfig:
@@ -94,8 +110,8 @@ class DAMMConfig:
         """Return the sizes that go by a name: tiny, small or paper.
 
         Recipe "ours": the network predicts velocity, its confidence sees both images, each cell
-        has a gate of its own, the mean confidence of all steps is shown, and latents are not
-        quantised.
+        has a gate of its own, the mean confidence of all steps is shown, and the autoencoders are
+        those without normalisation and codebook, the target's decoder guided by the primary image.
         """
         presets = {"tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
         if name not in presets:
@@ -104,10 +120,22 @@ class DAMMConfig:
         if recipe == "paper":
             return made
         unet = replace(made.unet, predicts="velocity", confidence_from="both")
-        first, second, third = (replace(stage, codebook=0) for stage in made.first_stages)
+        channels = (32, 32, 32) if name == "tiny" else (32, 64, 64)
+        latent = 4 if name == "tiny" else 16
+        stage = AutoencoderConfig(channels, made.first_stages[0].image_channels, latent)
         return replace(
-            made, first_stages=(first, second, third), unet=unet, gate="cell", read_out="mean"
+            made,
+            first_stages=(stage, stage, replace(stage, guided=True)),
+            unet=replace(unet, latent_channels=latent),
+            gate="cell",
+            read_out="mean",
         )
+
+    @property
+    def guided(self) -> bool:
+        """Whether the target's decoder also sees the primary image."""
+        target = self.first_stages[2]
+        return isinstance(target, AutoencoderConfig) and target.guided
 
     @property
     def latent_factor(self) -> int:
@@ -126,10 +154,7 @@ class DAMMConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DAMMConfig:
         """Read back what `to_dict` wrote (lists become tuples)."""
-        stages = tuple(
-            VQGANConfig(**{**stage, "channels": tuple(stage["channels"])})
-            for stage in values["first_stages"]
-        )
+        stages = tuple(_stage_config(stage) for stage in values["first_stages"])
         unet = values["unet"]
         return cls(
             stages,  # type: ignore[arg-type]  # __post_init__ checks that there are three
@@ -138,6 +163,15 @@ class DAMMConfig:
             values.get("read_out", "last"),
             float(values.get("uni_share", 1.0)),
         )
+
+
+def _stage_config(values: Mapping[str, Any]) -> FirstStageConfig:
+    kind = VQGANConfig if "codebook" in values else AutoencoderConfig
+    return kind(**{**values, "channels": tuple(values["channels"])})
+
+
+def _stage(config: FirstStageConfig) -> FirstStage:
+    return VQGAN(config) if isinstance(config, VQGANConfig) else Autoencoder(config)
 
 
 class Gated(NamedTuple):
@@ -212,11 +246,11 @@ class DAMM(nn.Module):
         self.card: dict[str, Any] = {"modalities": ["vessels", "nuclei", "nanoparticles"]}
         self.card.update(card or {})
         self.first_stages = nn.ModuleDict(
-            {role: VQGAN(stage) for role, stage in zip(ROLES, config.first_stages, strict=True)}
+            {role: _stage(stage) for role, stage in zip(ROLES, config.first_stages, strict=True)}
         )
         self.unet = TwoBranchUNet(config.unet)
 
-    def first_stage(self, modality: str | None = None) -> VQGAN:
+    def first_stage(self, modality: str | None = None) -> FirstStage:
         """Return the first stage of a modality, by role or by its name in the card."""
         names: list[str] = list(self.card["modalities"])
         role = "target" if modality is None else modality
@@ -225,16 +259,41 @@ class DAMM(nn.Module):
                 raise ValueError(f"modality must be one of {names}, got {modality!r}")
             role = ROLES[names.index(role)]
         stage = self.first_stages[role]
-        assert isinstance(stage, VQGAN)
+        assert isinstance(stage, FirstStage)
         return stage
 
     def encode(self, image: Tensor, modality: str) -> Tensor:
         """Image (b, c, h, w) in [-1, 1] -> latent (b, latent, h/f, w/f), not quantised."""
         return self.first_stage(modality).encode(image)
 
-    def decode(self, z: Tensor, modality: str | None = None) -> Tensor:
-        """Latent (b, latent, h, w) -> image (b, c, h*f, w*f); the target by default."""
-        return self.first_stage(modality).decode(z)
+    def encode_primary(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Encode the primary image, and return what guides the target's decoder too, if anything.
+
+        The features are (b, c, h, w) each, finest first: what `decode` takes as `primary`.
+        """
+        stage = self.first_stage("primary")
+        if not self.config.guided or not isinstance(stage, Autoencoder):
+            return self.encode(image, "primary"), []
+        features = stage.features(image)
+        return stage.latent(features), features
+
+    def decode(
+        self,
+        z: Tensor,
+        modality: str | None = None,
+        primary: Tensor | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Latent (b, latent, h, w) -> image (b, c, h*f, w*f); the target by default.
+
+        `primary` is the primary image of the same place, (b, c, h*f, w*f) in [-1, 1], or its
+        features: a guided decoder takes fine structure from it. Without it, or where the decoder
+        is not guided, the latent alone is decoded.
+        """
+        stage = self.first_stage(modality)
+        if not isinstance(stage, Autoencoder) or not stage.config.guided or primary is None:
+            return stage.decode(z)
+        features = self.encode_primary(primary)[1] if isinstance(primary, Tensor) else primary
+        return stage.decode(z, features or None)
 
     def predict_noise(
         self,

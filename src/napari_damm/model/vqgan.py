@@ -136,6 +136,12 @@ class VQGAN(nn.Module):
         image, before_last = self._render(quantized.z)
         return Reconstruction(image, self.half_output(before_last), quantized.loss)
 
+    @property
+    def latent_readers(self) -> list[nn.Conv2d]:
+        """The decoder's layers that latents enter."""
+        both = (self.from_latent.first.unit.conv, self.from_latent.first.skip)
+        return [layer for layer in both if isinstance(layer, nn.Conv2d)]
+
     def _render(self, z: Tensor) -> tuple[Tensor, Tensor]:
         h = self.from_latent(z)
         for level in reversed(self.up[1:]):

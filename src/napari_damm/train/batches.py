@@ -21,9 +21,10 @@ from torch import Tensor
 
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split, epoch_order
-from napari_damm.dataset.views import draw_view, planted_share, read_view
+from napari_damm.dataset.views import View, draw_view, planted_share, read_view
 from napari_damm.events import FailedItem
 from napari_damm.model.damm import DAMM
+from napari_damm.tiling import WINDOW
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.latent_cache import LatentFile, encode_windows
 from napari_damm.train.validation import unreadable
@@ -121,6 +122,36 @@ class Batches:
         self.waited_s += time.perf_counter() - start
         return batch
 
+    def images(self, step: int, count: int, side: int) -> Tensor:
+        """Return crops (count, 3, side, side) in [-1, 1] of the first views of a step."""
+        start = time.perf_counter()
+        rng = np.random.default_rng((self.config.seed, step, 5))
+        crops = []
+        for index, variant in self.schedule.views(self.split, step)[:count]:
+            window = self._readable(index, variant)
+            y, x = rng.integers(0, WINDOW - side + 1, 2)
+            crops.append(window[:, y : y + side, x : x + side])
+        self.waited_s += time.perf_counter() - start
+        return torch.from_numpy(np.stack(crops)).to(next(self.model.parameters()).device)
+
+    def _readable(self, index: int, variant: int) -> NDArray[np.float32]:
+        """Read a view, or one of the next patch that can be read."""
+        for _ in range(len(self.split.train)):
+            if index not in self.failed:
+                try:
+                    return self._view(index, variant)[1]
+                except Exception as error:
+                    # decoders have exceptions of their own for damaged data
+                    if is_out_of_memory(error):
+                        raise
+                    self._note(index, error)
+            index = (index + 1) % len(self.split.train)
+        raise OSError(f"none of the training patches can be read: {self.untold[-1].message}")
+
+    def _view(self, index: int, variant: int) -> tuple[View, NDArray[np.float32]]:
+        view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
+        return view, read_view(self.fields, self.split.train[index], view)
+
     def close(self) -> None:
         """Let go of the kept latents."""
         if self.kept is not None:
@@ -145,8 +176,7 @@ class Batches:
         kept = self.kept.read(record) if self.kept is not None else None
         if kept is not None:
             return kept
-        view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
-        images = torch.from_numpy(read_view(self.fields, self.split.train[index], view))
+        images = torch.from_numpy(self._view(index, variant)[1])
         device = next(self.model.parameters()).device
         half = self.config.precision == "bf16-mixed"
         encoded = encode_windows(self.model, images[None].to(device), half)

@@ -108,6 +108,15 @@ class TrainConfig:
         "image that its error means, at most so much: short trainings need it.",
         least=0,
     )
+    expected_weight: float = setting(
+        5.0,
+        "Weight of the expected map's error on pixels, where the model's decoder sees the primary "
+        "image, as our recipe's does: the decoder then learns too. 0: the noise's error alone.",
+        least=0,
+    )
+    expected_crops: int = setting(
+        4, "Crops of 128 px that a step draws for the expected map.", least=1
+    )
     crop_px: int = setting(
         0,
         "Side in pixels of crops of the patches, for the start of a training from scratch: "

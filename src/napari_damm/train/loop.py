@@ -23,6 +23,7 @@ from napari_damm.train.autoencoders import Autoencoders
 from napari_damm.train.batches import Batches
 from napari_damm.train.checkpointing import Keeper, Standing
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.expected import choose_parameters, expected_error, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.folder import RunFolder
 from napari_damm.train.latent_cache import LatentFile, latent_shape
@@ -36,6 +37,8 @@ from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
+EXPECTED_PX, LATE_PX, LATE_FROM = 128, 256, 0.7
+"""Side of the crops of the expected map, and towards the end, when they are whole windows."""
 
 
 class Training:
@@ -64,6 +67,7 @@ class Training:
         self.schedule = self.batches.schedule
         self.autoencoders.variants = self.schedule.variants
         self.validation_s = 0.0
+        self.learns_map = False
         self._failed: dict[str, str] = {}
 
     def result(self) -> TrainedModel:
@@ -90,8 +94,13 @@ class Training:
         keep.record["first_stages"] = self.autoencoders.scores
         self._keep_latents()
         yield from self._notes()
+        self.learns_map = self.machine.world == 1 and learns_expected_map(
+            self.model, self.config.expected_weight
+        )
+        if self.learns_map:
+            choose_parameters(self.model)
         self.state = TrainState(
-            self.model.unet,
+            self.model if self.learns_map else self.model.unet,
             self.config.learning_rate,
             ema_decay=self.config.ema_decay,
             weight_decay=self.config.weight_decay,
@@ -167,6 +176,10 @@ class Training:
         batch = self.batches.batch(step, progress, machine.rank, machine.world)
         self.model.unet.train()
         losses = self.step.backward(batch, step, phase, self.keep.standing.parts, machine.rank)
+        if self.learns_map:
+            images = self._images(step, progress)
+            error = expected_error(self.model, images, step, config.seed)
+            self.state.backward(error, config.expected_weight)
         rate = learning_rate(config, step, self.schedule.steps, progress) * self.keep.standing.rate
         self.state.apply(rate, config.gradient_clip)
         epoch = self.schedule.epoch(step)
@@ -185,6 +198,14 @@ class Training:
             waiting=min(1.0, (self.batches.waited_s - waited) / spent),
             seconds_left=self.pace.seconds_left(progress),
         )
+
+    def _images(self, step: int, progress: float) -> torch.Tensor:
+        """Return the images of an expected map; towards the end fewer, but whole windows."""
+        crops = self.config.expected_crops
+        if progress < LATE_FROM:
+            return self.batches.images(step, crops, EXPECTED_PX)
+        whole = max(1, crops * EXPECTED_PX**2 // LATE_PX**2)
+        return self.batches.images(step, whole, LATE_PX)
 
     def _roll_back(self, step: int) -> Notice:
         """Take the last checkpoint up again, at half the rate."""
@@ -240,7 +261,9 @@ class Training:
         """Try the averaged weights; the first process does, the others wait for its verdict."""
         keep, due = self.keep, self.pace.validations_due(progress)
         if self.machine.first:
-            self.validator.load(self.model, self.state.ema)
+            prefix = "" if self.learns_map else "unet."
+            averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
+            self.validator.load(self.model, averaged)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = keep.judge(step, scores)

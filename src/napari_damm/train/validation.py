@@ -66,9 +66,8 @@ class Validator:
         self.shown = min(config.validation_tiles, len(self.patches))
         self.before: list[Floats] | None = None
 
-    def load(self, model: DAMM, ema: Mapping[str, Tensor]) -> None:
-        """Make the copy a model with the averaged weights of its noise estimator."""
-        averaged = {f"unet.{name}": value for name, value in ema.items()}
+    def load(self, model: DAMM, averaged: Mapping[str, Tensor]) -> None:
+        """Make the copy a model with some weights, by their names in it, averaged."""
         self.model.load_state_dict({**model.state_dict(), **averaged})
 
     def predict(self) -> Generator[Preparing, None, list[Floats]]:

@@ -15,15 +15,16 @@ import copy
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from napari_damm.model.damm import DAMM, ROLES
-from napari_damm.model.vqgan import VQGAN
+from napari_damm.model.autoencoder import AutoencoderConfig
+from napari_damm.model.damm import DAMM, ROLES, FirstStage
+from napari_damm.model.damm import FirstStageConfig as StageSizes
 from napari_damm.train.autoencoder.codebook import scale_to_unit_spread
 from napari_damm.train.autoencoder.one_stage import (
     FirstStageConfig,
@@ -140,7 +141,7 @@ def train_first_stages(
         If the loss becomes infinite or not a number; the last checkpoint is kept.
     """
     plan = stage_plan(config)
-    if plan[0][0] is None and len(set(model.config.first_stages)) > 1:
+    if plan[0][0] is None and len(set(map(_unguided, model.config.first_stages))) > 1:
         raise ValueError("a shared start needs first stages of one size: set shared_steps to 0")
     folder.mkdir(parents=True, exist_ok=True)
     # a copy, so that a stop during the shared start leaves the model as it was
@@ -149,13 +150,18 @@ def train_first_stages(
     for role, each in plan:
         stage = shared if role is None else model.first_stage(role)
         if role is not None and plan[0][0] is None:
-            stage.load_state_dict(shared.state_dict())
+            # what guides a decoder is its own: the shared start has none
+            stage.load_state_dict({**stage.state_dict(), **shared.state_dict()})
         checkpoint = _Checkpoint(folder, role, config.checkpoint_seconds)
         with closing(_train(stage, partial(batch, role), each, checkpoint)) as steps:
             for step in steps:
                 progress = (before + step.step) / total
                 yield StageStep(role, step.step, step.steps, step.loss, step.l1, progress)
         before += each.steps
+
+
+def _unguided(config: StageSizes) -> StageSizes:
+    return replace(config, guided=False) if isinstance(config, AutoencoderConfig) else config
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class _Checkpoint:
 
 
 def _train(
-    stage: VQGAN,
+    stage: FirstStage,
     batch: Callable[[int], Tensor],
     config: FirstStageConfig,
     checkpoint: _Checkpoint,
@@ -203,7 +209,7 @@ def _train(
 
 
 @torch.no_grad()
-def _give_unit_spread(stage: VQGAN, batch: Callable[[int], Tensor]) -> None:
+def _give_unit_spread(stage: FirstStage, batch: Callable[[int], Tensor]) -> None:
     """Scale the latents of some batches that no step saw to unit spread, exactly."""
     latents = [stage.encode(batch(SPREAD_FROM + k)) for k in range(SPREAD_BATCHES)]
     scale_to_unit_spread(stage, float(torch.cat(latents).std()))

@@ -9,13 +9,14 @@ import warnings
 
 import torch
 from scipy.cluster.vq import kmeans2
-from torch import Tensor, nn
+from torch import Tensor
 
+from napari_damm.model.damm import FirstStage
 from napari_damm.model.vqgan import VQGAN
 
 
 @torch.no_grad()
-def standardise_latents(stage: VQGAN, image: Tensor) -> None:
+def standardise_latents(stage: FirstStage, image: Tensor) -> None:
     """Fold an affine map into the encoder's output: zero mean, unit spread per channel."""
     z = stage.encode(image)
     mean, std = z.mean(dim=(0, 2, 3)), z.std(dim=(0, 2, 3)).clamp_min(1e-6)
@@ -24,7 +25,7 @@ def standardise_latents(stage: VQGAN, image: Tensor) -> None:
     assert bias is not None
     bias.sub_(mean).div_(std)
     # the decoder's first layers see z * std again; the shift they learn back
-    for conv in _first_convs(stage):
+    for conv in stage.latent_readers:
         shift = torch.einsum("oikl,i->o", conv.weight, mean)
         assert conv.bias is not None
         conv.bias.add_(shift)
@@ -32,14 +33,14 @@ def standardise_latents(stage: VQGAN, image: Tensor) -> None:
 
 
 @torch.no_grad()
-def scale_to_unit_spread(stage: VQGAN, std: float) -> None:
+def scale_to_unit_spread(stage: FirstStage, std: float) -> None:
     """Divide the latents by one number, exactly: encoder output, codebook and decoder input."""
     stage.to_latent.weight.div_(std)
     assert stage.to_latent.bias is not None
     stage.to_latent.bias.div_(std)
-    if stage.quantizer is not None:
+    if isinstance(stage, VQGAN) and stage.quantizer is not None:
         stage.quantizer.codebook.div_(std)
-    for conv in _first_convs(stage):
+    for conv in stage.latent_readers:
         conv.weight.mul_(std)
 
 
@@ -83,12 +84,6 @@ def replant(stage: VQGAN, images: list[Tensor], seed: int) -> int:
     codebook = stage.quantizer.codebook
     codebook[idle.to(codebook.device)] = (flat[pick] + jitter).to(codebook.device)
     return len(idle)
-
-
-def _first_convs(stage: VQGAN) -> list[nn.Conv2d]:
-    """Return the decoder's layers that latents enter."""
-    both = (stage.from_latent.first.unit.conv, stage.from_latent.first.skip)
-    return [layer for layer in both if isinstance(layer, nn.Conv2d)]
 
 
 def _flat(z: Tensor) -> Tensor:

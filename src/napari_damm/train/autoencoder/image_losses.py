@@ -2,6 +2,8 @@
 
 1. L1 + 1 - SSIM, and LPIPS (a distance of VGG's features) where it is asked for and installed.
 2. Full resolution counts 2/3, half resolution 1/3.
+3. `faithful_loss`, of autoencoders without a half-resolution image: L1, 1 - SSIM, and the squared
+   error as a share of the image's variance, which is 1 - r^2 where means and scales agree.
 
 Source: DAMM-Diffusion (arXiv 2503.09491), section 3.1; LPIPS (arXiv 1801.03924).
 """
@@ -17,6 +19,9 @@ from torch.nn import functional as F
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+
+FLAT = 0.02
+"""Variance below which an image counts as flat: its noise need not be reproduced."""
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Distance of two images in [-1, 1] (b, c, h, w), averaged over the batch: a number."""
@@ -57,6 +62,15 @@ def reconstruction_loss(
     small = F.interpolate(image, size=half.shape[2:], mode="nearest-exact")
     full = image_loss(reconstruction, image, perceptual)
     return 2 / 3 * full + 1 / 3 * image_loss(half, small, perceptual)
+
+
+def faithful_loss(predicted: Tensor, image: Tensor, perceptual: Perceptual | None = None) -> Tensor:
+    """L1 + 2 x squared error over variance + (1 - SSIM) / 4 + LPIPS, images in [-1, 1]."""
+    error = (predicted - image).square().mean(dim=(1, 2, 3))
+    unexplained = (error / (image.var(dim=(1, 2, 3)) + FLAT)).mean()
+    ssim = ssim_map((predicted.clamp(-1, 1) + 1) / 2, (image + 1) / 2).mean()
+    loss = (predicted - image).abs().mean() + 2 * unexplained + (1 - ssim) / 4
+    return loss if perceptual is None else loss + perceptual(predicted, image)
 
 
 def load_lpips(channels: int, device: torch.device) -> Perceptual:

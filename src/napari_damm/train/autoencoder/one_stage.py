@@ -10,8 +10,9 @@ mean and unit spread: the noise estimator was trained on such.
 A stage without codebook is trained with that term from the start, and sees its latents with a
 little noise, so that the decoder forgives what the noise estimator gets slightly wrong.
 
-Loss: 2/3 (L1 + 1 - SSIM) at full and 1/3 at half resolution + codebook loss. The paper adds LPIPS
-and, late, a discriminator; here both are left to be asked for.
+Loss, of a VQGAN: 2/3 (L1 + 1 - SSIM) at full and 1/3 at half resolution + codebook loss; of an
+`Autoencoder`: `faithful_loss`. The paper adds LPIPS and, late, a discriminator; here both are left
+to be asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from napari_damm.model.vqgan import VQGAN, Reconstruction
+from napari_damm.model.damm import FirstStage
+from napari_damm.model.vqgan import VQGAN
 from napari_damm.train.autoencoder.adversary import Adversary
 from napari_damm.train.autoencoder.codebook import (
     latent_drift,
@@ -33,6 +35,7 @@ from napari_damm.train.autoencoder.codebook import (
 )
 from napari_damm.train.autoencoder.image_losses import (
     Perceptual,
+    faithful_loss,
     load_lpips,
     reconstruction_loss,
 )
@@ -48,7 +51,7 @@ from napari_damm.train.state import (
 CODEBOOK_BATCHES, REPLANT_BATCHES = 8, 20
 REPLANT_UNTIL = 0.7
 """Share of the steps after which no entry is moved, so that every one settles."""
-LATENT_NOISE = 0.1
+LATENT_NOISE, FAITHFUL_NOISE = 0.1, 0.05
 DRIFT_WEIGHT = 1.0
 """Measured: latents of spread 2 are at 1.0 after 100 steps, and R2 is 0.006 below that without."""
 
@@ -60,6 +63,7 @@ class FirstStageConfig:
     `steps` includes the `warmup_steps` without codebook. `adapt` continues a trained stage: its
     latents and codebook are not made anew. From step `discriminator_from` on, if it is given, a
     discriminator joins. `half`: in bfloat16, without a codebook only (its distances need float32).
+    `ema_decay`: of the moving average that the weights become in the end; 0 for none.
     """
 
     steps: int = 2000
@@ -71,6 +75,7 @@ class FirstStageConfig:
     lpips: bool = False
     discriminator_from: int | None = None
     half: bool = False
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers that would fail late."""
@@ -100,8 +105,8 @@ class FirstStageStep:
 class FirstStageState:
     """All that a first stage's training is resumed from: the stage, and its adversary if any."""
 
-    def __init__(self, stage: VQGAN, config: FirstStageConfig) -> None:
-        self.stage = TrainState(stage, config.learning_rate)
+    def __init__(self, stage: FirstStage, config: FirstStageConfig) -> None:
+        self.stage = TrainState(stage, config.learning_rate, ema_decay=config.ema_decay)
         self.adversary: Adversary | None = None
         if config.discriminator_from is not None:
             device = next(stage.parameters()).device
@@ -127,7 +132,7 @@ class FirstStageState:
 
 
 def train_first_stage(
-    stage: VQGAN,
+    stage: FirstStage,
     batch: Callable[[int], Tensor],
     config: FirstStageConfig,
     state: FirstStageState | None = None,
@@ -152,17 +157,20 @@ def train_first_stage(
     while state.step < config.steps:
         step = state.step
         image = batch(step)
-        quantizer = stage.quantizer
-        if step == config.warmup_steps and not config.adapt and quantizer is not None:
-            standardise_latents(stage, image)
-            place_codebook(stage, [batch(step + k) for k in range(CODEBOOK_BATCHES)])
-            state.stage.forget(quantizer.codebook)
+        coded = stage if isinstance(stage, VQGAN) and stage.quantizer is not None else None
+        if step == config.warmup_steps and not config.adapt and coded is not None:
+            standardise_latents(coded, image)
+            place_codebook(coded, [batch(step + k) for k in range(CODEBOOK_BATCHES)])
+            assert coded.quantizer is not None
+            state.stage.forget(coded.quantizer.codebook)
         loss, l1 = _learn(state, image, config, perceptual)
         moved = 0
-        if quantizer is not None and _replants(config, step):
+        if coded is not None and _replants(config, step):
             recent = range(max(0, step + 1 - REPLANT_BATCHES), step + 1)
-            moved = replant(stage, [batch(k) for k in recent], step)
+            moved = replant(coded, [batch(k) for k in recent], step)
         yield FirstStageStep(state.step, config.steps, loss, l1, moved)
+    if config.ema_decay:
+        stage.load_state_dict({**stage.state_dict(), **state.stage.ema})
     stage.eval()
 
 
@@ -180,29 +188,36 @@ def _learn(
     """Take one step of the stage, and of its adversary; return the reconstruction's loss and L1."""
     step, adversary = state.step, state.adversary
     stage = state.stage.module
-    assert isinstance(stage, VQGAN)
+    assert isinstance(stage, FirstStage)
     rate = config.learning_rate * cosine_rate(step / config.steps, step, warmup_steps(config.steps))
     with torch.autocast(image.device.type, torch.bfloat16, enabled=config.half):
         z = stage.encode(image)
-        given = z if stage.quantizer is not None else _with_noise(z, step)
-        out = stage.reconstruct(given, quantize=step >= config.warmup_steps)
-    out = Reconstruction(*(each.float() for each in out))
-    loss = reconstruction_loss(image, out.image, out.half, perceptual)
+        if isinstance(stage, VQGAN):
+            given = z if stage.quantizer is not None else _with_noise(z, step, LATENT_NOISE)
+            out = stage.reconstruct(given, quantize=step >= config.warmup_steps)
+            made, half, codebook_loss = (each.float() for each in out)
+        else:
+            made = stage.decode(_with_noise(z, step, FAITHFUL_NOISE)).float()
+            codebook_loss = z.new_zeros(())
+    if isinstance(stage, VQGAN):
+        loss = reconstruction_loss(image, made, half, perceptual)
+    else:
+        loss = faithful_loss(made, image, perceptual)
     if not bool(torch.isfinite(loss)):
         raise NotFinite(f"the loss is not finite at step {step + 1}")
-    total = loss + config.codebook_weight * out.codebook_loss
-    if config.adapt or stage.quantizer is None:
+    total = loss + config.codebook_weight * codebook_loss
+    if config.adapt or not isinstance(stage, VQGAN) or stage.quantizer is None:
         total = total + DRIFT_WEIGHT * latent_drift(z.float())
     joined = adversary is not None and step >= (config.discriminator_from or 0)
     if adversary is not None and joined:
-        total = total + adversary.reward(loss, out.image, stage.output.weight)
+        total = total + adversary.reward(loss, made, stage.output.weight)
     state.stage.descend(total, rate)
     if adversary is not None and joined:
-        adversary.learn(image, out.image, rate)
-    return float(loss.detach()), float((out.image.detach() - image).abs().mean())
+        adversary.learn(image, made, rate)
+    return float(loss.detach()), float((made.detach() - image).abs().mean())
 
 
-def _with_noise(z: Tensor, step: int) -> Tensor:
+def _with_noise(z: Tensor, step: int, strength: float) -> Tensor:
     generator = torch.Generator().manual_seed(step)
     noise = torch.randn(z.shape, generator=generator).to(z.device)
-    return z + LATENT_NOISE * noise
+    return z + strength * noise

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_damm import metrics
-from napari_damm.model.vqgan import VQGAN
+from napari_damm.model.damm import FirstStage
 from napari_damm.util.advice import Advice
 
 POOR_R2 = 0.8
@@ -17,7 +17,7 @@ POOR_R2 = 0.8
 
 
 @torch.no_grad()
-def reconstruction_scores(stage: VQGAN, images: Tensor) -> dict[str, float]:
+def reconstruction_scores(stage: FirstStage, images: Tensor) -> dict[str, float]:
     """Score what encoding and decoding leaves of images (b, c, h, w) in [-1, 1].
 
     Returns

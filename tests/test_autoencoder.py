@@ -1,0 +1,118 @@
+"""The autoencoder of our recipe: local, cheaper than a VQGAN, its decoder guided by the vessels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from models import randomise
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.setup import Sampling
+from napari_damm.engine.windows import WindowInput
+from napari_damm.model import DAMM, VQGAN, Autoencoder, AutoencoderConfig, DAMMConfig, VQGANConfig
+from napari_damm.model_file import load_model, save_model
+
+TINY = DAMMConfig.of_preset("tiny", "ours")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model of our recipe with random weights, the guide's too."""
+    return randomise(DAMM(TINY, {"pixel_size_um": 1.0}))
+
+
+@pytest.fixture
+def image():
+    return torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_our_recipe_has_it_and_survives_json_and_a_file(model, image, tmp_path):
+    assert DAMMConfig.from_dict(json.loads(json.dumps(TINY.to_dict()))) == TINY
+    assert [stage.guided for stage in TINY.first_stages] == [False, False, True]
+    again = load_model(save_model(model, tmp_path / "m.safetensors"), "cpu")
+    z = again.encode(image, "vessels")
+    assert z.shape == (2, 4, 8, 12)
+    torch.testing.assert_close(z, model.encode(image, "vessels"), rtol=0.02, atol=0.02)
+
+
+def test_old_recipes_keep_their_vqgan():
+    assert all(isinstance(s, VQGANConfig) for s in DAMMConfig.of_preset("small").first_stages)
+
+
+@torch.no_grad()
+def test_encoding_and_decoding_take_at_most_two_thirds_of_before():
+    before = VQGAN(VQGANConfig((32, 32, 64, 64), 1, 4, 0)).eval()
+    now = Autoencoder(DAMMConfig.of_preset("small", "ours").first_stages[2]).eval()
+    window = torch.zeros(1, 1, 256, 256)
+
+    def cost(stage, **guide):
+        with FlopCounterMode(display=False) as counter:
+            stage.decode(stage.encode(window), **guide)
+        return counter.get_total_flops()
+
+    guide = now.features(window)
+    assert cost(now, features=guide) <= 2 / 3 * cost(before)
+
+
+@torch.no_grad()
+def test_a_latent_depends_on_its_surroundings_alone(model):
+    stage = model.first_stage("primary")
+    whole = torch.rand(1, 1, 256, 256, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    other = whole.clone()
+    other[..., 192:] = 5.0  # far away: a normalisation over the window would see it
+    near = slice(0, 10)
+    torch.testing.assert_close(
+        stage.encode(whole)[..., near], stage.encode(other)[..., near], rtol=0, atol=0
+    )
+
+
+@torch.no_grad()
+def test_a_guided_decoder_sees_the_primary_image_and_works_without(model, image):
+    z = model.encode(image, "target")
+    alone, guided = model.decode(z), model.decode(z, primary=image)
+    assert alone.shape == guided.shape == image.shape
+    assert not torch.allclose(alone, guided)
+    features = model.encode_primary(image)[1]
+    assert torch.equal(model.decode(z, primary=features), guided)
+    # an autoencoder that is not guided does not care
+    assert torch.equal(model.decode(z, "primary", primary=image), model.decode(z, "primary"))
+
+
+@torch.no_grad()
+def test_a_new_guide_changes_nothing_yet(image):
+    fresh = DAMM(TINY)
+    z = fresh.encode(image, "target")
+    assert torch.equal(fresh.decode(z, primary=image), fresh.decode(z))
+
+
+def test_a_guide_that_does_not_fit_is_refused():
+    vessels, nuclei, target = TINY.first_stages
+    other = replace(vessels, channels=(32, 64, 64))
+    with pytest.raises(ValueError, match=r"channels \(32, 32, 32\), got \(32, 64, 64\)"):
+        replace(TINY, first_stages=(other, nuclei, target))
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}])
+def test_sizes_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
+        AutoencoderConfig(**wrong)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_window_is_the_same_in_any_pool(model, samples):
+    rng = np.random.default_rng(0)
+    pool = [
+        WindowInput((0, k), (0, 192 * k), *rng.uniform(-1, 1, (2, 64, 64)).astype(np.float32))
+        for k in range(3)
+    ]
+    sampler = WindowSampler(model, Sampling("expected", 1, 0, 0.5, 2, samples), "cpu")
+    *_, together = sampler.run(pool)
+    for window, pooled in zip(pool, together, strict=True):
+        *_, (alone,) = sampler.run([window])
+        assert np.array_equal(alone.np, pooled.np)
+        assert (alone.std is None) == (samples == 1)
