@@ -123,12 +123,13 @@ class Batches:
         return batch
 
     def images(self, step: int, count: int, side: int) -> Tensor:
-        """Return crops (count, 3, side, side) in [-1, 1] of the first views of a step."""
+        """Return crops (count, 3, side, side) in [-1, 1] of views of their own."""
         start = time.perf_counter()
         rng = np.random.default_rng((self.config.seed, step, 5))
+        chances = np.array([patch.chance for patch in self.split.train])
         crops = []
-        for index, variant in self.schedule.views(self.split, step)[:count]:
-            window = self._readable(index, variant)
+        for index in rng.choice(len(chances), count, p=chances / chances.sum()):
+            window = self._readable(int(index), int(rng.integers(2**31)))
             y, x = rng.integers(0, WINDOW - side + 1, 2)
             crops.append(window[:, y : y + side, x : x + side])
         self.waited_s += time.perf_counter() - start

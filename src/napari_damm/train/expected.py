@@ -1,6 +1,7 @@
 """The expected map, learnt on pixels: what an analyst is shown, judged where it is seen.
 
-1. At the highest noise the network's guess of x_0 is the expected map; both branches make one.
+1. At the highest noise the network's guess of x_0 is the expected map. Three of four crops are
+   those of the multi-modal branch, which is shown most, the fourth of the uni-modal one.
 2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
    So the noise estimator learns what matters in the image, and the decoder takes from the primary
    image the fine structure that a latent cannot hold.
@@ -15,10 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_damm.model.damm import DAMM
+from napari_damm.model.damm import DAMM, mix_branches, take
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 
-REPRODUCE_EVERY = 4
+REPRODUCE_EVERY, UNI_EVERY = 4, 4
 ABSOLUTE = 0.2
 """Weight of the absolute error beside the squared one: it keeps dark places dark."""
 _MIX = 1_000_003
@@ -58,11 +59,14 @@ def expected_error(model: DAMM, images: Tensor, step: int, seed: int) -> Tensor:
     x_t = torch.randn(primary.shape, generator=generator).to(primary.device)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
     encoded = model.unet.encode(x_t, t, primary, secondary)
-    errors = [
-        pixel_error(model.decode(clean(velocity, x_t), primary=features), target)
-        for velocity in (model.unet.decode_uni(encoded), model.unet.decode_multi(encoded))
-    ]
-    return (errors[0] + errors[1]) / 2
+    uni = (torch.arange(len(x_t), device=x_t.device) + step) % UNI_EVERY == 0
+    velocity = mix_branches(
+        ~uni[:, None, None],
+        lambda rows: model.unet.decode_multi(take(encoded, rows)),
+        lambda rows: model.unet.decode_uni(take(encoded, rows)),
+        x_t,
+    )
+    return pixel_error(model.decode(clean(velocity, x_t), primary=features), target)
 
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:

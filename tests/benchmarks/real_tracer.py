@@ -1,0 +1,276 @@
+"""How well is a real tracer predicted, field by field, each judged by what never saw it?
+
+Run: python tests/benchmarks/real_tracer.py [--real ../shared/real] [--fields 01 02 ...]
+         [--minutes 15] [--threads 2] [--methods zero-shot fine-tuned blur linear unet]
+         [--model NAME|FILE] [--set NAME=VALUE ...] [--lectin] [--json FILE] [--markdown FILE]
+
+1. Fields of real tumour tissue with vessels, nuclei and dextran, an injected macromolecule (see the
+   README beside the pictures). For each of --fields, everything is fitted on all the *others*.
+   --lectin: a picture of perfused vessels, whose left half trains and whose right half judges.
+2. Ours without any training and fine-tuned for --minutes (defaults, but for --set), both in mode
+   "expected"; the Gaussian blur of the vessels, and the linear model of both images at several
+   scales, by least squares; a regression U-Net on pixels with the same minutes.
+3. r, SSIM, MSE, error of L50 (how far from a vessel the tracer falls to half, um) and spread, the
+   standard deviation over the truth's. The table has means and 95 % intervals over fields.
+
+Without the pictures it says so and ends. Numbers only: the pictures are nobody's to publish here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from baselines.linear import SIGMAS
+from baselines.pixel_unet import predict_pixels, train_pixel_unet
+from numpy.typing import NDArray
+from real_pictures import resampled
+from report import print_table, write_json
+from scipy import ndimage
+
+from napari_damm import api, metrics
+from napari_damm.dataset import SlideSource
+from napari_damm.events import Finished
+from napari_damm.extravasation import (
+    Profile,
+    extravasation_profile,
+    vessel_distance,
+    vessel_mask,
+)
+
+REAL = Path(__file__).parents[3] / "shared" / "real"
+ALL_FIELDS = ("01", "02", "03", "04", "05", "06", "07")
+DEXTRAN_UM, LECTIN_UM = 0.69, 0.6
+CHANNELS = {"vessels_channel": "red", "nuclei_channel": "blue"}
+LIMITS = (0.1, 99.9)
+MEASURES = ("r", "SSIM", "MSE", "L50 error um", "spread")
+BLURS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A picture, or a part of it: (3, y, x) in 0..1 on the model's grid, and its source.
+
+    The images are vessels, nuclei and tracer, each scaled over the whole picture.
+    """
+
+    name: str
+    images: Image
+    source: SlideSource
+    pixel_um: float
+
+    @property
+    def truth(self) -> Image:
+        """The tracer."""
+        return self.images[2]
+
+
+def read_field(
+    path: Path, um: float, model_um: float, part: tuple[float, float] = (0.0, 1.0)
+) -> Field:
+    """Read a picture, or the part of its columns between two shares of its width."""
+    slide = api.open_slide(path, **CHANNELS, pixel_size_um=um)
+    images = np.stack(
+        [
+            _scaled(resampled(slide, slide.channel(colour), model_um))
+            for colour in ("red", "blue", "green")
+        ]
+    )
+    height, width = (round(side / um) for side in slide.vessels.extent_um)
+    columns = [round(share * width) for share in part]
+    at = [round(share * images.shape[2]) for share in part]
+    source = SlideSource(
+        path, "red", "blue", "green", pixel_size_um=um, roi=(0, columns[0], height, columns[1])
+    )
+    return Field(path.stem, images[:, :, at[0] : at[1]], source, model_um)
+
+
+def _scaled(image: NDArray[np.floating]) -> Image:
+    low, high = np.percentile(image, LIMITS)
+    found: Image = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+    return found
+
+
+def ours(model: object, field: Field) -> Image:
+    """Predict a field in mode "expected", inside its whole picture."""
+    source = field.source
+    slide = api.open_slide(source.path, **CHANNELS, pixel_size_um=source.pixel_size_um)
+    config = api.PredictConfig(mode="expected", roi=source.roi, device="cpu")
+    *_, finished = api.predict(slide, model, config)
+    assert isinstance(finished, Finished)
+    height, width = field.truth.shape
+    found = np.asarray(finished.result.np, np.float32)
+    # a region is rounded outward to whole model pixels
+    return found[:height, :width]
+
+
+def fine_tuned(model: object, train: Sequence[Field], settings: dict[str, Any]) -> Path:
+    """Fine-tune with the defaults but for some settings; return the model's file."""
+    out = Path(tempfile.mkdtemp()) / "run"
+    config = api.TrainConfig(name="tracer", device="cpu", **settings)
+    *_, finished = api.fine_tune([field.source for field in train], model, config, out)
+    assert isinstance(finished, Finished)
+    return Path(finished.result.path)
+
+
+def blurred(train: Sequence[Field], field: Field) -> Image:
+    """Return the blur of the vessels that fits the training fields best, scaled to them."""
+
+    def agreement(sigma: float) -> float:
+        blur = [ndimage.gaussian_filter(each.images[0], sigma) for each in train]
+        pairs = zip(blur, train, strict=True)
+        return float(np.mean([metrics.pearson_r(each.truth, made) for made, each in pairs]))
+
+    sigma = max(BLURS, key=agreement)
+    return _fitted(train, field, lambda images: [ndimage.gaussian_filter(images[0], sigma)])
+
+
+def linear(train: Sequence[Field], field: Field) -> Image:
+    """Return the linear model of both images at several scales, fitted to the training fields."""
+    return _fitted(
+        train,
+        field,
+        lambda images: [ndimage.gaussian_filter(i, s) for i in images[:2] for s in SIGMAS],
+    )
+
+
+def _fitted(
+    train: Sequence[Field], field: Field, features: Callable[[Image], list[Image]]
+) -> Image:
+    def table(images: Image) -> NDArray[np.float64]:
+        columns = [*features(images), np.ones(images.shape[1:])]
+        return np.stack(columns, axis=-1).reshape(-1, len(columns)).astype(np.float64)
+
+    rows = np.concatenate([table(each.images) for each in train])
+    truth = np.concatenate([each.truth.ravel() for each in train])
+    weights, *_ = np.linalg.lstsq(rows, truth)
+    made: Image = (table(field.images) @ weights).reshape(field.truth.shape).astype(np.float32)
+    return made
+
+
+def half_distance(profile: Profile) -> float:
+    """Return where the signal above the far field falls to half of that at the vessel, um."""
+    above = profile.signal - profile.background
+    below = np.flatnonzero(above <= above[0] / 2)
+    if above[0] <= 0 or below.size == 0:
+        return float("nan")
+    k = int(below[0])
+    if k == 0:
+        return float(profile.distance_um[0])
+    share = (above[k - 1] - above[0] / 2) / (above[k - 1] - above[k])
+    near, far = profile.distance_um[k - 1], profile.distance_um[k]
+    return float(near + share * (far - near))
+
+
+def score(field: Field, made: Image) -> dict[str, float]:
+    """Judge a prediction of a field."""
+    away = vessel_distance(vessel_mask(field.images[0], field.pixel_um), field.pixel_um)
+    truth, found = (
+        half_distance(extravasation_profile(image, away)) for image in (field.truth, made)
+    )
+    return {
+        "r": metrics.pearson_r(field.truth, made),
+        "SSIM": metrics.ssim(field.truth, made),
+        "MSE": metrics.mse(field.truth, made),
+        "L50 error um": abs(found - truth),
+        "spread": metrics.std_ratio(field.truth, made),
+    }
+
+
+def judge(
+    field: Field, train: Sequence[Field], args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Score every method on a field that only the others trained."""
+    settings = {name: json.loads(value) for name, _, value in map(_parts, args.set)}
+    settings["minutes"] = args.minutes
+    makers: dict[str, Callable[[], Image]] = {
+        "zero-shot": lambda: ours(args.model, field),
+        "fine-tuned": lambda: ours(fine_tuned(args.model, train, settings), field),
+        "blur": lambda: blurred(train, field),
+        "linear": lambda: linear(train, field),
+        "unet": lambda: predict_pixels(
+            train_pixel_unet([each.images for each in train], 60 * args.minutes), field.images
+        ),
+    }
+    scores = {}
+    for name in args.methods:
+        began = time.monotonic()
+        scores[name] = score(field, makers[name]())
+        numbers = ", ".join(f"{what} {value:.3f}" for what, value in scores[name].items())
+        took = time.monotonic() - began
+        print(f"{field.name} {name}: {numbers} ({took:.0f} s)", flush=True)
+    return scores
+
+
+def _parts(given: str) -> tuple[str, str, str]:
+    return given.partition("=")
+
+
+def rows_of(found: dict[str, dict[str, dict[str, float]]], methods: Sequence[str]) -> list[list]:
+    """Return one row per method: means with their intervals over fields."""
+    rows = []
+    for method in methods:
+        cells: list[str] = []
+        for what in MEASURES:
+            values = np.array([scores[method][what] for scores in found.values()])
+            values = values[np.isfinite(values)]
+            span = metrics.bootstrap_interval(values) if values.size else None
+            mean = f"{values.mean():.3f}" if values.size else "none"
+            cells.append(mean if span is None else f"{mean} ({span[0]:.3f} to {span[1]:.3f})")
+        rows.append([method, *cells])
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Judge all methods, print a table and write the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--real", type=Path, default=REAL, help="folder with the real pictures")
+    parser.add_argument("--fields", nargs="+", default=ALL_FIELDS, choices=ALL_FIELDS)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--threads", type=int, default=2)
+    methods = ("zero-shot", "fine-tuned", "blur", "linear", "unet")
+    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    parser.add_argument("--model")
+    parser.add_argument("--set", nargs="*", default=(), metavar="NAME=VALUE", help="of training")
+    parser.add_argument("--lectin", action="store_true", help="the lectin picture instead")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    args = parser.parse_args(arguments)
+    folder = args.real / "dextran"
+    lectin = args.real / "cd31_lectin_dapi.jpg"
+    if not (lectin if args.lectin else folder).exists():
+        sys.exit(f"skipped: the real pictures are not in {args.real}")
+    torch.set_num_threads(args.threads)
+    model_um = float(api.load_model(args.model, "cpu").card["pixel_size_um"])
+    if args.lectin:
+        halves = [read_field(lectin, LECTIN_UM, model_um, part) for part in ((0, 0.5), (0.5, 1))]
+        found = {"lectin": judge(halves[1], halves[:1], args)}
+    else:
+        fields = {k: read_field(folder / f"{k}.jpg", DEXTRAN_UM, model_um) for k in ALL_FIELDS}
+        found = {
+            k: judge(fields[k], [fields[other] for other in ALL_FIELDS if other != k], args)
+            for k in args.fields
+        }
+    what = "lectin, right half" if args.lectin else f"dextran, {len(found)} fields"
+    rows = rows_of(found, args.methods)
+    print_table(f"{what}, {args.minutes:g} min", ["", *MEASURES], rows)
+    write_json(args.json, vars(args), found=found)
+    if args.markdown is not None:
+        lines = [["", *MEASURES], ["---"] * (1 + len(MEASURES)), *rows]
+        text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        args.markdown.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
