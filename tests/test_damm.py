@@ -134,3 +134,37 @@ def test_each_decoder_runs_for_its_own_windows_only(tiny_model, calls, monkeypat
     sizes.clear()
     tiny_model.gated_noise(*calls, float(means[3]))
     assert sorted(sizes) == [3, 5]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+@torch.no_grad()
+def test_in_batches_every_network_call_has_one_size_and_a_window_the_same_bits(
+    tiny_model, calls, monkeypatch, size
+):
+    sizes = []
+    for name in ("decode_uni", "decode_multi"):
+        decode = getattr(tiny_model.unet, name)
+        monkeypatch.setattr(
+            tiny_model.unet, name, lambda e, d=decode: sizes.append(len(e.time)) or d(e)
+        )
+    x_t, t, primary, secondary = calls
+    means = tiny_model.predict_noise(*calls).confidence.flatten(1).mean(1).sort().values
+    gamma = float(means[3])
+    sizes.clear()
+    whole = tiny_model.gated_noise(*calls, gamma, batch_size=size)
+    assert set(sizes) == {size}
+    few = [z[2:5] for z in (x_t, torch.as_tensor(t).expand(8), primary, secondary)]
+    part = tiny_model.gated_noise(*few, gamma, batch_size=size)
+    for of_part, of_whole in zip(part, whole, strict=True):
+        assert torch.equal(of_part, of_whole[2:5])
+
+
+@torch.no_grad()
+def test_encoded_windows_can_be_parted_and_joined_again(tiny_model, calls):
+    x_t, _, primary, secondary = calls
+    whole = tiny_model.unet.encode(x_t, torch.full((8,), 500), primary, secondary)
+    parts = [whole.select(torch.arange(0, 3)), whole.select(torch.arange(8) >= 3)]
+    joined = type(whole).cat(parts)
+    for again, before in zip(joined, whole, strict=True):
+        pairs = zip(again, before, strict=True) if isinstance(again, tuple) else [(again, before)]
+        assert all(torch.equal(a, b) for a, b in pairs)

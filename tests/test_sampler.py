@@ -8,9 +8,10 @@ import torch
 from models import random_model, tiny_config
 
 from napari_damm.engine.noise import window_noise
-from napari_damm.engine.sampler import Heartbeat, WindowSampler, fixed_batches
+from napari_damm.engine.sampler import Heartbeat, WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
+from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import select_branch
 from napari_damm.sampling import SamplerStep, sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule

@@ -23,6 +23,11 @@ class Branch(IntEnum):
     UNI_MODAL = 1
     MULTI_MODAL = 2
 
+    @property
+    def colour(self) -> str:
+        """Okabe and Ito's orange and blue: told apart by colour-blind readers; grey for none."""
+        return ("#404040", "#e69f00", "#56b4e9")[self]
+
 
 @dataclass(frozen=True)
 class Notice:

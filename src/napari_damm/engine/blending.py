@@ -108,5 +108,5 @@ def _blend(
 
 
 def branch_cells(outputs: Mapping[Window, WindowOutput]) -> dict[Window, np.ndarray]:
-    """Branch cells of each window: 1 uni-modal, 2 multi-modal."""
+    """Return the `Branch` codes of each window."""
     return {w: o.branch for w, o in outputs.items()}

@@ -31,8 +31,9 @@ from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.noise import window_noise
 from napari_damm.engine.setup import REFERENCE, Sampling, Setup
 from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combine
-from napari_damm.model.damm import DAMM, choose_multi, mix_branches, take
-from napari_damm.model.unet import Encoded
+from napari_damm.events import Branch
+from napari_damm.model.batches import fixed_batches
+from napari_damm.model.damm import DAMM
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.tiling import tokens_to_cells
@@ -142,9 +143,9 @@ class WindowSampler:
         windows = [inputs[k] for k, _ in draws]
         with torch.inference_mode():
             rows = torch.tensor([k for k, _ in draws], device=given.primary.device)
-            gate = _Gate(self, given.primary[rows], given.secondary[rows])
+            denoiser = _Denoiser(self, given.primary[rows], given.secondary[rows])
         streams = [stream for _, stream in draws]
-        steps = self._steps(sampling, gate.denoise, windows, streams, gate.primary.shape)
+        steps = self._steps(sampling, denoiser.denoise, windows, streams, denoiser.primary.shape)
         while True:
             # inference mode belongs to the thread: never leave it on across a yield
             with torch.inference_mode():
@@ -159,7 +160,7 @@ class WindowSampler:
                 some = slice(start, start + self.first_stage_batch)
                 images.append(self._decode(x[some], [f[rows[some]] for f in given.features]))
             yield HEARTBEAT
-        return _outputs(windows, np.concatenate(images), gate)
+        return _outputs(windows, np.concatenate(images), denoiser)
 
     @property
     def first_stage_batch(self) -> int:
@@ -216,11 +217,11 @@ class WindowSampler:
                 z[:1].expand(self.sampling.batch_size, -1, -1, -1)
                 for z in (given.primary, given.secondary)
             ]
-            gate = _Gate(self, *batch)
+            denoiser = _Denoiser(self, *batch)
             t = torch.full((self.sampling.batch_size,), 500, device=self.device)
-            gate.denoise(batch[0], t)  # the first use of anything is slower
+            denoiser.denoise(batch[0], t)  # the first use of anything is slower
             start = time.perf_counter()
-            gate.denoise(batch[0], t)
+            denoiser.denoise(batch[0], t)
             step = self._since(start) / self.sampling.batch_size
         finally:
             torch.set_num_threads(threads)
@@ -257,28 +258,28 @@ class WindowSampler:
         return batch[index]
 
 
-def _outputs(inputs: Sequence[WindowInput], images: Floats, gate: _Gate) -> list[WindowOutput]:
-    uncertainty = (1 - gate.read_out()).float().cpu().numpy()
-    branch = (1 + gate.multi.to(torch.uint8)).cpu().numpy()
+def _outputs(
+    inputs: Sequence[WindowInput], images: Floats, denoiser: _Denoiser
+) -> list[WindowOutput]:
+    uncertainty = (1 - denoiser.read_out()).float().cpu().numpy()
+    branch = torch.where(denoiser.multi, Branch.MULTI_MODAL, Branch.UNI_MODAL)
+    codes = branch.to(torch.uint8).cpu().numpy()
     return [
         WindowOutput(
             each.window,
             images[k],
             tokens_to_cells(uncertainty[k]),
-            np.rint(tokens_to_cells(branch[k])).astype(np.uint8),
+            np.rint(tokens_to_cells(codes[k])).astype(np.uint8),
         )
         for k, each in enumerate(inputs)
     ]
 
 
-class _Gate:
+class _Denoiser:
     """The denoiser of one pool; remembers the confidence and the branches of the last step."""
 
     def __init__(self, sampler: WindowSampler, primary: Tensor, secondary: Tensor) -> None:
-        self.unet = sampler.model.unet
-        self.config = sampler.model.config
-        self.gamma = sampler.sampling.gamma
-        self.size = sampler.sampling.batch_size
+        self.model, self.sampling = sampler.model, sampler.sampling
         self.primary, self.secondary = primary, secondary
         self.confidence = self.total = primary.new_zeros(())
         self.steps = 0
@@ -286,65 +287,14 @@ class _Gate:
 
     def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Noise (b, c, h, w) of the branch that each window, or cell, needs."""
-        encoded = self._encode(x_t, t)
-        self.confidence = encoded.confidence
-        self.total = self.total + encoded.confidence
-        self.steps += 1
-        self.multi = choose_multi(encoded.confidence, self.gamma, self.config.gate)
-        mixed = mix_branches(
-            self.multi,
-            lambda rows: self._decode(self.unet.decode_multi, encoded, rows),
-            lambda rows: self._decode(self.unet.decode_uni, encoded, rows),
-            x_t,
-            self.config.uni_share if self.gamma < 1 else 1.0,
+        eps, self.multi, self.confidence = self.model.gated_noise(
+            x_t, t, self.primary, self.secondary, self.sampling.gamma, self.sampling.batch_size
         )
-        return self.unet.as_noise(mixed, x_t, t)
+        self.total = self.total + self.confidence
+        self.steps += 1
+        return eps
 
     def read_out(self) -> Tensor:
         """Return the confidence (b, th, tw) that is shown: of the last step, or the mean."""
-        return self.total / self.steps if self.config.read_out == "mean" else self.confidence
-
-    def _encode(self, x_t: Tensor, t: Tensor) -> Encoded:
-        parts: list[Encoded] = []
-        for index, kept in fixed_batches(len(x_t), self.size, x_t.device):
-            given = (x_t[index], self.primary[index], self.secondary[index])
-            x, primary, secondary = (_channels_last(z) for z in given)
-            part = self.unet.encode(x, t[index], primary, secondary)
-            parts.append(take(part, torch.arange(kept, device=x_t.device)))
-        return Encoded(
-            torch.cat([p.time for p in parts]),
-            torch.cat([p.uni for p in parts]),
-            tuple(torch.cat(skips) for skips in zip(*(p.uni_skips for p in parts), strict=True)),
-            torch.cat([p.multi for p in parts]),
-            tuple(torch.cat(skips) for skips in zip(*(p.multi_skips for p in parts), strict=True)),
-            torch.cat([p.confidence for p in parts]),
-        )
-
-    def _decode(
-        self, decode: Callable[[Encoded], Tensor], encoded: Encoded, rows: Tensor
-    ) -> Tensor:
-        return in_batches(
-            lambda index: decode(take(encoded, rows[index])), len(rows), self.size, rows.device
-        )
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def fixed_batches(count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, int]]:
-    """Cut 0..count-1 into index batches of exactly `size`: yields (indices, how many count).
-
-    The last batch is filled up by repeating its last index.
-    """
-    for start in range(0, count, size):
-        kept = min(size, count - start)
-        index = torch.arange(start, start + size, device=device).clamp_max(start + kept - 1)
-        yield index, kept
-
-
-def in_batches(
-    call: Callable[[Tensor], Tensor], count: int, size: int, device: torch.device
-) -> Tensor:
-    """Call `call(indices)` on batches of exactly `size` and join what counts."""
-    return torch.cat([call(i)[:kept] for i, kept in fixed_batches(count, size, device)])
+        mean = self.model.config.read_out == "mean"
+        return self.total / self.steps if mean else self.confidence

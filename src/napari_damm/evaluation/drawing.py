@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
+from napari_damm.events import Branch
 from napari_damm.extravasation import BIN_UM
 from napari_damm.util.panels import finish_panel, show_image
 
@@ -29,7 +30,11 @@ DRAWN = {
     "distance_error_um": "lower is better",
 }
 COLOURS = ("#0072b2", "#d55e00")  # told apart by colour-blind readers too
-_BRANCH_COLOURS = {"uni-modal": "#e69f00", "multi-modal": "#56b4e9", "gated": "#0072b2"}
+_BRANCH_COLOURS = {
+    "uni-modal": Branch.UNI_MODAL.colour,
+    "multi-modal": Branch.MULTI_MODAL.colour,
+    "gated": "#0072b2",
+}
 _MAP_COLOURS = ("inferno", "inferno", "viridis")
 
 

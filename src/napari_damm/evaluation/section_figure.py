@@ -18,20 +18,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
+from napari_damm.events import Branch
 from napari_damm.util.panels import finish_panel, show_image
 
 if TYPE_CHECKING:
     from napari_damm.util.panels import Extent
 
 BRANCH_NAMES = ("not predicted", "vessels only", "vessels and nuclei")
-_BRANCH_COLOURS = ("#404040", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
 
 
 @dataclass(frozen=True)
 class SectionPanels:
     """What is drawn. Images are 2-D and scaled to 0..1, on any pixel grid over `extent_um`.
 
-    `uncertainty` (0..1) and `branch` (0, 1, 2) are maps of square cells `cell_um` wide whose
+    `uncertainty` (0..1) and `branch` (`Branch` codes) are maps of square cells `cell_um` wide whose
     first cell starts at the section's corner; the last cells may stick out.
     """
 
@@ -72,13 +72,13 @@ def draw(panels: SectionPanels, title: str, caption: str) -> Figure:
     figure.colorbar(uncertainty, ax=[axes[4]], label="0 sure, 1 unsure", shrink=0.8)
     branch = axes[5].imshow(
         panels.branch,
-        cmap=ListedColormap(_BRANCH_COLOURS),
-        norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5], 3),
+        cmap=ListedColormap([code.colour for code in Branch]),
+        norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5], len(Branch)),
         extent=cells,
         interpolation="nearest",
     )
     axes[5].set_title("Branch used")
-    key = figure.colorbar(branch, ax=[axes[5]], ticks=[0, 1, 2], shrink=0.8)
+    key = figure.colorbar(branch, ax=[axes[5]], ticks=list(Branch), shrink=0.8)
     key.ax.set_yticklabels(BRANCH_NAMES)
     for ax in axes:
         finish_panel(ax, whole)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
+from napari_damm.model.batches import fixed_batches, in_batches
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
@@ -308,32 +309,54 @@ class DAMM(nn.Module):
         return outputs
 
     def gated_noise(
-        self, x_t: Tensor, t: Tensor | int, primary: Tensor, secondary: Tensor, gamma: float = GAMMA
+        self,
+        x_t: Tensor,
+        t: Tensor | int,
+        primary: Tensor,
+        secondary: Tensor,
+        gamma: float = GAMMA,
+        batch_size: int | None = None,
     ) -> Gated:
-        """Noise of the branch that each window, or cell, needs; only that decoder runs for it."""
-        encoded = self.unet.encode(x_t, _times(t, x_t), primary, secondary)
+        """Noise of the branch that each window, or cell, needs; only that decoder runs for it.
+
+        With a `batch_size` every network call has exactly that many windows (see `batches`), so
+        that a window's bits do not depend on the others.
+        """
+        times = _times(t, x_t)
+        encoded = self._encoded(x_t, times, primary, secondary, batch_size)
         multi = choose_multi(encoded.confidence, gamma, self.config.gate)
+
+        def decoded(decode: Callable[[Encoded], Tensor], rows: Tensor) -> Tensor:
+            size = batch_size or len(rows)
+            return in_batches(
+                lambda index: decode(encoded.select(rows[index])), len(rows), size, rows.device
+            )
+
         mixed = mix_branches(
             multi,
-            lambda rows: self.unet.decode_multi(take(encoded, rows)),
-            lambda rows: self.unet.decode_uni(take(encoded, rows)),
+            lambda rows: decoded(self.unet.decode_multi, rows),
+            lambda rows: decoded(self.unet.decode_uni, rows),
             x_t,
             self.config.uni_share if gamma < 1 else 1.0,
         )
-        eps = self.unet.as_noise(mixed, x_t, _times(t, x_t))
-        return Gated(eps, multi, encoded.confidence)
+        return Gated(self.unet.as_noise(mixed, x_t, times), multi, encoded.confidence)
+
+    def _encoded(
+        self, x_t: Tensor, t: Tensor, primary: Tensor, secondary: Tensor, size: int | None
+    ) -> Encoded:
+        """Run the encoders, in batches of exactly `size` where one is given."""
+        if size is None:
+            return self.unet.encode(x_t, t, primary, secondary)
+        parts: list[Encoded] = []
+        for index, kept in fixed_batches(len(x_t), size, x_t.device):
+            x, first, second = (_channels_last(z[index]) for z in (x_t, primary, secondary))
+            part = self.unet.encode(x, t[index], first, second)
+            parts.append(part.select(torch.arange(kept, device=x_t.device)))
+        return Encoded.cat(parts)
 
 
-def take(encoded: Encoded, index: Tensor) -> Encoded:
-    """Pick the windows `index` (bool mask or positions) from what the encoders left."""
-    return Encoded(
-        encoded.time[index],
-        encoded.uni[index],
-        tuple(skip[index] for skip in encoded.uni_skips),
-        encoded.multi[index],
-        tuple(skip[index] for skip in encoded.multi_skips),
-        encoded.confidence[index],
-    )
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _times(t: Tensor | int, x_t: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ Source: DAMM-Diffusion (arXiv 2503.09491), section 3.2 and figure 2; velocity: S
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -116,6 +117,30 @@ class Encoded(NamedTuple):
     multi: Tensor
     multi_skips: tuple[Tensor, ...]
     confidence: Tensor
+
+    def select(self, index: Tensor) -> Encoded:
+        """Pick windows by a bool mask or by their positions."""
+        return Encoded(
+            self.time[index],
+            self.uni[index],
+            tuple(skip[index] for skip in self.uni_skips),
+            self.multi[index],
+            tuple(skip[index] for skip in self.multi_skips),
+            self.confidence[index],
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[Encoded]) -> Encoded:
+        """Join windows that were encoded in several batches."""
+        time, uni, uni_skips, multi, multi_skips, confidence = zip(*parts, strict=True)
+        return Encoded(
+            torch.cat(time),
+            torch.cat(uni),
+            tuple(torch.cat(level) for level in zip(*uni_skips, strict=True)),
+            torch.cat(multi),
+            tuple(torch.cat(level) for level in zip(*multi_skips, strict=True)),
+            torch.cat(confidence),
+        )
 
 
 class DecoderBlock(nn.Module):

@@ -34,7 +34,7 @@ from napari_damm.widgets.controls import (
 )
 from napari_damm.widgets.model_cards import Card
 from napari_damm.widgets.notes import Note
-from napari_damm.widgets.viewer.result_layers import BRANCH_COLOURS, branch_meanings
+from napari_damm.widgets.viewer.result_layers import branch_meanings
 
 
 class PredictForm(QWidget):
@@ -124,8 +124,8 @@ class PredictForm(QWidget):
     def show_legend(self, modalities: Sequence[str]) -> None:
         """Say what the colours of the Branch layer mean, once there is one."""
         squares = [
-            f'<span style="color:{BRANCH_COLOURS[value]}">■</span> {meaning}'
-            for value, meaning in branch_meanings(modalities).items()
+            f'<span style="color:{branch.colour}">■</span> {meaning}'
+            for branch, meaning in branch_meanings(modalities).items()
         ]
         self.legend.say("Branch layer<br>" + "<br>".join(squares))
 

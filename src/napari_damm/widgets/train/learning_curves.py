@@ -19,10 +19,10 @@ import qtpy
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_damm.events import TrainPlanned, TrainStep, Validated
+from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
 from napari_damm.train.run_folder import CURVES
 from napari_damm.widgets.notes import Note
-from napari_damm.widgets.viewer.result_layers import BRANCH_COLOURS, branch_meanings
+from napari_damm.widgets.viewer.result_layers import branch_meanings
 
 SMOOTHING = 0.95
 MOST_POINTS = 2000
@@ -84,8 +84,8 @@ class LearningCurves(QWidget):
             plot.clear()
         meanings = branch_meanings(planned.modalities)
         looks = [
-            (self.uni, losses, meanings[1], BRANCH_COLOURS[1]),
-            (self.multi, losses, meanings[2], BRANCH_COLOURS[2]),
+            (self.uni, losses, meanings[Branch.UNI_MODAL], Branch.UNI_MODAL.colour),
+            (self.multi, losses, meanings[Branch.MULTI_MODAL], Branch.MULTI_MODAL.colour),
             (self.autoencoder, losses, "autoencoder", GREEN),
             (self.base, scores, "base model", GREY),
             (self.ssim, scores, name, GREEN),

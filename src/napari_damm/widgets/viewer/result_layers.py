@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.events import Branch
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
@@ -35,8 +36,6 @@ STD_LIMITS = (0.0, 0.35)
 CELL_PX = 32
 MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 STORE_PATH = "napari_damm_path"
-# Okabe and Ito's orange and blue: told apart by colour-blind readers, absent from the maps.
-BRANCH_COLOURS: dict[int | None, str] = {1: "#e69f00", 2: "#56b4e9"}
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,13 @@ class Maps:
         return {**pyramids, UNCERTAINTY: self.uncertainty, BRANCH: self.branch}
 
 
-def branch_meanings(modalities: Sequence[str]) -> dict[int, str]:
+def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:
     """Say in words what the labels of the Branch layer mean."""
     primary, secondary = modalities[:2]
-    return {1: f"uni-modal: {primary} alone", 2: f"multi-modal: {primary} and {secondary}"}
+    return {
+        Branch.UNI_MODAL: f"uni-modal: {primary} alone",
+        Branch.MULTI_MODAL: f"multi-modal: {primary} and {secondary}",
+    }
 
 
 def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
@@ -137,10 +139,14 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
         **coarse,
     }
     meanings = branch_meanings(maps.modalities)
-    colours = {None: "transparent", 0: "transparent"} | BRANCH_COLOURS
+    colours: dict[int | None, str] = {None: "transparent", Branch.NOT_PREDICTED: "transparent"}
+    colours |= {int(code): code.colour for code in meanings}
     branch = {
         "colormap": DirectLabelColormap(color_dict=colours),
-        "features": {"index": list(meanings), "predicted from": list(meanings.values())},
+        "features": {
+            "index": [int(code) for code in meanings],
+            "predicted from": list(meanings.values()),
+        },
         "opacity": 0.4,
         "visible": False,
         **coarse,
