@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import pickle
+from dataclasses import replace
 
 import jobs
 import numpy as np
@@ -13,10 +14,12 @@ import torch
 from jobs import assert_steps_add_up, digest, of, run
 
 from napari_damm import api
+from napari_damm.engine.job import prepare
 from napari_damm.engine.recovery import NothingWorks
 from napari_damm.engine.sampler import WindowSampler
-from napari_damm.engine.workers import coordinator, dask, worker_main
-from napari_damm.engine.workers.shard import Cancelled, TaskSpec, Worker, lost_shard
+from napari_damm.engine.workers import dask, worker_main
+from napari_damm.engine.workers.coordinator import ShardReport, lost_shard, run_job
+from napari_damm.engine.workers.shard import Cancelled, TaskSpec, Worker, shards_apart
 from napari_damm.events import FailedItem, Finished, Notice, ShardDone
 from napari_damm.store import DiskFull, ResultStore, ShardStatus
 from napari_damm.store.journal import Journal
@@ -46,22 +49,26 @@ def out(tmp_path):
     return tmp_path / "r.ome.zarr"
 
 
-def here(job, shards):
+def here(job, left):
     """Compute shards in this process, last first; everything travels as it would."""
     spec = pickle.loads(pickle.dumps(TaskSpec.of(job)))
-    worker = Worker(spec)
-    for shard in reversed(shards):
+    steps = job.setup.sampling.window_steps
+    return shards_apart(left, steps, reports_of(Worker(spec), reversed(left.shards)))
+
+
+def reports_of(worker, shards):
+    for shard in shards:
         steps = []
         report = worker.compute(pickle.loads(pickle.dumps(shard)), steps.append)
         yield from steps
         yield pickle.loads(pickle.dumps(report))
 
 
-def gather(folder, out, dispatch=here, resume=False, **wishes):
+def coordinate(folder, out, compute=here, resume=False, **wishes):
     config = api.PredictConfig(**jobs.QUICK | {"workers": 2, "steps": 1} | wishes)
     slide = api.open_slide(folder / "section.ome.tif")
     model = api.load_model(folder / "tiny.safetensors")
-    return coordinator.gather(slide, model, config, out, resume, dispatch)
+    return run_job(prepare(slide, model, config, out, resume), compute)
 
 
 def breaking(monkeypatch, fault, unless=lambda inputs: False):
@@ -79,7 +86,7 @@ def breaking(monkeypatch, fault, unless=lambda inputs: False):
 
 @pytest.mark.parametrize("wishes", [{"shard": 320, "lanes": 2}, {"order": "centre"}], ids=str)
 def test_shards_computed_on_their_own_make_the_same_result(wishes, folder, out, whole):
-    events = list(gather(folder, out, **wishes))
+    events = list(coordinate(folder, out, **wishes))
     assert digest(events) == digest(whole)
     assert_steps_add_up(events)
     record, expected = events[-1].result.record, whole[-1].result.record
@@ -88,7 +95,7 @@ def test_shards_computed_on_their_own_make_the_same_result(wishes, folder, out, 
 
 
 def test_the_journal_says_how_many_windows_made_a_shard(folder, out, tmp_path):
-    list(gather(folder, out))
+    list(coordinate(folder, out))
     run(folder, tmp_path / "alone.ome.zarr", steps=1)
     counts = [
         {(e.row, e.col): e.windows for e in Journal(path, (2, 3)).latest()}
@@ -100,16 +107,15 @@ def test_the_journal_says_how_many_windows_made_a_shard(folder, out, tmp_path):
 
 
 def test_what_other_workers_stored_is_not_computed_again(folder, out, whole):
-    def two(job, shards):
-        reports = here(job, shards)
-        for report in reports:
-            yield report
-            if not isinstance(report, int) and (report.row, report.col) == (1, 1):
+    def two(job, left):
+        for outcome in here(job, left):
+            yield outcome
+            if isinstance(outcome, ShardReport) and (outcome.row, outcome.col) == (1, 1):
                 raise RuntimeError("the lights went out")
 
     with pytest.raises(RuntimeError, match="lights"):
-        list(gather(folder, out, two))
-    events = list(gather(folder, out, resume=True))
+        list(coordinate(folder, out, two))
+    events = list(coordinate(folder, out, resume=True))
     assert len(of(ShardDone, events)) == SHARDS - 2
     assert digest(events) == digest(whole)
     assert_steps_add_up(events)
@@ -119,7 +125,7 @@ def test_a_bad_window_is_told_once_in_the_record_though_neighbours_share_it(
     folder, out, monkeypatch
 ):
     breaking(monkeypatch, ZeroDivisionError("bad"), lambda pool: (0, 2) not in windows_of(pool))
-    finished = of(Finished, list(gather(folder, out)))[0]
+    finished = of(Finished, list(coordinate(folder, out)))[0]
     assert len(finished.failed) == 1
     assert finished.failed == tuple(finished.result.record["failed"])
     assert finished.result.record["windows"] == WINDOWS - 1
@@ -133,18 +139,18 @@ def windows_of(pool):
 
 
 def test_a_shard_that_nobody_could_compute_fails_and_the_rest_is_done(folder, out, whole):
-    def one_lost(job, shards):
-        first, *rest = shards
+    def one_lost(job, left):
+        first, *rest = left.shards
         yield lost_shard(first, RuntimeError("thrice killed"))
-        yield from here(job, tuple(rest))
+        yield from here(job, replace(left, shards=tuple(rest)))
 
-    events = list(gather(folder, out, one_lost))
+    events = list(coordinate(folder, out, one_lost))
     assert [item.item for item in of(FailedItem, events)] == ["shard (0, 0)"]
     result = events[-1].result
     assert result.status[0, 0] == ShardStatus.FAILED
     assert (result.status == ShardStatus.DONE).sum() == SHARDS - 1
     assert not np.asarray(result.np[:200, :200]).any()
-    again = list(gather(folder, out, resume=True))
+    again = list(coordinate(folder, out, resume=True))
     assert digest(again) == digest(whole)
     assert of(Finished, again)[0].failed == ()
 
@@ -154,7 +160,7 @@ def test_out_of_memory_in_a_worker_is_told_and_recorded(folder, out, monkeypatch
         return sampler.sampling.batch_size <= 1
 
     breaking(monkeypatch, torch.OutOfMemoryError("the card is full"), fits)
-    events = list(gather(folder, out))
+    events = list(coordinate(folder, out))
     told = [event.message for event in of(Notice, events) if event.level == "warning"]
     assert len(told) == 1
     assert "batches of 1" in told[0]
@@ -166,18 +172,18 @@ def test_out_of_memory_in_a_worker_is_told_and_recorded(folder, out, monkeypatch
 def test_strict_mode_stops_a_worker_that_is_out_of_memory(folder, out, monkeypatch):
     breaking(monkeypatch, MemoryError())
     with pytest.raises(MemoryError, match="strict"):
-        list(gather(folder, out, strict=True))
+        list(coordinate(folder, out, strict=True))
     ResultStore.reopen(out).close()
 
 
 def test_a_fault_of_the_model_stops_the_job_with_its_reason(folder, out, monkeypatch):
     breaking(monkeypatch, ZeroDivisionError("wrong weights"))
     with pytest.raises(NothingWorks, match="wrong weights"):
-        list(gather(folder, out, shard=320))
+        list(coordinate(folder, out, shard=320))
 
 
 def test_a_worker_that_is_stopped_leaves_within_a_step(folder, out):
-    def stopped(job, shards):
+    def stopped(job, left):
         worker, seen = Worker(TaskSpec.of(job)), []
 
         def step(done):
@@ -185,20 +191,20 @@ def test_a_worker_that_is_stopped_leaves_within_a_step(folder, out):
             worker.stop()
 
         try:
-            worker.compute(shards[-1], step)
+            worker.compute(left.shards[-1], step)
         finally:
             assert len(seen) == 1
             assert not jobs.threads_left()
         yield 0
 
     with pytest.raises(Cancelled):
-        list(gather(folder, out, stopped, steps=200))
+        list(coordinate(folder, out, stopped, steps=200))
 
 
 def test_a_job_that_ended_while_a_dask_worker_loads_its_model_is_not_computed(
     folder, out, monkeypatch
 ):
-    def ended(job, shards):
+    def ended(job, left):
         spec = TaskSpec.of(job)
 
         def slow(given):
@@ -208,13 +214,13 @@ def test_a_job_that_ended_while_a_dask_worker_loads_its_model_is_not_computed(
         dask.begin(spec)
         monkeypatch.setattr(dask, "Worker", slow)
         try:
-            dask.compute(spec.id, shards[0])
+            dask.compute(spec.id, left.shards[0])
         finally:
             assert spec.id not in dask._workers
         yield 0
 
     with pytest.raises(Cancelled):
-        list(gather(folder, out, ended))
+        list(coordinate(folder, out, ended))
 
 
 @pytest.mark.parametrize(
@@ -239,17 +245,17 @@ def test_a_dask_task_without_hope_stops_the_job(error, folder, out):
 
 
 def test_a_full_disk_in_a_worker_arrives_as_one(folder, out, monkeypatch):
-    def full(job, shards):
+    def full(job, left):
         worker = Worker(TaskSpec.of(job))
         monkeypatch.setattr("zarr.Array.__setitem__", raising(OSError(errno.ENOSPC, "full")))
         try:
-            worker.compute(shards[0])
+            worker.compute(left.shards[0])
         except OSError as error:
             raise received(worker_main.ERROR, error) from None
         yield 0
 
     with pytest.raises(DiskFull, match=r"disk is full.*resume=True"):
-        list(gather(folder, out, full))
+        list(coordinate(folder, out, full))
     monkeypatch.undo()
     ResultStore.reopen(out).close()
 
@@ -290,10 +296,10 @@ def test_errors_that_cannot_be_sent_arrive_as_what_they_say(error):
 
 
 def test_a_spec_is_small_where_slide_and_model_are_files(folder, out):
-    def weighed(job, shards):
+    def weighed(job, left):
         sizes.append(len(pickle.dumps(TaskSpec.of(job))))
-        yield from (lost_shard(shard, RuntimeError("not tried")) for shard in shards)
+        yield from (lost_shard(shard, RuntimeError("not tried")) for shard in left.shards)
 
     sizes = []
-    list(gather(folder, out, weighed))
+    list(coordinate(folder, out, weighed))
     assert sizes[0] < 20_000

@@ -80,9 +80,9 @@ def test_closing_ends_the_workers_at_once_also_those_that_are_starting(folder, o
     ResultStore.reopen(out).close()
 
 
-def test_a_worker_that_begins_while_the_crew_stops_is_ended(monkeypatch):
-    crew = processes._Crew(b"", ())
-    crew._stop.set()
+def test_a_worker_that_begins_while_the_pool_stops_is_ended(monkeypatch):
+    pool = processes._WorkerPool(b"", ())
+    pool._stop.set()
     monkeypatch.setattr(processes.sys, "executable", "sleep")
     started = []
     popen = processes.subprocess.Popen
@@ -93,9 +93,9 @@ def test_a_worker_that_begins_while_the_crew_stops_is_ended(monkeypatch):
 
     monkeypatch.setattr(processes.subprocess, "Popen", long_sleep)
     with pytest.raises(processes.WorkerDied, match="signal 9"):
-        crew._begin(0)
+        pool._begin(0)
     assert started[0].wait(10) == -9
-    crew._end(0)
+    pool._end(0)
 
 
 def test_workers_that_all_die_at_the_start_stop_the_job_with_a_reason(folder, out, monkeypatch):

@@ -1,12 +1,12 @@
 """A prediction: a section in, maps out, as a generator of events.
 
 1. `config`: what may be chosen. `planning`: windows, tissue, shards. `cost`: what they will take.
-2. `job`: all of it resolved, with the store open; `provenance`: the record of how it was made.
-3. `run`: the job on this machine. `pipeline`: its threads; `windows`: what they read; `sampler`:
-   the network's share; `ensemble`: several samples of a window; `recovery`: what happens where it
-   fails.
+2. `setup`: how it is sampled; `job`: all of it resolved, with the store open; `provenance`: the
+   record of how it was made.
+3. `run`: the job on this machine. `pipeline`: its threads; `windows`: what they read, and several
+   samples of one; `sampler`: the network's share; `recovery`: what happens where it fails.
 4. `blending`: windows become shards; `live_preview`: what a viewer sees meanwhile.
-5. `workers`: shards computed in other processes.
+5. `workers`: who computes the shards, here or in other processes, and who commits them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import lazy_loader
 if TYPE_CHECKING:
     from napari_damm.engine.config import PredictConfig
     from napari_damm.engine.planning import Plan
-    from napari_damm.engine.run import Survey, compute, plan, predict
+    from napari_damm.engine.run import Survey, plan, predict
 
-__all__ = ["Plan", "PredictConfig", "Survey", "compute", "plan", "predict"]
+__all__ = ["Plan", "PredictConfig", "Survey", "plan", "predict"]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config": ["PredictConfig"],
         "planning": ["Plan"],
-        "run": ["Survey", "compute", "plan", "predict"],
+        "run": ["Survey", "plan", "predict"],
     },
 )

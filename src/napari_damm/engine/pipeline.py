@@ -18,16 +18,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.windows import cut_patiently
 from napari_damm.slide import Slide
-from napari_damm.store import ShardMaps, ShardStatus
+from napari_damm.store import ShardMaps, ShardStatus, ShardWriter
 from napari_damm.util.errors import is_out_of_memory, one_line
 
 if TYPE_CHECKING:
@@ -49,26 +49,21 @@ class Blended:
     windows: int
 
 
-class Sink(Protocol):
-    """Where finished shards go."""
-
-    def write(self, shard: Shard, blended: Blended) -> None:
-        """Store a shard; called from the writer's thread."""
-
-
 @dataclass(frozen=True)
 class Written:
-    """A shard is stored."""
+    """A shard's files are written: their hashes by name, and what is in them."""
 
     row: int
     col: int
+    files: dict[str, str | None]
+    blended: Blended
 
 
 class Clock:
     """Seconds spent in each part of a run, summed over its threads."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -80,7 +75,13 @@ class Clock:
         finally:
             spent = time.perf_counter() - start
             with self._lock:
-                self.seconds[part] = self.seconds.get(part, 0.0) + spent
+                self._seconds[part] = self._seconds.get(part, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """Return the seconds since it was asked before."""
+        with self._lock:
+            seconds, self._seconds = self._seconds, {}
+        return seconds
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Work:
     plan: Plan
     ladder: Ladder
     samplers: int
-    clock: Clock
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class _Stopped(Exception):
 class Pipeline:
     """Reader, samplers and writer of one prediction, as a context manager and an iterator."""
 
-    def __init__(self, work: Work, sink: Sink) -> None:
-        self._work, self._sink = work, sink
+    def __init__(self, work: Work, writer: ShardWriter) -> None:
+        self._work, self._files = work, writer
         self._stop = threading.Event()
         samplers = max(1, min(work.samplers, len(work.plan.windows)))
         self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + samplers)
@@ -160,7 +161,7 @@ class Pipeline:
             yield message
 
     def write(self, shard: Shard, blended: Blended) -> None:
-        """Have a shard stored; waits while the writer is busy with earlier ones."""
+        """Have a shard written; waits while the writer is busy with earlier ones."""
         while not self._writer_error:
             try:
                 return self._shards.put((shard, blended), timeout=POLL_S)
@@ -238,8 +239,8 @@ class Pipeline:
             while True:
                 shard, blended = self._get(self._shards)
                 with self._work.clock.timing("write"):
-                    self._sink.write(shard, blended)
-                self._messages.put(Written(shard.row, shard.col))
+                    files = self._files.write(shard.row, shard.col, blended.maps)
+                self._messages.put(Written(shard.row, shard.col, files, blended))
         except Exception as error:
             # a dead writer would never make room: tell whoever waits for it
             self._writer_error.append(error)

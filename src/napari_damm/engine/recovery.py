@@ -84,7 +84,6 @@ class Ladder:
 
     def __init__(self, sampler: WindowSampler, strict: bool = False) -> None:
         self.current = sampler
-        self.downgrades: list[str] = []
         self._strict = strict
         self._lock = Lock()
 
@@ -126,9 +125,10 @@ class Ladder:
                 )
             self.current = failed.with_batches(size, model, device)
             self._release(failed.device)
-            change = f"out of memory: going on with batches of {size} on {device}"
-            self.downgrades.append(change)
-            return f"{change}; the last bits of the result may differ"
+            return (
+                f"out of memory: going on with batches of {size} on {device}; "
+                "the last bits of the result may differ"
+            )
 
     @staticmethod
     def _release(device: str) -> None:

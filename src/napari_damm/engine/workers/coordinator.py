@@ -1,97 +1,119 @@
-"""The coordinator of a job whose shards are computed by workers.
+"""The coordinator of a job, whoever computes its shards: this process, others, or a cluster.
 
-1. Announce the job, note background shards, and have the rest computed (a `Dispatch`).
+1. `run_job` announces a job, marks background shards and has the rest computed by an executor, a
+   `Compute`: one of `local`, `processes`, `dask`. Another back end is one more such function.
 2. Every report that comes back is committed: journal, status, events. This is the only process
    that writes those, and it holds the store's lock.
-3. Between reports the number of steps done is told several times a second, which is also when
-   whoever drives the job can close it.
+3. At the end the record gains what is known only then.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
 
-from napari_damm.engine.config import PredictConfig
-from napari_damm.engine.job import Job, mark_background, prepare, summary
-from napari_damm.engine.planning import Shard
-from napari_damm.engine.workers.shard import ShardReport
-from napari_damm.events import Event, Finished, ShardDone, Step
-from napari_damm.slide import Slide
-from napari_damm.util.advice import Advice
-
-if TYPE_CHECKING:
-    from napari_damm.model.damm import DAMM
-
-Dispatch = Callable[[Job, tuple[Shard, ...]], Iterator[ShardReport | int]]
-"""Has shards computed; yields their reports, and in between the window-steps done in others."""
+from napari_damm.engine.job import Job, mark_background, summary
+from napari_damm.engine.planning import Plan, Shard
+from napari_damm.engine.recovery import Downgraded
+from napari_damm.events import Event, FailedItem, Finished, Notice, ShardDone
+from napari_damm.store import ShardStatus
+from napari_damm.util.errors import one_line
 
 
-def gather(
-    slide: Slide,
-    model: DAMM,
-    config: PredictConfig,
-    store: str | Path | None,
-    resume: bool,
-    dispatch: Dispatch,
-    remote: bool = False,
-) -> Iterator[Event]:
-    """Predict a slide with workers; events as those of `engine.predict`, but without tiles.
+@dataclass(frozen=True)
+class ShardReport:
+    """What came of a shard: its status, its files' hashes, what failed or changed on the way.
 
-    Raises
-    ------
-    ValueError, OSError
-        For bad input, before the first event.
+    `seconds` are the times spent in each part of the computation since the report before.
     """
-    if store is None:
-        raise ValueError(Advice("workers meet in a store on disk", "give {store}"))
-    job = prepare(slide, model, config, store, resume, remote)
+
+    row: int
+    col: int
+    status: ShardStatus
+    files: dict[str, str | None]
+    windows: int
+    failed: tuple[FailedItem, ...] = ()
+    downgrades: tuple[Downgraded, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+Outcome = Event | Downgraded | ShardReport
+Compute = Callable[[Job, Plan], Iterator[Outcome]]
+"""Computes the shards of a plan, each of which has windows, and writes their files.
+
+Yields a `ShardReport` per shard, and events as they happen. Closing it ends the computing.
+"""
+
+
+def lost_shard(shard: Shard, error: BaseException) -> ShardReport:
+    """Return the report of a shard that nobody could compute."""
+    item = FailedItem(f"shard ({shard.row}, {shard.col})", one_line(error))
+    return ShardReport(shard.row, shard.col, ShardStatus.FAILED, {}, 0, (item,))
+
+
+def run_job(job: Job, compute: Compute) -> Iterator[Event]:
+    """Run a prepared job to its end; yields from its notices to `Finished`."""
     with job.store:
         yield from job.announce()
         if job.is_complete:
             yield Finished(job.store.result(), 0.0, tuple(job.store.record.get("failed", ())))
-            return
-        yield from _gather(job, dispatch)
+        else:
+            yield from _compute_what_is_left(job, compute)
 
 
-def _gather(job: Job, dispatch: Dispatch) -> Iterator[Event]:
+def _compute_what_is_left(job: Job, compute: Compute) -> Iterator[Event]:
     started = time.monotonic()
-    left, empty = mark_background(job)
+    left, background = mark_background(job)
     shards_done = job.plan.shards_done
-    for row, col in empty:
+    for row, col in background:
         shards_done += 1
         yield ShardDone(row, col, shards_done, left.all_shards)
-    steps = job.setup.sampling.window_steps
-    # Border windows are computed by each shard: here they count as often as they are.
-    earlier = left.windows_done * steps
-    total = earlier + left.windows_apart * steps
-    sizes = {(shard.row, shard.col): len(shard.windows) * steps for shard in left.shards}
-    done = earlier
-    failed: list[str] = []
-    timings: dict[str, float] = {}
-    told: list[str] = []
-    for report in dispatch(job, left.shards):
-        if isinstance(report, int):
-            yield Step(min(total, done + report), total)
+    notes = _Notes()
+    for outcome in compute(job, left):
+        if not isinstance(outcome, ShardReport):
+            yield notes.take(outcome)
             continue
+        report = outcome
         job.store.commit(report.row, report.col, report.status, report.files, report.windows)
-        done += sizes[report.row, report.col]
+        notes.add_seconds(report.seconds)
+        met: tuple[FailedItem | Downgraded, ...] = (*report.downgrades, *report.failed)
+        for each in met:
+            yield notes.take(each)
         shards_done += 1
-        yield from report.notices
-        yield from report.failed
-        for item in report.failed:
-            line = f"{item.item}: {item.message}"
-            failed += [line] if line not in failed else []  # both neighbours of a border met it
-        told += [notice.message for notice in report.notices]
-        for part, seconds in report.seconds.items():
-            timings[part] = round(timings.get(part, 0.0) + seconds, 3)
-        yield Step(done, total)
         yield ShardDone(report.row, report.col, shards_done, left.all_shards)
     seconds = time.monotonic() - started
-    extra: dict[str, Any] = {"timings": timings}
-    if told:
-        extra["out_of_memory"] = list(dict.fromkeys(told))  # workers meet the same
-    job.store.finish(summary(job, seconds, failed, extra))
-    yield Finished(job.store.result(), seconds, tuple(failed))
+    job.store.finish(summary(job, seconds, notes.failed, notes.for_record()))
+    yield Finished(job.store.result(), seconds, tuple(notes.failed))
+
+
+class _Notes:
+    """What is noted of a run for its record."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self._downgrades: list[str] = []
+        self._seconds: dict[str, float] = {}
+
+    def take(self, outcome: Event | Downgraded) -> Event:
+        """Note what the record will say of an event; return it as others see it."""
+        if isinstance(outcome, Downgraded):
+            if outcome.message not in self._downgrades:  # workers meet the same
+                self._downgrades.append(outcome.message)
+            return Notice(outcome.message, "warning")
+        if isinstance(outcome, FailedItem):
+            line = f"{outcome.item}: {outcome.message}"
+            if line not in self.failed:  # both neighbours of a border met it
+                self.failed.append(line)
+        return outcome
+
+    def add_seconds(self, seconds: dict[str, float]) -> None:
+        for part, spent in seconds.items():
+            self._seconds[part] = self._seconds.get(part, 0.0) + spent
+
+    def for_record(self) -> dict[str, object]:
+        timings = {part: round(spent, 3) for part, spent in self._seconds.items()}
+        return {
+            "timings": timings,
+            **({"out_of_memory": self._downgrades} if self._downgrades else {}),
+        }

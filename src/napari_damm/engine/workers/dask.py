@@ -17,16 +17,17 @@ import queue
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.engine.config import PredictConfig
-from napari_damm.engine.job import Job
-from napari_damm.engine.planning import Shard
+from napari_damm.engine.job import Job, prepare
+from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import NothingWorks
-from napari_damm.engine.workers import coordinator
-from napari_damm.engine.workers.shard import ShardReport, TaskSpec, Worker, lost_shard
+from napari_damm.engine.workers.coordinator import Outcome, ShardReport, lost_shard, run_job
+from napari_damm.engine.workers.shard import TaskSpec, Worker, need_disk, shards_apart
 from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
 from napari_damm.util.advice import Advice
@@ -95,10 +96,6 @@ def predict(
     ValueError, OSError
         For bad input, before the first event.
     """
-
-    def dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
-        return _dispatch(client, job, shards)
-
     if not client.scheduler_info()["workers"]:
         yield Notice("waiting for the cluster's first worker")
     if config.device == "auto":
@@ -107,19 +104,23 @@ def predict(
         config = replace(config, device=device)
     # what `workers` means is the cluster's business, but every shard is computed on its own
     config = replace(config, workers=max(2, config.workers))
-    yield from coordinator.gather(slide, model, config, store, resume, dispatch, remote=True)
+    need_disk(store)
+    job = prepare(slide, model, config, store, resume, remote=True)
+    yield from run_job(job, partial(compute_on, client))
 
 
-def _dispatch(client: Client, job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
+def compute_on(client: Client, job: Job, left: Plan) -> Iterator[Outcome]:
+    """Compute all shards of a plan on a cluster (a `Compute`, given its client)."""
     spec = TaskSpec.of(job)
     client.register_plugin(_job_plugin(spec), name=spec.id)
     tasks = {
         client.submit(compute, spec.id, shard, key=_key(spec, shard), retries=RETRIES, pure=False):
         shard
-        for shard in shards
+        for shard in left.shards
     }  # fmt: skip
     try:
-        yield from _collect(client, tasks)
+        steps = job.setup.sampling.window_steps
+        yield from shards_apart(left, steps, _collect(client, tasks))
     finally:
         with suppress(Exception):  # the scheduler may be what is gone
             client.cancel(list(tasks))

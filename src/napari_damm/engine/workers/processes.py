@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from napari_damm.engine.config import PredictConfig
-from napari_damm.engine.job import Job
-from napari_damm.engine.planning import Shard
+from napari_damm.engine.job import Job, prepare
+from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import NothingWorks
-from napari_damm.engine.workers import coordinator
-from napari_damm.engine.workers.shard import ShardReport, TaskSpec, lost_shard
+from napari_damm.engine.workers.coordinator import Outcome, ShardReport, lost_shard, run_job
+from napari_damm.engine.workers.shard import TaskSpec, need_disk, shards_apart
 from napari_damm.engine.workers.worker_main import ERROR, READY, REPORT, STEPS
 from napari_damm.events import Event
 from napari_damm.slide import Slide
@@ -70,16 +70,19 @@ def predict(
     RuntimeError
         If no worker lives long enough to finish a shard.
     """
-    yield from coordinator.gather(slide, model, config, store, resume, _dispatch)
+    need_disk(store)
+    yield from run_job(prepare(slide, model, config, store, resume), compute)
 
 
-def _dispatch(job: Job, shards: tuple[Shard, ...]) -> Iterator[ShardReport | int]:
-    crew = _Crew(cloudpickle.dumps(TaskSpec.of(job)), shards)
+def compute(job: Job, left: Plan) -> Iterator[Outcome]:
+    """Compute all shards of a plan in `config.workers` processes (a `Compute`)."""
+    pool = _WorkerPool(cloudpickle.dumps(TaskSpec.of(job)), left.shards)
     try:
-        crew.start(min(job.config.workers, len(shards)))
-        yield from crew.reports(len(shards))
+        pool.start(min(job.config.workers, len(left.shards)))
+        reports = pool.reports(len(left.shards))
+        yield from shards_apart(left, job.setup.sampling.window_steps, reports)
     finally:
-        crew.stop()
+        pool.stop()
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class _Ended:
     error: BaseException | None
 
 
-class _Crew:
+class _WorkerPool:
     """Threads that each look after one worker process."""
 
     def __init__(self, spec: bytes, shards: tuple[Shard, ...]) -> None:

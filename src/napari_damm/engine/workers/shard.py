@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.engine import compute
 from napari_damm.engine.job import Job
-from napari_damm.engine.pipeline import Blended, Clock, Work
+from napari_damm.engine.pipeline import Work
 from napari_damm.engine.planning import Plan, Shard
-from napari_damm.engine.recovery import Ladder
+from napari_damm.engine.recovery import Downgraded, Ladder
 from napari_damm.engine.setup import Setup
-from napari_damm.events import FailedItem, Notice, Step
+from napari_damm.engine.workers.coordinator import Outcome, ShardReport
+from napari_damm.engine.workers.local import compute_shards
+from napari_damm.events import FailedItem, Step
 from napari_damm.slide import Slide
-from napari_damm.store import ShardStatus, ShardWriter
-from napari_damm.util.errors import one_line
+from napari_damm.store import ShardWriter
+from napari_damm.util.advice import Advice
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -102,20 +104,6 @@ class TaskSpec:
         )
 
 
-@dataclass(frozen=True)
-class ShardReport:
-    """What a worker tells of a shard: its status, its files' hashes, what failed or changed."""
-
-    row: int
-    col: int
-    status: ShardStatus
-    files: dict[str, str | None]
-    windows: int
-    failed: tuple[FailedItem, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 class Cancelled(Exception):
     """The worker was told to stop."""
 
@@ -147,53 +135,62 @@ class Worker:
         OSError
             Where the files cannot be written.
         """
-        clock = Clock()
         plan = self._spec.plan.only(shard)
-        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.samplers, clock)
-        sink = _Files(self._writer)
+        work = Work(self._spec.slide, plan, self._ladder, self._spec.setup.samplers)
         failed: list[FailedItem] = []
-        notices: list[Notice] = []
-        events = compute(work, sink)
-        try:
-            for event in events:
+        downgrades: list[Downgraded] = []
+        report = None
+        with closing(compute_shards(work, self._writer)) as outcomes:
+            for outcome in outcomes:
                 if self._stopped.is_set():
                     raise Cancelled
-                match event:
+                match outcome:
                     case Step():
-                        stepped(event.done)
+                        stepped(outcome.done)
                     case FailedItem():
-                        failed.append(event)
-                    case Notice():
-                        notices.append(event)
-        finally:
-            events.close()  # type: ignore[attr-defined]
-        return ShardReport(
-            shard.row,
-            shard.col,
-            sink.status,
-            sink.files,
-            len(shard.windows) - len(failed),
-            tuple(failed),
-            tuple(notices),
-            clock.seconds,
-        )
+                        failed.append(outcome)
+                    case Downgraded():
+                        downgrades.append(outcome)
+                    case ShardReport():
+                        report = outcome
+        assert report is not None
+        return replace(report, failed=tuple(failed), downgrades=tuple(downgrades))
 
 
-class _Files:
-    """A sink that writes a shard's files and keeps their hashes."""
+def need_disk(store: str | Path | None) -> None:
+    """Refuse to compute in other processes into memory.
 
-    def __init__(self, writer: ShardWriter) -> None:
-        self._writer = writer
-        self.status = ShardStatus.PENDING
-        self.files: dict[str, str | None] = {}
-
-    def write(self, shard: Shard, blended: Blended) -> None:
-        """Write a shard's files."""
-        self.files = self._writer.write(shard.row, shard.col, blended.maps)
-        self.status = blended.status
+    Raises
+    ------
+    ValueError
+        Without a path.
+    """
+    if store is None:
+        raise ValueError(Advice("workers meet in a store on disk", "give {store}"))
 
 
-def lost_shard(shard: Shard, error: BaseException) -> ShardReport:
-    """Return the report of a shard that no worker could compute."""
-    item = FailedItem(f"shard ({shard.row}, {shard.col})", one_line(error))
-    return ShardReport(shard.row, shard.col, ShardStatus.FAILED, {}, 0, (item,))
+def shards_apart(
+    left: Plan, window_steps: int, reports: Iterable[ShardReport | int]
+) -> Iterator[Outcome]:
+    """Add the progress to the reports of shards that are each computed on their own.
+
+    Parameters
+    ----------
+    left
+        What is computed. Border windows are computed by each shard they touch: here they count as
+        often as they are.
+    window_steps
+        Denoising steps of a window.
+    reports
+        Finished shards, and in between the window-steps done in others.
+    """
+    done = left.windows_done * window_steps
+    total = done + left.windows_apart * window_steps
+    sizes = {(shard.row, shard.col): len(shard.windows) * window_steps for shard in left.shards}
+    for report in reports:
+        if isinstance(report, int):
+            yield Step(min(total, done + report), total)
+            continue
+        done += sizes[report.row, report.col]
+        yield Step(done, total)
+        yield report
