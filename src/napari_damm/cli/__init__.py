@@ -1,204 +1,53 @@
-"""The command `napari-damm`.
+"""The entry of the command `napari-damm`: signals are handled before anything heavy loads.
 
-1. A command checks what it was given, resolves it into the same frozen config that Python users
-   and widgets use, and drives the job's events (`progress.follow`).
-2. `main` turns every outcome into an exit code and one line on stderr: 0 done, 1 stopped or
-   finished with failures, 2 bad input or usage, 130 interrupted.
-3. What a failed command had begun to write is removed again; a prediction is kept, to be resumed.
-
-Heavy modules are imported inside the commands: `--help` and usage errors answer at once.
+`commands` has the commands; what each does is in a module of its name.
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
+import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
 
-import typer
+from napari_damm.cli import signals
 
-from napari_damm.cli.analyze import HELP as ANALYZE_HELP
-from napari_damm.cli.analyze import analyze as _analyze
-from napari_damm.cli.evaluate import HELP as EVALUATE_HELP
-from napari_damm.cli.evaluate import evaluate as _evaluate
-from napari_damm.cli.models import models as _models
-from napari_damm.cli.option_names import in_options
-from napari_damm.cli.predict import HELP as PREDICT_HELP
-from napari_damm.cli.predict import predict as _predict
-from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
-from napari_damm.cli.train import HELP as TRAIN_HELP
-from napari_damm.cli.train import train as _train
-from napari_damm.util.errors import is_disk_full, one_line
-from napari_damm.util.files import check_new
-from napari_damm.util.version import __version__
-
-DONE, STOPPED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-# typer carries its own copy of click and exports only leaves of its exception tree.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
-app = typer.Typer(
-    help="Predict the nanoparticle distribution of tumour sections from vessels and nuclei.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.add_typer(_models, name="models")
-app.command(help=PREDICT_HELP)(_predict)
-app.command(help=EVALUATE_HELP)(_evaluate)
-app.command(help=ANALYZE_HELP)(_analyze)
-app.command(help=TRAIN_HELP)(_train)
-
-DEMO_HELP = """Simulate a tumour section, predict it with the bundled model, compare with the truth.
-
-Writes the section (OME-TIFF), the result (OME-Zarr) and a figure (PNG). Seeds from 10,000 on
-give sections that the bundled model was not trained on."""
-SIMULATE_HELP = "Write a simulated tumour section (OME-TIFF with five named channels)."
-
-_Out = Annotated[Path, typer.Option(help="Folder for the results; it must not exist yet.")]
-_Size = Annotated[int, typer.Option(help="Side of the section, pixels.")]
-_Seed = Annotated[int, typer.Option(help="Seed; the same seed gives the same result.")]
+INTERRUPTED = 130
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    with _quiet_libraries():
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    args
+        What follows the command's name; None takes it from the process, which then is taken to end
+        with the command: signals are left ignored.
+    """
+    _open_closed_streams()
+    with signals.interruptible(to_the_end=args is None):
         try:
-            code = app(args, standalone_mode=False)
-        except (KeyboardInterrupt, typer.Abort):
-            code = INTERRUPTED
-        except _UsageError as error:
-            return _fail(BAD_INPUT, f"{_usage_message(error)} (see napari-damm --help)")
-        except JobInterrupted as error:
-            return _fail(INTERRUPTED, str(error))
-        except JobStopped as error:
-            return _fail(STOPPED, str(error))
-        except Exception as error:
-            if isinstance(error, (ValueError, OSError)) and not is_disk_full(error):
-                return _fail(BAD_INPUT, in_options(one_line(error)))
-            return _fail(STOPPED, stopped_because(error))
-    if code == INTERRUPTED:
-        return _fail(INTERRUPTED, "interrupted")
-    return code or DONE
+            from napari_damm.cli.commands import run
+
+            return run(args)
+        except KeyboardInterrupt:
+            signals.ignore()
+            sys.stderr.write("napari-damm: interrupted\n")
+            return INTERRUPTED
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"napari-damm {__version__}")
-        raise typer.Exit
+def _open_closed_streams() -> None:
+    """Let nothing take the place of a standard stream that the caller has closed.
 
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Version.")
-    ] = False,
-) -> None: ...
-
-
-@app.command("demo", help=DEMO_HELP)
-def _demo(
-    out: _Out = Path("napari-damm-demo"),
-    size: _Size = 1024,
-    seed: _Seed = 10_000,
-    gui: Annotated[bool, typer.Option("--gui", help="Open the result in napari.")] = False,
-) -> int:
-    from napari_damm.cli.demo import Demo
-
-    if gui:
-        _check_gui()
-    with _nothing_left_on_failure(out, is_folder=True):
-        job = Demo(out, size, seed)
-        follow(job.predict(), Tally())
-        for line in job.report():
-            typer.echo(line)
-    if gui:
-        _open_in_napari(job.section_path, job.result_path)
-    return DONE
-
-
-@app.command(help=SIMULATE_HELP)
-def simulate(
-    out: Annotated[Path, typer.Argument(metavar="OUT.ome.tif", help="The file to write.")],
-    size: _Size = 1024,
-    seed: _Seed = 0,
-    preset: Annotated[
-        str, typer.Option(metavar="internal|external|varied", help="Kind of tissue and microscope.")
-    ] = "internal",
-) -> int:
-    """Write a simulated section."""
-    if not out.name.lower().endswith((".ome.tif", ".ome.tiff")):
-        raise ValueError(f"{out} must end in .ome.tif")
-    with _nothing_left_on_failure(out):
-        from napari_damm.simulate import simulate_slide, write_section
-
-        write_section(simulate_slide(size, seed, preset), out)
-    typer.echo(out)
-    return DONE
-
-
-@contextmanager
-def _nothing_left_on_failure(out: Path, is_folder: bool = False) -> Iterator[None]:
-    """Refuse an output that exists; remove it again if the command fails."""
-    check_new(out)
-    try:
-        yield
-    except BaseException:
-        if is_folder:
-            shutil.rmtree(out, ignore_errors=True)
-        else:
-            out.unlink(missing_ok=True)
-        raise
-
-
-def _check_gui() -> None:
-    """Find out before the work, not after it, that there is nothing to show it with."""
-    try:
-        import napari.qt  # noqa: F401
-    except Exception as error:
-        raise ValueError(
-            f'--gui needs napari with Qt ({one_line(error)}): pip install "napari-damm[all]"'
-        ) from error
-
-
-def _open_in_napari(section: Path, result: Path) -> None:
-    """Show a section with its result; outside the widgets, only here and above is napari known."""
-    import napari
-
-    viewer = napari.Viewer()
-    for path in (section, result):
-        viewer.open(str(path), plugin="napari-damm")
-    napari.run()
-
-
-def _usage_message(error: Exception) -> str:
-    """Take the sentence out of one of click's usage errors."""
-    format_message = getattr(error, "format_message", None)
-    message = str(format_message() if format_message else error)
-    return " ".join(message.split()).rstrip(".")
-
-
-def _fail(code: int, message: str) -> int:
-    typer.echo(f"napari-damm: {message}", err=True)
-    return code
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep the warnings and log lines of libraries off the terminal, unless asked for with -W."""
-    if sys.warnoptions:
-        yield
-        return
-    before = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
+    The next file that is opened would get its number, and messages would be written into it.
+    """
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         try:
-            yield
-        finally:
-            logging.disable(before)
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            stream = os.fdopen(number, "r" if number == 0 else "w", closefd=False)
+            setattr(sys, name, stream)

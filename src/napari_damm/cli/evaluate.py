@@ -15,7 +15,6 @@ import typer
 from napari_damm.cli.data_options import DataOptions, with_data
 from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
-from napari_damm.cli.signals import interrupted_by_sigterm
 from napari_damm.evaluation.config import EvaluateConfig
 
 HELP = """Judge a model on sections whose nanoparticles were imaged.
@@ -42,8 +41,7 @@ def evaluate(
 
     sources = data.sources(EVALUATION_SEEDS_FROM)
     config = api.EvaluateConfig(compare=compare, **said(settings))
-    with interrupted_by_sigterm():
-        finished = follow(api.evaluate(sources, model, config, out), Tally())
+    finished = follow(api.evaluate(sources, model, config, out), Tally())
     report = finished.result
     count = len(report.sections)
     typer.echo(f"{count} section{'s' if count != 1 else ''}; mean (95 % interval over sections)")

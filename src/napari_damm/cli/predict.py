@@ -26,7 +26,6 @@ from napari_damm.cli.data_options import (
 )
 from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
-from napari_damm.cli.signals import interrupted_by_sigterm
 from napari_damm.engine.config import PredictConfig
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
@@ -118,7 +117,6 @@ def predict(
         return 0
     failed = 0
     with ExitStack() as stack:
-        stack.enter_context(interrupted_by_sigterm())
         client = None
         if scheduler is not None:
             from napari_damm.engine.workers import dask

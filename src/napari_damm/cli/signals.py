@@ -1,20 +1,28 @@
-"""Ctrl-C and a batch system's SIGTERM: a job ends as its user would have it end.
+"""Ctrl-C, and what a batch system or a closed terminal sends: a job ends as its user would have it.
 
-1. A prediction is interrupted at once: what is stored stays valid.
+1. The first signal interrupts whatever the command does (`KeyboardInterrupt`). While that is being
+   dealt with, further ones are ignored: half of a clean-up is worse than none.
 2. A training is asked to stop, and ends with its step; a second signal interrupts at once.
+3. What was ignored from the start (a background job's Ctrl-C, `nohup`) stays ignored.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _Handler = Callable[[int, FrameType | None], None]
 
+# Windows knows no SIGHUP.
+NUMBERS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
-class StopWish:
+
+class StopRequest:
     """Whether the user has asked the job to stop."""
 
     def __init__(self) -> None:
@@ -29,36 +37,61 @@ class StopWish:
             At the second.
         """
         if self.asked:
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         self.asked = True
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Interrupt the command, unless it is being interrupted already.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the first signal, and after one that was lost (in a destructor, say).
+    """
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        error = error.__context__
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a job as Ctrl-C does: cleanly, and to be resumed."""
+def interruptible(to_the_end: bool = False) -> Iterator[None]:
+    """Let signals interrupt what is done in the block.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(interrupt, signal.SIGTERM):
+    With `to_the_end` they are ignored afterwards, until the process ends.
+    """
+    with _handled(interrupt, to_the_end):
         yield
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[StopWish]:
-    """Turn the first Ctrl-C or SIGTERM into a wish, which whoever drives the job looks at."""
-    wish = StopWish()
-    with _handled(wish.ask, signal.SIGINT, signal.SIGTERM):
-        yield wish
+def asked_to_stop() -> Iterator[StopRequest]:
+    """Turn the first signal into a request, which whoever drives the job looks at."""
+    request = StopRequest()
+    with _handled(request.ask):
+        yield request
+
+
+def ignore() -> None:
+    """Ignore signals from now on: what is left to do is done in no time."""
+    try:
+        for number in NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, where none arrive
+        pass
 
 
 @contextmanager
-def _handled(handler: _Handler, *numbers: signal.Signals) -> Iterator[None]:
+def _handled(handler: _Handler, to_the_end: bool = False) -> Iterator[None]:
     """Handle signals in the block; nowhere but in the main thread do they arrive."""
     before = {}
     try:
-        for number in numbers:
-            before[number] = signal.signal(number, handler)
+        for number in NUMBERS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
     except ValueError:  # not in the main thread, where nobody can interrupt us
         yield
         return
@@ -66,4 +99,4 @@ def _handled(handler: _Handler, *numbers: signal.Signals) -> Iterator[None]:
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            signal.signal(number, signal.SIG_IGN if to_the_end else earlier)

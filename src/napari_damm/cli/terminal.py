@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -151,7 +152,8 @@ class Terminal:
             self._say(f"{told}{share}{left}")
 
     def _say(self, message: str) -> None:
-        tqdm.write(f"napari-damm: {message}", file=sys.stderr)
+        with suppress(OSError):  # nobody reads it any more: no reason to stop
+            tqdm.write(f"napari-damm: {message}", file=sys.stderr)
 
 
 def validation_line(event: Validated) -> str:

@@ -134,8 +134,12 @@ class Pipeline:
         ]
 
     def __enter__(self) -> Pipeline:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # an interrupt: those that have begun must not outlive it
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -144,9 +148,13 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def __iter__(self) -> Iterator[Progress | Written]:
         """Yield messages until every shard is stored; raise what a thread raised."""
