@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
+
 import crashing
 import jobs
 import psutil
 import pytest
 from jobs import assert_steps_add_up, digest, of, run
 
+from napari_damm import api
+from napari_damm.engine.job import prepare
 from napari_damm.engine.workers import processes
+from napari_damm.engine.workers.coordinator import run_job
 from napari_damm.engine.workers.shard import ModelSource
-from napari_damm.events import Finished, Planned, ShardDone, Step
+from napari_damm.engine.workers.watchdog import Watchdog
+from napari_damm.events import Finished, Notice, Planned, ShardDone, Step
 from napari_damm.store import ResultStore
 
 
@@ -54,6 +61,39 @@ def test_a_worker_that_is_killed_in_a_shard_changes_nothing(folder, out, whole):
         assert record[key] == expected[key]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows cannot stop a process")
+def test_a_worker_that_is_frozen_is_replaced_and_changes_nothing(folder, out, whole):
+    config = api.PredictConfig(**jobs.QUICK | {"workers": 2})
+    slide = api.open_slide(folder / "section.ome.tif")
+    model = api.load_model(folder / "tiny.safetensors")
+    patient = partial(processes.compute, patience_s=10.0)
+    events, victim = [], None
+    for event in run_job(prepare(slide, model, config, out), patient):
+        events.append(event)
+        if victim is None and isinstance(event, Step) and event.done:
+            victim = workers_of_ours()[0]
+            victim.suspend()
+    assert victim is not None
+    told = [event.message for event in of(Notice, events) if event.level == "warning"]
+    assert any("has not answered for 10 s" in line for line in told)
+    assert digest(events) == digest(whole)
+    assert_steps_add_up(events)
+    assert not workers_of_ours()
+
+
+def test_what_lies_in_the_current_folder_is_not_executed_by_workers(
+    folder, out, whole, tmp_path, monkeypatch
+):
+    trap = "import pathlib; pathlib.Path(__file__).with_suffix('.sprung').touch(); raise SystemExit"
+    for name in ("queue", "torch", "sitecustomize", "numpy"):
+        (tmp_path / f"{name}.py").write_text(trap)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert digest(run(folder, out, workers=2)) == digest(whole)
+    assert not list(tmp_path.glob("*.sprung"))
+
+
 def test_the_workers_of_a_killed_coordinator_end_and_the_job_goes_on(folder, out, whole):
     pids = out.with_name("pids")
     dead = crashing.in_another_process(crashing.crash_with_workers, "journal", 2, folder, out, pids)
@@ -81,7 +121,7 @@ def test_closing_ends_the_workers_at_once_also_those_that_are_starting(folder, o
 
 
 def test_a_worker_that_begins_while_the_pool_stops_is_ended(monkeypatch):
-    pool = processes._WorkerPool(b"", ())
+    pool = processes._WorkerPool(b"", (), Watchdog())
     pool._stop.set()
     monkeypatch.setattr(processes.sys, "executable", "sleep")
     started = []
@@ -115,8 +155,6 @@ def test_workers_need_a_store_on_disk(folder):
 
 
 def test_a_model_file_that_was_replaced_is_refused_by_a_worker(folder, tmp_path):
-    from napari_damm import api
-
     path = tmp_path / "tiny.safetensors"
     jobs.write_model(path)
     source = ModelSource.of(api.load_model(path))

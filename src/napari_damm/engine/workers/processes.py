@@ -3,7 +3,8 @@
 1. One thread per worker starts its process and hands it shards, one at a time.
 2. A worker that dies is replaced and its shard given out again; a shard that failed `ATTEMPTS`
    times is marked failed and the job goes on. A full disk or lack of memory stops the job.
-3. Closing the generator ends the processes at once.
+3. A worker that is silent for too long (frozen) is ended, which is then as if it had died.
+4. Closing the generator ends the processes at once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import NothingWorks
 from napari_damm.engine.workers.coordinator import Outcome, ShardReport, lost_shard, run_job
 from napari_damm.engine.workers.shard import TaskSpec, need_disk, shards_apart
-from napari_damm.engine.workers.worker_main import ERROR, READY, REPORT, STEPS
-from napari_damm.events import Event
+from napari_damm.engine.workers.watchdog import PATIENCE_S, Watchdog
+from napari_damm.engine.workers.worker_main import ALIVE, ERROR, READY, REPORT, STEPS
+from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_disk_full, is_out_of_memory
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 POLL_S = 0.2
 ENDING_S = 5.0
+# -P: what lies beside the data is no module, whatever it is called.
+_PROGRAM = ["-P", "-m", "napari_damm.engine.workers.worker_main"]
 
 
 class WorkerDied(RuntimeError):
@@ -74,9 +78,12 @@ def predict(
     yield from run_job(prepare(slide, model, config, store, resume), compute)
 
 
-def compute(job: Job, left: Plan) -> Iterator[Outcome]:
-    """Compute all shards of a plan in `config.workers` processes (a `Compute`)."""
-    pool = _WorkerPool(cloudpickle.dumps(TaskSpec.of(job)), left.shards)
+def compute(job: Job, left: Plan, patience_s: float = PATIENCE_S) -> Iterator[Outcome]:
+    """Compute all shards of a plan in `config.workers` processes (a `Compute`).
+
+    A process that is silent for `patience_s` seconds is replaced.
+    """
+    pool = _WorkerPool(cloudpickle.dumps(TaskSpec.of(job)), left.shards, Watchdog(patience_s))
     try:
         pool.start(min(job.config.workers, len(left.shards)))
         reports = pool.reports(len(left.shards))
@@ -95,8 +102,10 @@ class _Ended:
 class _WorkerPool:
     """Threads that each look after one worker process."""
 
-    def __init__(self, spec: bytes, shards: tuple[Shard, ...]) -> None:
+    def __init__(self, spec: bytes, shards: tuple[Shard, ...], watchdog: Watchdog) -> None:
         self._spec = spec
+        self._watchdog = watchdog
+        self._frozen: set[int] = set()  # process numbers
         self._waiting: deque[tuple[Shard, int]] = deque((shard, 1) for shard in shards)
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -116,9 +125,11 @@ class _WorkerPool:
         for thread in self._threads:
             thread.start()
 
-    def reports(self, count: int) -> Iterator[ShardReport | int]:
-        """Yield `count` reports, and the steps done in unfinished shards in between."""
+    def reports(self, count: int) -> Iterator[ShardReport | int | Notice]:
+        """Yield `count` reports, and in between the steps done in unfinished shards and notices."""
         while self._reported < count:
+            for seat in self._watchdog.silent():
+                yield self._end_frozen(seat)
             try:
                 message = self._messages.get(timeout=POLL_S)
             except queue.Empty:
@@ -130,6 +141,17 @@ class _WorkerPool:
                 continue
             self._reported += 1
             yield message
+
+    def _end_frozen(self, seat: int) -> Notice:
+        process = self._processes.get(seat)
+        if process is not None:
+            self._frozen.add(process.pid)
+            process.kill()
+        return Notice(
+            f"a worker process has not answered for {self._watchdog.patience_s:g} s: it is ended, "
+            "and its shard computed again",
+            "warning",
+        )
 
     def stop(self) -> None:
         self._stop.set()
@@ -184,7 +206,7 @@ class _WorkerPool:
         except OSError as error:
             raise self._death(process) from error
         while True:
-            kind, value = self._receive(process)
+            kind, value = self._receive(seat, process)
             if kind == STEPS:
                 self._steps[seat] = value
             elif kind == ERROR:
@@ -196,18 +218,19 @@ class _WorkerPool:
     def _begin(self, seat: int) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": os.pathsep.join(_trusted_path()),
             # a network call has one thread; idle pools of more would only be in the way
             "OMP_NUM_THREADS": "1",
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "napari_damm.engine.workers.worker_main"],
+            [sys.executable, *_PROGRAM, f"{self._watchdog.interval_s:g}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
         )
         self._processes[seat] = process
+        self._watchdog.heard(seat)
         if self._stop.is_set():  # after `stop` has looked for processes to end
             process.kill()
         assert process.stdin is not None
@@ -216,17 +239,21 @@ class _WorkerPool:
             process.stdin.flush()
         except OSError as error:
             raise self._death(process) from error
-        kind, value = self._receive(process)
+        kind, value = self._receive(seat, process)
         if kind != READY:
             raise _NoStart(str(value)) from value
         return process
 
-    def _receive(self, process: subprocess.Popen[bytes]) -> tuple[str, Any]:
+    def _receive(self, seat: int, process: subprocess.Popen[bytes]) -> tuple[str, Any]:
+        """Wait for the next message that is more than a sign of life."""
         assert process.stdout is not None
-        try:
-            kind, value = pickle.load(process.stdout)
-        except (EOFError, pickle.UnpicklingError, OSError) as error:
-            raise self._death(process) from error
+        kind = ALIVE
+        while kind == ALIVE:
+            try:
+                kind, value = pickle.load(process.stdout)
+            except (EOFError, pickle.UnpicklingError, OSError) as error:
+                raise self._death(process) from error
+            self._watchdog.heard(seat)
         return kind, value
 
     def _death(self, process: subprocess.Popen[bytes]) -> WorkerDied:
@@ -235,6 +262,8 @@ class _WorkerPool:
         except subprocess.TimeoutExpired:  # it lives, but not so that anybody understands it
             process.kill()
             code = process.wait()
+        if process.pid in self._frozen:
+            return WorkerDied("a worker process stopped answering")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return WorkerDied(
             Advice(f"a worker process {how}", "if it was memory, use fewer {workers}")
@@ -242,6 +271,7 @@ class _WorkerPool:
 
     def _end(self, seat: int) -> None:
         process = self._processes.pop(seat, None)
+        self._watchdog.forget(seat)
         if process is None:
             return
         process.kill()
@@ -250,3 +280,11 @@ class _WorkerPool:
             if stream is not None:
                 with suppress(OSError):  # what was still buffered for a dead process
                     stream.close()
+
+
+def _trusted_path() -> Iterator[str]:
+    """Where this process finds modules, the current folder left out."""
+    here = os.path.realpath(os.curdir)
+    for place in sys.path:
+        if place and os.path.realpath(place) != here:
+            yield place

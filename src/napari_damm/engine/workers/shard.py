@@ -26,7 +26,7 @@ from napari_damm.engine.recovery import Downgraded, Ladder
 from napari_damm.engine.setup import Setup
 from napari_damm.engine.workers.coordinator import Outcome, ShardReport
 from napari_damm.engine.workers.local import compute_shards
-from napari_damm.events import FailedItem, Step
+from napari_damm.events import FailedItem, Notice, Step
 from napari_damm.slide import Slide
 from napari_damm.store import ShardWriter
 from napari_damm.util.advice import Advice
@@ -170,7 +170,7 @@ def need_disk(store: str | Path | None) -> None:
 
 
 def shards_apart(
-    left: Plan, window_steps: int, reports: Iterable[ShardReport | int]
+    left: Plan, window_steps: int, reports: Iterable[ShardReport | int | Notice]
 ) -> Iterator[Outcome]:
     """Add the progress to the reports of shards that are each computed on their own.
 
@@ -182,7 +182,7 @@ def shards_apart(
     window_steps
         Denoising steps of a window.
     reports
-        Finished shards, and in between the window-steps done in others.
+        Finished shards, and in between the window-steps done in others, and notices.
     """
     done = left.windows_done * window_steps
     total = done + left.windows_apart * window_steps
@@ -190,6 +190,9 @@ def shards_apart(
     for report in reports:
         if isinstance(report, int):
             yield Step(min(total, done + report), total)
+            continue
+        if isinstance(report, Notice):
+            yield report
             continue
         done += sizes[report.row, report.col]
         yield Step(done, total)
