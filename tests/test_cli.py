@@ -103,6 +103,15 @@ def test_bad_usage_is_one_line_and_leaves_nothing(args, word, capfd, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", ["99999999", "1" + "0" * 30])
+@pytest.mark.parametrize("command", [["simulate", "s.ome.tif"], ["demo", "--out", "demo"]])
+def test_a_section_that_memory_cannot_hold_is_refused(command, size, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*command, "--size", size]) == 2
+    assert_one_line(capfd, size, "of memory", "choose a smaller --size")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("args", [["--help"], ["predict"], ["nonsense"], ["--version"]])
 def test_help_and_usage_errors_load_no_heavy_modules(args):
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 
 import jobs
@@ -9,7 +10,7 @@ import pytest
 import torch
 from jobs import of, run
 
-from napari_damm import api
+from napari_damm import api, cli
 from napari_damm.engine import cost
 from napari_damm.engine.cost import duration, gigabytes
 from napari_damm.events import Notice, Planned, ShardDone
@@ -103,7 +104,7 @@ def test_too_little_disk_is_refused_with_what_would_fit(folder, out, monkeypatch
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_too_little_memory_is_refused_with_what_would_help(folder, out, on_disk, monkeypatch):
     monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: Memory(1_000_000))
-    remedy = "fewer lanes" if on_disk else "store=PATH"
+    remedy = "close other programs" if on_disk else "store=PATH"
     with pytest.raises(ValueError, match=f"of memory.*are free.*{remedy}"):
         run(folder, out if on_disk else None)
     assert list(out.parent.iterdir()) == []
@@ -120,6 +121,41 @@ def test_a_resumed_job_needs_room_for_the_rest_only_and_is_told(folder, out):
     planned = of(Planned, events)[0]
     assert planned.disk_bytes < first.disk_bytes
     assert f"{planned.shards_done} of 6 shards stored already" in of(Notice, events)[0].message
+
+
+def test_the_plan_of_a_store_that_exists_is_what_is_left_of_it(folder, out):
+    running = jobs.predict(folder, out)
+    stored = 0
+    for event in running:
+        if isinstance(event, ShardDone):
+            stored = event.shards_done
+            break
+    running.close()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    planned = survey(folder, out)
+    assert planned.shards == 6 - stored
+    assert f"{stored} of 6 shards stored already" in str(planned)
+    assert planned.disk_bytes < survey(folder, out.with_name("other.ome.zarr")).disk_bytes
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    with pytest.raises(ValueError, match="seed is 0 there and 1 here"):
+        survey(folder, out, seed=1)
+    run(folder, out, resume=True)
+    assert str(survey(folder, out)) == "all 6 shards stored already: nothing is left to do"
+
+
+def test_the_command_advises_only_options_that_it_has(folder, out, capfd, monkeypatch):
+    monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: Memory(1_000_000))
+    section, model = str(folder / "section.ome.tif"), str(folder / "tiny.safetensors")
+    command = ["predict", section, "--out", str(out), "--model", model]
+    for workers, advised in (("1000", {"--workers", "--roi"}), ("1", {"--roi"})):
+        assert cli.main([*command, "--workers", workers]) == 2
+        said = capfd.readouterr().err
+        assert set(re.findall(r"--[a-z]+", said)) == advised
+        assert "close other programs" in said
+    assert cli.main(["predict", "--help"]) == 0
+    offered = capfd.readouterr().out
+    assert "--workers" in offered
+    assert "--roi" in offered
 
 
 @pytest.mark.parametrize(

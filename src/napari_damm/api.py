@@ -117,7 +117,7 @@ def plan(
     config: PredictConfig | None = None,
     store: str | Path | None = None,
 ) -> Survey:
-    """Say what a prediction would compute and cost, without starting it; see `engine.plan`."""
+    """Say what a prediction would compute and cost, or what is left of one; see `engine.plan`."""
     from napari_damm import engine
 
     config = config or PredictConfig()

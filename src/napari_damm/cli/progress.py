@@ -72,7 +72,7 @@ def stopped_because(error: BaseException) -> str:
     if isinstance(error, MemoryError) and "out of memory" in str(error):
         return in_options(one_line(error))
     if is_out_of_memory(error):
-        return "out of memory; close other programs or choose a smaller region"
+        return "out of memory; close other programs, or choose something smaller"
     if isinstance(error, JobFault | OSError):
         return in_options(one_line(error))
     return f"stopped by an internal error, {type(error).__name__}: {in_options(one_line(error))}"

@@ -56,6 +56,8 @@ class Cost:
         Share of windows that is computed twice, 0..1.
     samples
         How many samples are drawn of each window.
+    workers
+        How many processes compute.
     """
 
     memory_bytes: int
@@ -64,6 +66,7 @@ class Cost:
     window_seconds: float | None
     recomputed: float = 0.0
     samples: int = 1
+    workers: int = 1
 
 
 def expected_cost(
@@ -87,7 +90,7 @@ def expected_cost(
     if window_seconds is not None:
         seconds = windows * window_seconds / (setup.samplers * workers)
     extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
-    return Cost(memory, disk, seconds, window_seconds, extra, setup.sampling.samples)
+    return Cost(memory, disk, seconds, window_seconds, extra, setup.sampling.samples, workers)
 
 
 def refuse_what_cannot_fit(
@@ -106,16 +109,16 @@ def refuse_what_cannot_fit(
     """
     free_memory = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     if cost.memory_bytes > free_memory and not remote:
-        remedy = (
-            "store the result on disk with {store}, "
-            if store is None
-            else "close other programs, use fewer lanes, "
-        )
+        remedy = "close other programs, "
+        if store is None:
+            remedy = "store the result on disk with {store}, "
+        elif cost.workers > 1:
+            remedy += "lower {workers}, "
         raise ValueError(
             Advice(
                 f"the prediction needs about {gigabytes(cost.memory_bytes)} of memory and "
                 f"{gigabytes(free_memory)} are free",
-                f"{remedy}or choose a smaller region",
+                f"{remedy}or narrow {{roi}}",
             )
         )
     if store is None:

@@ -23,7 +23,7 @@ from napari_damm.engine.provenance import differences, job_record, now, version_
 from napari_damm.engine.setup import Sampling, Setup
 from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
-from napari_damm.store import ResultStore, ShardStatus, open_result
+from napari_damm.store import Result, ResultStore, ShardStatus, open_result
 from napari_damm.tiling import Box
 from napari_damm.util.advice import Advice
 
@@ -142,6 +142,54 @@ def survey(
     return planned, Setup(sampling, device, samplers)
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """A job as it would be run; `earlier` is what a run before has stored of it."""
+
+    plan: Plan
+    setup: Setup
+    record: dict[str, Any]
+    earlier: Result | None
+    notices: tuple[Notice, ...]
+
+    @property
+    def left(self) -> Plan:
+        """What is left to do, if what is stored is whole."""
+        return self.plan if self.earlier is None else self.plan.without(self.earlier.settled())
+
+
+def survey_to_resume(
+    slide: Slide,
+    model: DAMM,
+    config: PredictConfig,
+    store: str | Path | None,
+    resume: bool,
+    remote: bool = False,
+) -> Surveyed:
+    """Plan a prediction, with the settings of what is stored where that is to be continued.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, and a store of another job.
+    """
+    earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
+    if earlier is not None:
+        # Measured once per job: parts that can be read today may not have been, then.
+        stored = Normalisation(**{k: tuple(v) for k, v in earlier.record["normalisation"].items()})
+        config = replace(
+            config,
+            shard=earlier.layout.shard,
+            normalisation=config.normalisation or stored,
+        )
+    planned, setup = survey(slide, model, config, remote)
+    record = job_record(slide, model, config, planned, setup.sampling, setup.device)
+    notices: list[Notice] = []
+    if earlier is not None and store is not None:
+        notices = _check_same_job(store, earlier.record, record)
+    return Surveyed(planned, setup, record, earlier, tuple(notices))
+
+
 def estimate(
     planned: Plan,
     model: DAMM,
@@ -175,21 +223,11 @@ def prepare(
     ValueError, OSError
         For bad input, a store of another job, one in use, or a result that cannot fit.
     """
-    earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
-    if earlier is not None:
-        # Measured once per job: parts that can be read today may not have been, then.
-        stored = Normalisation(**{k: tuple(v) for k, v in earlier.record["normalisation"].items()})
-        config = replace(
-            config,
-            shard=earlier.layout.shard,
-            normalisation=config.normalisation or stored,
-        )
-    planned, setup = survey(slide, model, config, remote)
-    record = job_record(slide, model, config, planned, setup.sampling, setup.device)
-    notices = list(_model_notices(model, slide, config))
+    surveyed = survey_to_resume(slide, model, config, store, resume, remote)
+    planned, setup, record = surveyed.plan, surveyed.setup, surveyed.record
+    notices = [*_model_notices(model, slide, config), *surveyed.notices]
     opened: ResultStore | None = None
-    if earlier is not None and store is not None:
-        notices += _check_same_job(store, earlier.record, record)
+    if surveyed.earlier is not None and store is not None:
         opened = ResultStore.reopen(store)
     try:
         if opened is not None:

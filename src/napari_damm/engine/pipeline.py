@@ -28,7 +28,7 @@ from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsD
 from napari_damm.engine.windows import cut_patiently
 from napari_damm.slide import Slide
 from napari_damm.store import ShardMaps, ShardStatus, ShardWriter
-from napari_damm.util.errors import is_out_of_memory, one_line
+from napari_damm.util.errors import one_line
 
 if TYPE_CHECKING:
     from napari_damm.engine.windows import WindowInput
@@ -198,9 +198,7 @@ class Pipeline:
                             cut_patiently(self._work.slide, self._work.plan, window, self._pause)
                         )
                     self._unread_in_a_row = 0
-                except Exception as error:
-                    if is_out_of_memory(error):
-                        raise
+                except (OSError, ValueError) as error:
                     self._unread_in_a_row += 1
                     self._messages.put(WindowFailed(window, one_line(error)))
             if pool:

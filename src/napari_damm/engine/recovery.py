@@ -120,7 +120,7 @@ class Ladder:
                 raise MemoryError(
                     Advice(
                         "out of memory with single windows on the CPU",
-                        "close other programs, or run with fewer {lanes}",
+                        "close other programs that need memory",
                     )
                 )
             self.current = failed.with_batches(size, model, device)

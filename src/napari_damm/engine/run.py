@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
-from napari_damm.engine.job import prepare, survey
+from napari_damm.engine.job import prepare, survey_to_resume
 from napari_damm.engine.planning import Plan
 from napari_damm.engine.workers import local
 from napari_damm.engine.workers.coordinator import run_job
@@ -81,7 +81,8 @@ def plan(
 ) -> Survey:
     """Say what a prediction would compute and cost, without starting it.
 
-    Times one batch of windows. Arguments are those of `predict`.
+    Times one batch of windows. Arguments are those of `predict`; of a `store` that exists it is
+    what is left to do.
 
     Raises
     ------
@@ -91,11 +92,14 @@ def plan(
     from napari_damm.engine.sampler import WindowSampler
 
     config = config or PredictConfig()
-    planned, setup = survey(slide, model, config)
-    per_window = WindowSampler.of(model, setup).window_seconds(planned.lattice.window)
-    cost = expected_cost(planned, model, setup, config.workers, store is not None, per_window)
-    refuse_what_cannot_fit(planned, cost, store)
-    return Survey(planned, cost)
+    surveyed = survey_to_resume(slide, model, config, store, resume=True)
+    left, setup = surveyed.left, surveyed.setup
+    per_window = None
+    if left.windows:
+        per_window = WindowSampler.of(model, setup).window_seconds(left.lattice.window)
+    cost = expected_cost(left, model, setup, config.workers, store is not None, per_window)
+    refuse_what_cannot_fit(left, cost, store)
+    return Survey(left, cost)
 
 
 def predict(

@@ -21,7 +21,6 @@ from napari_damm.engine.planning import Plan
 from napari_damm.events import Branch
 from napari_damm.slide import Slide, normalise, read_region
 from napari_damm.tiling import Window
-from napari_damm.util.errors import is_out_of_memory
 
 PAUSES_S = (0.1, 1.0)
 """How long to wait before each further attempt."""
@@ -83,10 +82,7 @@ def cut_patiently(
     for seconds in PAUSES_S:
         try:
             return cut(slide, plan, window)
-        except Exception as error:
-            # Decoders have exceptions of their own for damaged data; only memory is another matter.
-            if is_out_of_memory(error):
-                raise
+        except (OSError, ValueError):
             pause(seconds)
     return cut(slide, plan, window)
 

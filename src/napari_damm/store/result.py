@@ -107,6 +107,10 @@ class Result:
         """How many shards have been dealt with: done, background or failed."""
         return int((self.status != ShardStatus.PENDING).sum())
 
+    def settled(self) -> set[tuple[int, int]]:
+        """Return the shards (row, col) that need no more work: done or background."""
+        return settled_in(self.status)
+
     def digest(self) -> str:
         """Return the sha256 of all maps, however they were cut up."""
         content = hashlib.sha256()
@@ -116,6 +120,12 @@ class Result:
                 band = array[start : start + _BAND].compute(scheduler="threads")
                 content.update(band.tobytes())
         return content.hexdigest()
+
+
+def settled_in(status: _Status) -> set[tuple[int, int]]:
+    """Return the positions (row, col) of the shards that need no more work."""
+    settled = np.isin(status, (ShardStatus.DONE, ShardStatus.BACKGROUND))
+    return {(int(row), int(col)) for row, col in np.argwhere(settled)}
 
 
 def open_result(path: str | Path) -> Result:

@@ -41,7 +41,7 @@ from napari_damm.store.arrays import (
 )
 from napari_damm.store.journal import Entry, Journal
 from napari_damm.store.layout import ResultLayout, ShardStatus
-from napari_damm.store.result import Result, read_result
+from napari_damm.store.result import Result, read_result, settled_in
 from napari_damm.store.shard_files import RESUME, ShardMaps, ShardWriter
 from napari_damm.util.errors import disk_full_named
 from napari_damm.util.files import (
@@ -170,7 +170,7 @@ class ResultStore:
 
     def settled(self) -> set[tuple[int, int]]:
         """Return the shards (row, col) that need no more work: done or background."""
-        return {(int(row), int(col)) for row, col in np.argwhere(np.isin(self.status, _SETTLED))}
+        return settled_in(self.status)
 
     def write_shard(
         self,
