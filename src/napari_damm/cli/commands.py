@@ -76,6 +76,8 @@ def run(args: Sequence[str] | None = None) -> int:
     with _quiet_libraries():
         try:
             code: int | None = app(args, standalone_mode=False)
+            if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+                raise KeyboardInterrupt
         except (KeyboardInterrupt, typer.Abort, JobInterrupted) as error:
             signals.ignore()
             return _fail(INTERRUPTED, one_line(error) if str(error) else "interrupted")
