@@ -15,7 +15,6 @@ import typer
 
 from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel, name_or_index
 from napari_damm.cli.progress import JobStopped, Tally, follow
-from napari_damm.cli.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
     from napari_damm.analysis.report import AnalysisReport
@@ -98,8 +97,7 @@ def analyze(
         )
         for path in inputs
     ]
-    with interrupted_by_sigterm():
-        finished = follow(api.analyze(sources, config, out, groups), Tally())
+    finished = follow(api.analyze(sources, config, out, groups), Tally())
     report = finished.result
     for line in summary(report):
         typer.echo(line)
