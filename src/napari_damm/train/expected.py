@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_damm.model.damm import DAMM, mix_branches, take
+from napari_damm.model.damm import DAMM, mix_branches
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 
 REPRODUCE_EVERY, UNI_EVERY = 4, 4
@@ -62,8 +62,8 @@ def expected_error(model: DAMM, images: Tensor, step: int, seed: int) -> Tensor:
     uni = (torch.arange(len(x_t), device=x_t.device) + step) % UNI_EVERY == 0
     velocity = mix_branches(
         ~uni[:, None, None],
-        lambda rows: model.unet.decode_multi(take(encoded, rows)),
-        lambda rows: model.unet.decode_uni(take(encoded, rows)),
+        lambda rows: model.unet.decode_multi(encoded.select(rows)),
+        lambda rows: model.unet.decode_uni(encoded.select(rows)),
         x_t,
     )
     return pixel_error(model.decode(clean(velocity, x_t), primary=features), target)
