@@ -142,9 +142,9 @@ def _band(text: str) -> tuple[float, float]:
     ValueError
         If it is none.
     """
-    low, dash, high = text.partition("-")
+    low, _, high = text.partition("-")
     try:
-        return float(low), float(high) if dash else float("nan")
+        return float(low), float(high)
     except ValueError:
         raise ValueError(
             f"--band must be two distances in um such as 0-200, got {text!r}"

@@ -1,6 +1,6 @@
 """The vessel mask and the profile while the threshold is dragged, on a coarse copy of the map.
 
-1. The copy is read once: at most 900 pixels a side.
+1. The copy is read once: at most 600 pixels a side.
 2. Each threshold gives the mask and the signed distances of the copy, and the profile of its
    tissue: the very code of the analysis, on larger pixels.
 3. A click on a distance shows the pixels of that shell.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_damm.analysis.regions import Region
     from napari_damm.events import Event
 
-PREVIEW_PX = 900
+PREVIEW_PX = 600
 
 
 @dataclass(frozen=True)
