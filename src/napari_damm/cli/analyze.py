@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel, name_or_index
+from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ Writes measures.csv, profile.csv, report.json, report.html and figures into a ne
 OUTPUTS = ("report.html", "measures.csv", "profile.csv", "report.json")
 
 
+@with_settings(AnalyzeConfig, leave_out=("tile_px",))
 def analyze(
     inputs: Annotated[
         list[str],
@@ -60,30 +63,18 @@ def analyze(
         list[str] | None,
         typer.Option(metavar="LOW-HIGH", help="A region by distance from the tissue's edge, um."),
     ] = None,
-    vessel_threshold: Annotated[
-        float | None, typer.Option(help="Vessels are brighter; Otsu's by default.")
-    ] = None,
-    particle_threshold: Annotated[
-        float | None, typer.Option(help="Bright particles are brighter; Otsu's by default.")
-    ] = None,
     groups: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Table with columns file, animal, group.")
     ] = None,
-    test: Annotated[
-        str, typer.Option(metavar="mann-whitney|welch", help="How groups are compared.")
-    ] = "mann-whitney",
+    **settings: Any,
 ) -> int:
     """Measure how particles spread: distances, areas, cells, uniformity, groups."""
     from napari_damm import api
 
     if len(inputs) > 1 and (section is not None or regions is not None):
         raise ValueError("--section and --regions belong to one input: give one at a time")
-    config = api.AnalyzeConfig(
-        vessel_threshold=vessel_threshold,
-        particle_threshold=particle_threshold,
-        bands=tuple(_band(text) for text in band or ()),
-        test=test,
-    )
+    bands = tuple(_band(text) for text in band or ())
+    config = api.AnalyzeConfig(bands=bands, **said(settings))
     sources = [
         api.MapSource(
             path,
