@@ -12,8 +12,8 @@ from jobs import of, run
 
 from napari_damm import api, cli
 from napari_damm.engine import cost
-from napari_damm.engine.cost import duration, gigabytes
 from napari_damm.events import Notice, Planned, ShardDone
+from napari_damm.util.text import duration, gigabytes
 
 Disk = namedtuple("Disk", "total used free")
 Memory = namedtuple("Memory", "available")

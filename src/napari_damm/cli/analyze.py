@@ -17,6 +17,7 @@ from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel, name_or_index
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
+from napari_damm.cli.streams import echo
 
 if TYPE_CHECKING:
     from napari_damm.analysis.report import AnalysisReport
@@ -91,9 +92,9 @@ def analyze(
     finished = follow(api.analyze(sources, config, out, groups), Tally())
     report = finished.result
     for line in summary(report):
-        typer.echo(line)
+        echo(line)
     for name in OUTPUTS:
-        typer.echo(f"{name:13} {report.path / name}")
+        echo(f"{name:13} {report.path / name}")
     if finished.failed:
         total = len(report.sections) + len(finished.failed)
         raise JobStopped(

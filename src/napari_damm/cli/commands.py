@@ -33,10 +33,12 @@ from napari_damm.cli.option_names import in_options
 from napari_damm.cli.predict import HELP as PREDICT_HELP
 from napari_damm.cli.predict import predict as _predict
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, stopped_because
+from napari_damm.cli.streams import echo, safe_streams
 from napari_damm.cli.train import HELP as TRAIN_HELP
 from napari_damm.cli.train import train as _train
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
+from napari_damm.util.text import gigabytes, printable, shortened
 from napari_damm.util.version import __version__
 
 DONE, STOPPED, BAD_INPUT = 0, 1, 2
@@ -73,9 +75,11 @@ _Seed = Annotated[int, typer.Option(help="Seed; the same seed gives the same res
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    with _quiet_libraries():
+    given = sys.argv[1:] if args is None else list(args)
+    with safe_streams(), _quiet_libraries():
         try:
-            code: int | None = app(args, standalone_mode=False)
+            _check_arguments(given)
+            code: int | None = app(given, standalone_mode=False)
             if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
                 raise KeyboardInterrupt
         except (KeyboardInterrupt, typer.Abort, JobInterrupted) as error:
@@ -85,16 +89,23 @@ def run(args: Sequence[str] | None = None) -> int:
             return _fail(BAD_INPUT, f"{_usage_message(error)} (see napari-damm --help)")
         except JobStopped as error:
             return _fail(STOPPED, str(error))
-        except Exception as error:
+        except Exception as error:  # whatever it is, nobody is to read a traceback
             if isinstance(error, (ValueError, OSError)) and not is_disk_full(error):
                 return _fail(BAD_INPUT, in_options(one_line(error)))
             return _fail(STOPPED, stopped_because(error))
-    return code or DONE
+        return code or DONE
+
+
+def _check_arguments(given: Sequence[str]) -> None:
+    """Refuse an empty argument, which as a path would mean the current folder."""
+    if "" in given:
+        before = given[given.index("") - 1] if given.index("") else "the command"
+        raise ValueError(f"an argument is empty, after {before}: look for a variable without value")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"napari-damm {__version__}")
+        echo(f"napari-damm {__version__}")
         raise typer.Exit
 
 
@@ -122,7 +133,7 @@ def _demo(
         job = Demo(out, size, seed)
         follow(job.predict(), Tally())
         for line in job.report():
-            typer.echo(line)
+            echo(line)
     if gui:
         _open_in_napari(job.section_path, job.result_path)
     return DONE
@@ -145,7 +156,7 @@ def simulate(
         from napari_damm.simulate import simulate_slide, write_section
 
         write_section(simulate_slide(size, seed, preset), out)
-    typer.echo(out)
+    echo(out)
     return DONE
 
 
@@ -167,8 +178,9 @@ def _check_fits(size: int) -> None:
     """Refuse a section that memory cannot hold, before any of it is made."""
     import psutil
 
-    from napari_damm.engine.cost import gigabytes
+    from napari_damm.simulate import check_size
 
+    check_size(size)
     needed, free = _BYTES_PER_PIXEL * size**2, psutil.virtual_memory().available
     if needed > free:
         raise ValueError(
@@ -181,7 +193,7 @@ def _check_gui() -> None:
     """Find out before the work, not after it, that there is nothing to show it with."""
     try:
         import napari.qt  # noqa: F401
-    except Exception as error:
+    except (ImportError, RuntimeError) as error:  # no napari, or no Qt binding
         raise ValueError(
             f'--gui needs napari with Qt ({one_line(error)}): pip install "napari-damm[all]"'
         ) from error
@@ -212,7 +224,7 @@ def _usage_message(error: Exception) -> str:
 
 def _fail(code: int, message: str) -> int:
     with suppress(OSError):  # nobody reads it any more: the code says it
-        typer.echo(f"napari-damm: {message}", err=True)
+        sys.stderr.write(f"napari-damm: {printable(shortened(message))}\n")
     return code
 
 

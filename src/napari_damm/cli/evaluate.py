@@ -15,7 +15,9 @@ import typer
 from napari_damm.cli.data_options import DataOptions, with_data
 from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
+from napari_damm.cli.streams import echo
 from napari_damm.evaluation.config import EvaluateConfig
+from napari_damm.util.text import count
 
 HELP = """Judge a model on sections whose nanoparticles were imaged.
 
@@ -43,16 +45,16 @@ def evaluate(
     config = api.EvaluateConfig(compare=compare, **said(settings))
     finished = follow(api.evaluate(sources, model, config, out), Tally())
     report = finished.result
-    count = len(report.sections)
-    typer.echo(f"{count} section{'s' if count != 1 else ''}; mean (95 % interval over sections)")
-    typer.echo(f"truth: {report.truth}")
+    done = len(report.sections)
+    echo(f"{count(done, 'section')}; mean (95 % interval over sections)")
+    echo(f"truth: {report.truth}")
     for line in report.table():
-        typer.echo(line)
+        echo(line)
     for name in ("report.json", "sections.csv", "summary.csv", "figure.png"):
-        typer.echo(f"{name:13} {report.path / name}")
+        echo(f"{name:13} {report.path / name}")
     if finished.failed:
         raise JobStopped(
-            f"finished, but {len(finished.failed)} of {count + len(finished.failed)} sections "
+            f"finished, but {len(finished.failed)} of {done + len(finished.failed)} sections "
             "could not be evaluated (listed above)"
         )
     return 0

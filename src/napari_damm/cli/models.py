@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from napari_damm.cli.streams import echo
+
 models = typer.Typer(
     help="List, show, import, export and remove models.",
     rich_markup_mode=None,
@@ -31,7 +33,7 @@ def list_() -> None:
     width = max((len(info.name) for info in found), default=0)
     for info in found:
         origin = "bundled" if info.bundled else "own"
-        typer.echo(f"{info.name:{width}}  {origin:7}  {info.summary}")
+        echo(f"{info.name:{width}}  {origin:7}  {info.summary}")
 
 
 @models.command(help="Print a model's card and the SHA-256 of its file.")
@@ -45,9 +47,9 @@ def show(
 
     path = find_model(model)
     for line in card_lines(read_card(path)):
-        typer.echo(line)
-    typer.echo(f"file: {path}")
-    typer.echo(f"sha256: {sha256(path)}")
+        echo(line)
+    echo(f"file: {path}")
+    echo(f"sha256: {sha256(path)}")
 
 
 @models.command("import", help=IMPORT_HELP)
@@ -65,9 +67,9 @@ def import_(
     if file.suffix == _MODEL_FILE:
         if pixel_size is not None:
             raise ValueError(f"{file} states its pixel size: leave out --pixel-size")
-        typer.echo(import_model(file, name).path)
+        echo(import_model(file, name).path)
     else:
-        typer.echo(_import_checkpoint(file, name or file.stem, pixel_size))
+        echo(_import_checkpoint(file, name or file.stem, pixel_size))
 
 
 @models.command(help="Copy a model into a file of its own.")
@@ -75,7 +77,7 @@ def export(model: _Model, file: Annotated[Path, typer.Argument(help="File to wri
     """Copy a model, and print where to."""
     from napari_damm.model_file import export_model
 
-    typer.echo(export_model(model, file))
+    echo(export_model(model, file))
 
 
 @models.command(help="Delete one of your own models (never a bundled one).")
@@ -85,7 +87,7 @@ def remove(
     """Delete a model, and print what it was."""
     from napari_damm.model_file import remove_model
 
-    typer.echo(f"removed {remove_model(name)}")
+    echo(f"removed {remove_model(name)}")
 
 
 def card_lines(card: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -26,6 +26,7 @@ from napari_damm.cli.data_options import (
 )
 from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.cli.streams import echo
 from napari_damm.engine.config import PredictConfig
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
@@ -113,7 +114,7 @@ def predict(
         check_out(target, resume or dry_run)
     if dry_run:
         for index, target in targets:
-            typer.echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
+            echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
         return 0
     failed = 0
     with ExitStack() as stack:
@@ -165,7 +166,7 @@ class Prediction:
         except JobStopped as error:
             raise JobStopped(f"{error}{_to_continue(tally)}") from error
         for line in summary(self.out, tally, finished):
-            typer.echo(line)
+            echo(line)
         return len(finished.failed)
 
 

@@ -34,6 +34,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.util.text import count
 
 BAR_INTERVAL_S = 0.2
 LOG_INTERVAL_S = 10.0
@@ -172,7 +173,7 @@ def _plan_lines(event: TrainPlanned) -> Iterator[str]:
     yield (
         f"training {primary} + {secondary} -> {target} at {event.pixel_size_um:g} um per pixel: "
         f"{event.train_patches} patches to train, {event.validation_patches} to validate, "
-        f"from {event.sections} section{'s' if event.sections != 1 else ''}"
+        f"from {count(event.sections, 'section')}"
     )
     if event.steps_done:
         yield f"going on from step {event.steps_done}"

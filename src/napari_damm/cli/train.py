@@ -20,6 +20,7 @@ import typer
 from napari_damm.cli.data_options import DataOptions, with_data
 from napari_damm.cli.options import option_flag, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.cli.streams import echo
 from napari_damm.train.config import OLD_NAMES, TrainConfig
 
 HELP = """Fine-tune a model on sections with a nanoparticle image, or train a new one.
@@ -108,12 +109,12 @@ def _run(
     if _helps_another():
         return 0
     for line in _summary(finished.result):
-        typer.echo(line)
+        echo(line)
     if install:
         from napari_damm.model_file import import_model
 
         info = import_model(finished.result.path, config.name, replace=True)
-        typer.echo(f"installed as {info.name!r}: napari's Predict offers it now")
+        echo(f"installed as {info.name!r}: napari's Predict offers it now")
     if finished.failed:
         raise JobStopped(f"finished, but {len(finished.failed)} patches could not be read")
     return 0

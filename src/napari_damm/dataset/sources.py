@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.slide.raster import Scale
+from napari_damm.util.settings import is_finite
 
 USES = ("split", "train", "validation")
 INTENSITIES = ("auto", "image", "folder")
@@ -64,7 +65,7 @@ class SlideSource:
         _check_pixel_size(self.pixel_size_um)
         if self.roi is not None:
             numbers = list(self.roi) if isinstance(self.roi, tuple | list) else []
-            if len(numbers) != 4 or not all(_is_number(v) for v in numbers):
+            if len(numbers) != 4 or not all(is_finite(v) for v in numbers):
                 raise ValueError(f"roi must be four numbers y0 x0 y1 x1, got {self.roi!r}")
             object.__setattr__(self, "roi", tuple(float(v) for v in numbers))
 

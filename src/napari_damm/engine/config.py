@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_damm.tiling import SHARD
 from napari_damm.util.advice import Advice
-from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, setting
+from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, is_finite, setting
 
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation
@@ -142,7 +141,7 @@ def cores() -> int:
 
 
 def _check_roi(roi: tuple[float, float, float, float]) -> None:
-    if len(roi) != 4 or not all(math.isfinite(v) for v in roi):
+    if len(roi) != 4 or not all(is_finite(v) for v in roi):
         raise ValueError(Advice(f"must be four numbers y0 x0 y1 x1, got {roi}", parameter="roi"))
     if roi[2] <= roi[0] or roi[3] <= roi[1]:
         raise ValueError(

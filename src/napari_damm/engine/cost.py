@@ -22,6 +22,7 @@ from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
 from napari_damm.util.advice import Advice
+from napari_damm.util.text import count, duration, gigabytes
 
 if TYPE_CHECKING:
     from napari_damm.engine.setup import Setup
@@ -146,10 +147,10 @@ def refuse_what_cannot_fit(
 def statement(planned: Plan, cost: Cost) -> str:
     """Say a plan and its cost in one sentence."""
     if planned.shards_done and not planned.shards:
-        return f"all {_count(planned.shards_done, 'shard')} stored already: nothing is left to do"
+        return f"all {count(planned.shards_done, 'shard')} stored already: nothing is left to do"
     total = planned.all_windows + planned.background_windows
     words = [
-        f"{_count(len(planned.windows), 'window')} in {_count(len(planned.shards), 'shard')}"
+        f"{count(len(planned.windows), 'window')} in {count(len(planned.shards), 'shard')}"
         + (f", {cost.samples} samples of each window" if cost.samples > 1 else ""),
         f"{planned.background_windows} of {total} windows skipped as background",
     ]
@@ -164,23 +165,6 @@ def statement(planned: Plan, cost: Cost) -> str:
         f"up to {gigabytes(cost.disk_bytes)} for the result",
     ]
     return "; ".join(words)
-
-
-def gigabytes(size: float) -> str:
-    """Write a number of bytes for people."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _images(planned: Plan) -> int:

@@ -19,6 +19,7 @@ from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
 from napari_damm.events import Branch
 from napari_damm.extravasation import BIN_UM
 from napari_damm.util.panels import finish_panel, show_image
+from napari_damm.util.text import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,15 +43,14 @@ def draw(report: Report) -> Figure:
     """Draw a report."""
     figure = Figure(figsize=(16.0, 9.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    count = len(report.sections)
-    of = f"{count} section{'s' if count != 1 else ''}"
+    of = count(len(report.sections), "section")
     figure.suptitle(
         "\n".join(
             [f"Evaluated on {of}", *(fill(str(card["summary"]), 150) for card in report.models)]
         ),
         fontsize=13,
     )
-    figure.supxlabel(f"Truth: {report.truth}. {_how_sure(count)}", fontsize=10)
+    figure.supxlabel(f"Truth: {report.truth}. {_how_sure(len(report.sections))}", fontsize=10)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.0, 1.25)).flat
     axes = above.subplots(1, len(DRAWN) + 1, width_ratios=[1.0] * len(DRAWN) + [1.9])
     for ax, measure in zip(axes, DRAWN, strict=False):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from napari_damm.model_file import first_few, save_model, sha256
 from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
+from napari_damm.util.text import count
 
 if TYPE_CHECKING:
     import torch
@@ -241,4 +242,4 @@ def _shape(state: Mapping[str, torch.Tensor], key: str, ndim: int) -> tuple[int,
 def _say(what: str, items: Sequence[str]) -> Iterator[str]:
     """Name the first of what is wrong, if anything is."""
     if items:
-        yield f"{len(items)} {what}{'s' if len(items) > 1 else ''}: {first_few(items)}"
+        yield f"{count(len(items), what)}: {first_few(items)}"

@@ -14,6 +14,7 @@ from napari_damm.simulate.section import (
     EVALUATION_SEEDS_FROM,
     PIXEL_SIZE_UM,
     SimulatedSlide,
+    check_size,
     simulate_slide,
     training_seed,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "PRESETS",
     "SimulatedSlide",
     "SimulationConfig",
+    "check_size",
     "simulate_slide",
     "training_seed",
     "write_section",

@@ -38,6 +38,7 @@ Streams = dict[str, np.random.Generator]
 PIXEL_SIZE_UM = 1.0
 """Pixel size of every simulated section, um."""
 MIN_SIZE = 64
+MAX_SIZE = 32_768
 """Smallest side of a section, px."""
 EVALUATION_SEEDS_FROM = 10_000
 """Seeds from here on are for evaluation; no training ever sees their sections."""
@@ -146,7 +147,7 @@ def simulate_slide(
     ValueError
         If size, seed or preset is out of range.
     """
-    shape = _checked_shape(size)
+    shape = check_size(size)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of 0 or more, got {seed!r}")
     if preset not in PRESETS:
@@ -216,12 +217,20 @@ def _pictures(
     return vessels, nuclei, seen, spread_p * np.float32(counts)
 
 
-def _checked_shape(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of at least 64 px a side."""
+def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width).
+
+    Raises
+    ------
+    ValueError
+        If a side is not a whole number of pixels, or out of range.
+    """
     shape = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     whole = all(isinstance(n, (int, np.integer)) for n in shape)
     if len(shape) != 2 or not whole or min(shape) < MIN_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} px or more a side, got {size}")
+    if max(shape) > MAX_SIZE:
+        raise ValueError(f"size must be {MAX_SIZE} px or less a side, got {size}")
     return int(shape[0]), int(shape[1])
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from napari_damm.util.advice import Advice
 
@@ -108,8 +108,7 @@ class Setting:
         return value
 
     def _checked_number(self, value: Any) -> float:
-        # A bool is an int to Python, but no number to a person.
-        if not isinstance(value, int | float) or isinstance(value, bool) or not _finite(value):
+        if not is_finite(value):
             raise self._refusal(self._range() or "a finite number", value)
         limits = (
             self.least is None or value >= self.least,
@@ -183,9 +182,14 @@ def _complete(each: Field[Any]) -> Setting:
     )
 
 
-def _finite(value: float) -> bool:
-    # Python's whole numbers may be longer than any float.
-    return isinstance(value, int) or math.isfinite(value)
+def is_finite(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number that a float can hold (a bool is none)."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # Python's whole numbers may be longer than any float
+        return False
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,58 @@
+"""Numbers and foreign text, written for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# Control characters (C0, C1), what turns the direction of text around, line separators, and halves
+# of surrogate pairs, which no encoding writes.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def count(number: int, what: str) -> str:
+    """Count things: "1 section", "3 sections"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def gigabytes(size: float) -> str:
+    """Write a number of bytes: "1.4 GB", "20 MB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def duration(seconds: float) -> str:
+    """Write about how long something takes: "40 s", "12 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def clock(seconds: float) -> str:
+    """Write a time as on a clock that runs: "0:40", "2:05:00"."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def shortened(text: str, longest: int = 300) -> str:
+    """Leave the middle out of words that are so long that nobody reads them."""
+    return re.sub(
+        rf"\S{{{longest},}}", lambda word: f"{word[0][: longest // 2]}...{word[0][-40:]}", text
+    )
+
+
+def printable(text: str, allowed: str = "") -> str:
+    r"""Write control characters as escapes ("\x1b"), so that a terminal obeys none of them.
+
+    A file's name or a model's card may hold some. `allowed` are left as they are.
+    """
+    return _UNPRINTABLE.sub(_escaped(allowed), text)
+
+
+def _escaped(allowed: str) -> Callable[[re.Match[str]], str]:
+    def escape(found: re.Match[str]) -> str:
+        character = found[0]
+        return character if character in allowed else ascii(character)[1:-1]
+
+    return escape
