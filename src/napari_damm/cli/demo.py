@@ -49,9 +49,8 @@ class Demo:
 
     def predict(self) -> Iterator[Event]:
         """Simulate the section and predict it; the events are those of `api.predict`."""
-        from napari_damm.simulate import check_size, write_section
+        from napari_damm.simulate import write_section
 
-        check_size(self.size)
         yield Notice(f"simulating a section of {self.size} x {self.size} px, seed {self.seed}")
         section = api.simulate_slide(self.size, self.seed)
         self.out.mkdir()
