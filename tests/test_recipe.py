@@ -19,7 +19,7 @@ from napari_damm.model.damm import choose_multi
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 from napari_damm.sampling import sample_ddim
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.train.autoencoder.one_stage import FirstStageConfig, train_first_stage
+from napari_damm.train.autoencoder.single import AutoencoderTraining, train_autoencoder
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.losses import joint_loss, planted_loss
 from napari_damm.train.step import divergence_weight, uses_squares, velocity_weights
@@ -223,8 +223,8 @@ def test_a_first_stage_without_codebook_learns_and_quantises_nothing():
     stage = VQGAN(VQGANConfig((32, 32), 1, 4, 0))
     generator = torch.Generator().manual_seed(0)
     image = torch.nn.functional.interpolate(torch.rand(4, 1, 4, 4, generator=generator), (32, 32))
-    config = FirstStageConfig(steps=60, warmup_steps=20, learning_rate=3e-3, half=True)
-    steps = list(train_first_stage(stage, lambda _: image * 2 - 1, config))
+    config = AutoencoderTraining(steps=60, warmup_steps=20, learning_rate=3e-3, half=True)
+    steps = list(train_autoencoder(stage, lambda _: image * 2 - 1, config))
     assert steps[-1].l1 < 0.5 * steps[0].l1
     assert all(step.replanted == 0 for step in steps)
     assert not [name for name in stage.state_dict() if "codebook" in name]

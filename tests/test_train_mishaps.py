@@ -71,11 +71,11 @@ def test_stopping_on_a_validation_changes_nothing(tmp_path):
 @pytest.mark.parametrize("saves", [True, False])
 def test_the_best_model_survives_going_back(tmp_path, monkeypatch, saves):
     """Also where the checkpoint that goes with it could not be written."""
-    from napari_damm.train.checkpointing import Keeper
+    from napari_damm.train.checkpointing import Checkpointer
 
     if not saves:
         notice = Notice("the disk is full", "warning")
-        monkeypatch.setattr(Keeper, "save_patiently", lambda self, state: notice)
+        monkeypatch.setattr(Checkpointer, "save_if_room", lambda self, state: notice)
     score(monkeypatch, [0.1, 0.6, 0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1])
     break_at(monkeypatch, 3)
     out = tmp_path / "run"
@@ -86,10 +86,10 @@ def test_the_best_model_survives_going_back(tmp_path, monkeypatch, saves):
 
 def test_the_best_model_waits_for_room_on_the_disk(tmp_path, monkeypatch):
     """Its weights, not those of a later, worse one, are what is written at the end."""
-    from napari_damm.train import checkpointing as keeping
+    from napari_damm.train import checkpointing
 
     score(monkeypatch, [0.1, 0.9, 0.2])
-    save, kept = keeping.save_model, []
+    save, kept = checkpointing.save_model, []
 
     def full_at_first(model, path, card):
         if not kept:
@@ -97,7 +97,7 @@ def test_the_best_model_waits_for_room_on_the_disk(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return save(model, path, card)
 
-    monkeypatch.setattr(keeping, "save_model", full_at_first)
+    monkeypatch.setattr(checkpointing, "save_model", full_at_first)
     out = tmp_path / "run"
     events = run(out)
     assert any("cannot be saved now" in notice.message for notice in of(events, Notice))

@@ -77,7 +77,7 @@ def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path)
     assert state.resumable
 
 
-def test_first_stages_are_resumed_too(tmp_path):
+def test_autoencoders_are_resumed_too(tmp_path):
     """Stopped within them and once more after them, a new model comes out the same."""
     changes = {"preset": "tiny", "first_stage_steps": 3, "epochs": 1, "validations": 1}
     whole, out = tmp_path / "whole", tmp_path / "out"

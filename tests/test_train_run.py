@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,14 +111,11 @@ def test_the_base_model_given_is_left_as_it_was(tmp_path):
 
 
 def test_time_on_the_clock_may_rule(tmp_path, monkeypatch):
-    from napari_damm.train import progress as pace
+    from napari_damm.train import start
 
     clock = iter(range(0, 100_000, 2))
-    monkeypatch.setattr(pace.Pace, "clock", staticmethod(lambda: float(next(clock))), raising=False)
-    defaults = pace.Pace.__init__.__defaults__
-    monkeypatch.setattr(
-        pace.Pace.__init__, "__defaults__", (*defaults[:-1], lambda: float(next(clock)))
-    )
+    ticking = partial(start.TrainingProgress, clock=lambda: float(next(clock)))
+    monkeypatch.setattr(start, "TrainingProgress", ticking)
     events = run(tmp_path / "run", changes={"minutes": 1.0})
     steps = of(events, TrainStep)
     assert {step.phase for step in steps} == {"joint", "gated"}

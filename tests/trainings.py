@@ -59,7 +59,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
+    """Plain pooling for autoencoders and two denoising steps: both have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         quick_first_stages(patch.setattr)
         patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})

@@ -154,7 +154,7 @@ def fine_tune(
     ------
     `Preparing`, `TrainPlanned`, then `TrainStep`, `Validated`, `Saved` and `Notice` as they come,
     and `Finished(TrainedModel)` last. Closing the generator stops at the end of a step: the state
-    is saved, and the best model so far is in the folder (`training_folder.read_training` says so).
+    is saved, and the best model so far is in the folder (`train.run_folder.read_training` says so).
 
     Raises
     ------

@@ -95,7 +95,7 @@ def trained(place: Path) -> str:
     data = SimulatedSource(1, size=832, first_seed=7)
     torch.manual_seed(0)
     *_, last = napari_damm.fine_tune(data, None, config, place / "training")
-    model = napari_damm.load_model(last.result.model)
+    model = napari_damm.load_model(last.result.path)
     state = model.state_dict()
     return sha256(*(state[name].numpy() for name in sorted(state)))
 

@@ -21,7 +21,7 @@ import torch
 
 from napari_damm.model.damm import DAMM, ROLES, DAMMConfig
 from napari_damm.model_file import save_model
-from napari_damm.train.autoencoder import FirstStageConfig, FirstStageState, train_first_stage
+from napari_damm.train.autoencoder import AutoencoderState, AutoencoderTraining, train_autoencoder
 from napari_damm.train.autoencoder.pictures import PicturePool
 
 BATCH, CROP_PX, EMA_DECAY, RATE = 4, 128, 0.999, 1e-3
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     model = DAMM(DAMMConfig.of_preset(args.preset, "ours"))
     stage = model.first_stage("primary").to(memory_format=torch.channels_last)
-    config = FirstStageConfig(args.steps, 0, RATE, ema_decay=EMA_DECAY)
-    state = FirstStageState(stage, config)
+    config = AutoencoderTraining(args.steps, 0, RATE, ema_decay=EMA_DECAY)
+    state = AutoencoderState(stage, config)
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.work / "autoencoder.ckpt"
     if checkpoint.exists():
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def batch(step: int) -> torch.Tensor:
         return pool.batch(step, BATCH, CROP_PX).contiguous(memory_format=torch.channels_last)
 
-    for step in train_first_stage(stage, batch, config, state):
+    for step in train_autoencoder(stage, batch, config, state):
         if step.step % PRINT_EVERY == 0:
             print(f"step {step.step} of {step.steps}: loss {step.loss:.4f}", flush=True)
         if time.monotonic() - saved > SAVE_EVERY_S or step.step == step.steps:

@@ -1,7 +1,7 @@
 """Training and fine-tuning: a generator of events, like a prediction.
 
 1. `setup`: sections, model, split and machine are resolved once.
-2. `autoencoders`: the first stages are measured on the images, and trained where that was asked.
+2. `autoencoders`: the autoencoders are measured on the images, and trained where that was asked.
 3. `latents`, `batches`: views of patches become latents, kept on disk; which of them a step sees.
 4. `noise_steps`: one step of the noise estimator, in either phase.
 5. `validation`: the averaged model predicts windows that no training patch touches.

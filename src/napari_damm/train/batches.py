@@ -10,9 +10,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,14 +22,14 @@ from torch import Tensor
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split, epoch_order
 from napari_damm.dataset.views import View, draw_view, planted_share, read_view
-from napari_damm.events import FailedItem
+from napari_damm.events import Notice
 from napari_damm.model.damm import DAMM
 from napari_damm.tiling import WINDOW
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.latent_cache import LatentFile, encode_windows
-from napari_damm.train.validation import unreadable
-from napari_damm.util.errors import is_out_of_memory
+from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
+from napari_damm.train.unreadable import UnreadablePatches
 
+Value = TypeVar("Value")
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
 
 
@@ -87,16 +87,21 @@ class Schedule:
 
 
 class Batches:
-    """Reads and encodes batches of latents, from disk where they are kept."""
+    """Reads and encodes batches of latents, or takes them from `cache` where they are there."""
 
     def __init__(
-        self, model: DAMM, fields: Sequence[Field], split: Split, config: TrainConfig
+        self,
+        model: DAMM,
+        fields: Sequence[Field],
+        split: Split,
+        config: TrainConfig,
+        unreadable: UnreadablePatches | None = None,
+        cache: LatentFile | None = None,
     ) -> None:
         self.model, self.fields, self.split, self.config = model, fields, split, config
         self.schedule = Schedule.of(split, config)
-        self.kept: LatentFile | None = None
-        self.failed: dict[int, FailedItem] = {}
-        self.untold: list[FailedItem] = []
+        self.unreadable = unreadable or UnreadablePatches(fields)
+        self.cache = cache or LatentFile(None, latent_shape(model), 0)
         self.waited_s = 0.0
         self.encoded = 0
 
@@ -110,7 +115,8 @@ class Batches:
         """
         start = time.perf_counter()
         views = self.schedule.views(self.split, step)[rank::world]
-        records, planted = zip(*(self._record(*view) for view in views), strict=True)
+        found = [self._first_readable(self._record, *view) for view in views]
+        records, planted = zip(*found, strict=True)
         device = next(self.model.parameters()).device
         latents = torch.from_numpy(np.stack(records)).to(device).float()
         primary, secondary, target = latents.unbind(1)
@@ -129,73 +135,65 @@ class Batches:
         chances = np.array([patch.chance for patch in self.split.train])
         crops = []
         for index in rng.choice(len(chances), count, p=chances / chances.sum()):
-            window = self._readable(int(index), int(rng.integers(2**31)))
+            window = self._first_readable(self._images, int(index), int(rng.integers(2**31)))
             y, x = rng.integers(0, WINDOW - side + 1, 2)
             crops.append(window[:, y : y + side, x : x + side])
         self.waited_s += time.perf_counter() - start
         return torch.from_numpy(np.stack(crops)).to(next(self.model.parameters()).device)
 
-    def _readable(self, index: int, variant: int) -> NDArray[np.float32]:
-        """Read a view, or one of the next patch that can be read."""
-        for _ in range(len(self.split.train)):
-            if index not in self.failed:
-                try:
-                    return self._view(index, variant)[1]
-                except Exception as error:
-                    # decoders have exceptions of their own for damaged data
-                    if is_out_of_memory(error):
-                        raise
-                    self._note(index, error)
-            index = (index + 1) % len(self.split.train)
-        raise OSError(f"none of the training patches can be read: {self.untold[-1].message}")
-
-    def _view(self, index: int, variant: int) -> tuple[View, NDArray[np.float32]]:
-        view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
-        return view, read_view(self.fields, self.split.train[index], view)
+    def warnings(self) -> Iterator[Notice]:
+        """Yield what went wrong with the kept latents, once."""
+        if self.cache.warning:
+            warning, self.cache.warning = self.cache.warning, ""
+            yield Notice(warning, "warning")
 
     def close(self) -> None:
         """Let go of the kept latents."""
-        if self.kept is not None:
-            self.kept.close()
+        self.cache.close()
 
-    def _record(self, index: int, variant: int) -> tuple[np.ndarray, NDArray[np.float32]]:
-        """Return latents of a view and what misleads; of the next patch where it is unreadable."""
+    def _first_readable(
+        self, read: Callable[[int, int], Value | None], index: int, variant: int
+    ) -> Value:
+        """Return what is read of a view of a patch, or of the next that can be read."""
         for _ in range(len(self.split.train)):
-            if index not in self.failed:
-                try:
-                    return self._latents(index, variant), self._planted(index, variant)
-                except Exception as error:
-                    # decoders have exceptions of their own for damaged data
-                    if is_out_of_memory(error):
-                        raise
-                    self._note(index, error)
+            found = read(index, variant)
+            if found is not None:
+                return found
             index = (index + 1) % len(self.split.train)
-        raise OSError(f"none of the training patches can be read: {self.untold[-1].message}")
+        raise OSError(f"none of the training patches can be read: {self.unreadable.last}")
 
-    def _latents(self, index: int, variant: int) -> np.ndarray:
+    def _record(self, index: int, variant: int) -> tuple[np.ndarray, NDArray[np.float32]] | None:
+        """Return latents of a view and what misleads in it; None where it cannot be read."""
+        patch, view = self.split.train[index], self._view(index, variant)
+        cell = self.model.config.latent_factor
+        planted = self.unreadable.read(patch, lambda: planted_share(self.fields, patch, view, cell))
+        if planted is None:
+            return None
         record = index * self.schedule.variants + variant
-        kept = self.kept.read(record) if self.kept is not None else None
-        if kept is not None:
-            return kept
-        images = torch.from_numpy(self._view(index, variant)[1])
+        latents = self.cache.read(record)
+        if latents is None:
+            images = self._images(index, variant)
+            if images is None:
+                return None
+            latents = self._encode(images)
+            self.cache.write(record, latents)
+        return latents, planted
+
+    def _images(self, index: int, variant: int) -> NDArray[np.float32] | None:
+        """Read a view; None where it cannot be read."""
+        patch, view = self.split.train[index], self._view(index, variant)
+        return self.unreadable.read(patch, lambda: read_view(self.fields, patch, view))
+
+    def _view(self, index: int, variant: int) -> View:
+        return draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
+
+    def _encode(self, images: NDArray[np.float32]) -> NDArray[np.float16]:
         device = next(self.model.parameters()).device
         half = self.config.precision == "bf16-mixed"
-        encoded = encode_windows(self.model, images[None].to(device), half)
-        made = torch.cat(encoded).half().cpu().numpy()
+        encoded = encode_windows(self.model, torch.from_numpy(images)[None].to(device), half)
         self.encoded += 1
-        if self.kept is not None:
-            self.kept.write(record, made)
+        made: NDArray[np.float16] = torch.cat(encoded).half().cpu().numpy()
         return made
-
-    def _planted(self, index: int, variant: int) -> NDArray[np.float32]:
-        view = draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
-        cell = self.model.config.latent_factor
-        return planted_share(self.fields, self.split.train[index], view, cell)
-
-    def _note(self, index: int, error: Exception) -> None:
-        failed = unreadable(self.fields, self.split.train[index], error)
-        self.failed[index] = failed
-        self.untold.append(failed)
 
 
 def _crop(batch: Batch, side: int, grid: int, step: int) -> Batch:

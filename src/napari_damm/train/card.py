@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_damm.slide.normalisation import PERCENTILES
-from napari_damm.train.folder import thin
+from napari_damm.train.curves import thin
 from napari_damm.train.setup import Base
 
 NAMED_SECTIONS = 3

@@ -1,10 +1,10 @@
-"""What a training keeps: checkpoints, curves, and the best model with its card.
+"""What a training saves: checkpoints, curves, and the best model with its card.
 
-1. A checkpoint is the tensors of a `TrainState` and the `Standing` beside them. Together they
+1. A checkpoint is the tensors of a `TrainState` and the `TrainerState` beside them. Together they
    decide how the training goes on.
 2. `run.json` and the model's card are made from one set of plain values.
-3. A full disk in the middle of a training is told and survived: what was kept before stays, and
-   the next time it is tried again. At the end it is an error.
+3. A full disk in the middle of a training is a warning: what was saved before stays, and the next
+   time it is tried again. At the end it is an error.
 """
 
 from __future__ import annotations
@@ -23,20 +23,38 @@ from napari_damm.events import Event, Notice, Saved
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import load_model, read_card, save_model
 from napari_damm.train.card import finite, make_card
-from napari_damm.train.folder import RunFolder
-from napari_damm.train.run_folder import TrainedModel, read_training
+from napari_damm.train.curves import append_row, cut_rows, read_rows
+from napari_damm.train.run_folder import RunFolder, TrainedModel, read_training
 from napari_damm.train.setup import Base
 from napari_damm.train.state import TrainState, read_extra
 from napari_damm.train.step import StepLosses
 from napari_damm.util.errors import JobFault, is_disk_full, one_line
 
 CURVE_STEPS = 10
+TRAINER = "standing"
+"""Name of the `TrainerState` in a checkpoint's header: of the file format."""
 Scores = dict[str, float]
 
 
 @dataclass
-class Standing:
-    """What a checkpoint holds beside tensors: all that decides how the training goes on."""
+class TrainerState:
+    """What a checkpoint holds beside tensors: all that decides how the training goes on.
+
+    Parameters
+    ----------
+    seconds
+        Time spent on the noise estimator so far.
+    rate
+        Factor on the learning rate: halved whenever the loss was no number.
+    parts
+        In how many parts a batch is computed: doubled whenever memory ran out.
+    validations, since_best
+        How many were made, and how many in a row without a better one.
+    best, best_step
+        The best SSIM so far, and the step it is of.
+    rollbacks
+        How often the loss was no number.
+    """
 
     seconds: float = 0.0
     rate: float = 1.0
@@ -47,8 +65,23 @@ class Standing:
     best_step: int = 0
     rollbacks: int = 0
 
+    @classmethod
+    def read(cls, checkpoint: Path) -> TrainerState:
+        """Read it from a checkpoint.
 
-class Keeper:
+        Raises
+        ------
+        OSError, ValueError
+            If there is none, or it is damaged.
+        """
+        text = read_extra(checkpoint).get(TRAINER, "")
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError):
+            raise ValueError(f"{checkpoint} is not a checkpoint of this training") from None
+
+
+class Checkpointer:
     """Writes the folder of one training; `record` is what does not change.
 
     Of several processes one `writes`; the others only read.
@@ -64,10 +97,11 @@ class Keeper:
     ) -> None:
         self.folder, self.base, self.name, self.writes = folder, base, name, writes
         self.record = dict(record)
-        self.standing = Standing()
+        self.trainer = TrainerState()
         self.scores: Scores = {}
         self.base_scores: Scores = {}
-        self.step, self.progress, self.finished = 0, 0.0, False
+        self.step = 0
+        self._progress, self._finished = 0.0, False
         self._recent: list[StepLosses] = []
         self._unwritten: DAMM | None = None  # the best model, where the disk was full
 
@@ -81,33 +115,55 @@ class Keeper:
         """Whether there is a checkpoint to resume from."""
         return self.folder.last.exists()
 
-    def begin(self) -> None:
-        """Write `run.json` alone: before anything is learnt, and when all is done."""
-        self.folder.write_state(finite(self._values()))
+    def describe(self, **facts: Any) -> None:
+        """Add to the record what is found out on the way."""
+        self.record.update(facts)
 
-    def take_up(self) -> None:
-        """Take up what the checkpoint and `run.json` say."""
-        extra = read_extra(self.folder.last)
-        self.standing = Standing(**json.loads(extra["standing"]))
+    def compare_with(self, base_scores: Scores) -> None:
+        """Take note of how the base model scores."""
+        self.base_scores = base_scores
+
+    def reached(self, step: int, progress: float, seconds: float) -> None:
+        """Take note of how far the training is: what is saved next says so."""
+        self.step, self._progress, self.trainer.seconds = step, progress, seconds
+
+    def begin(self) -> None:
+        """Write `run.json` before anything is learnt."""
+        self._write_values()
+
+    def finish(self) -> None:
+        """Write `run.json` when all is done."""
+        self._finished = True
+        self._write_values()
+
+    def resume(self) -> None:
+        """Go on from what the checkpoint and `run.json` say.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the checkpoint is missing or damaged.
+        """
+        self.trainer = TrainerState.read(self.folder.last)
         state = read_training(self.folder.path)
         if state is not None:
             self.scores, self.step = dict(state.scores), state.step
             if state.finished:  # and it is to go on: patience begins anew
-                self.standing.since_best = 0
+                self.trainer.since_best = 0
 
     def go_back(self, state: TrainState) -> None:
         """Load the checkpoint into the training; the curves end there too.
 
         What is known of the best model stays: its file is later than the checkpoint, maybe.
         """
-        best = self.standing, self.scores
-        self.take_up()
-        if best[0].best > self.standing.best:
-            self.standing.best, self.standing.best_step = best[0].best, best[0].best_step
-            self.scores = best[1]
+        before, scores = self.trainer, self.scores
+        self.resume()
+        if before.best > self.trainer.best:
+            self.trainer.best, self.trainer.best_step = before.best, before.best_step
+            self.scores = scores
         state.load(self.folder.last)
         if self.writes:
-            self.folder.curves(up_to=state.step)
+            cut_rows(self.folder.path, state.step)
         self._recent.clear()
 
     def save(self, state: TrainState) -> Saved:
@@ -118,13 +174,13 @@ class Keeper:
         OSError
             If it cannot be written; the one before stays.
         """
-        state.save(self.folder.last, {"standing": json.dumps(asdict(self.standing))})
+        state.save(self.folder.last, {TRAINER: json.dumps(asdict(self.trainer))})
         self.step = state.step
-        self.folder.write_state(finite(self._values()))
+        self._write_values()
         return Saved(self.folder.last, state.step)
 
-    def save_patiently(self, state: TrainState) -> Event:
-        """Save a checkpoint; a full disk is told only."""
+    def save_if_room(self, state: TrainState) -> Event:
+        """Save a checkpoint; a full disk is a warning only."""
         try:
             return self.save(state)
         except OSError as error:
@@ -149,21 +205,20 @@ class Keeper:
     def note(self, row: Mapping[str, Any]) -> None:
         """Add a line to the curves; on a full disk, or while somebody reads them, it is lost."""
         with suppress(OSError):
-            self.folder.append(row)
+            append_row(self.folder.path, row)
 
     def judge(self, step: int, scores: Scores) -> bool:
         """Note the scores of a validation; tell whether they are the best so far."""
-        standing = self.standing
-        if scores["ssim"] > standing.best:
-            standing.best, standing.best_step, standing.since_best = scores["ssim"], step, 0
+        trainer = self.trainer
+        if scores["ssim"] > trainer.best:
+            trainer.best, trainer.best_step, trainer.since_best = scores["ssim"], step, 0
             self.scores = scores
             return True
-        standing.since_best += 1
+        trainer.since_best += 1
         return False
 
-    def write_model(self, model: DAMM, step: int) -> Iterator[Notice]:
-        """Write the best model; a full disk is told, and tried again at the end."""
-        self.step = step
+    def write_model(self, model: DAMM) -> Iterator[Notice]:
+        """Write the best model; a full disk is a warning, and it is tried again at the end."""
         try:
             save_model(model, self.model_path, self._card())
             self._unwritten = None
@@ -207,17 +262,20 @@ class Keeper:
         )
 
     def _card(self) -> dict[str, Any]:
-        return make_card(self.base, self._values(), self.folder.curves())
+        return make_card(self.base, self._values(), read_rows(self.folder.path))
+
+    def _write_values(self) -> None:
+        self.folder.write_state(finite(self._values()))
 
     def _values(self) -> dict[str, Any]:
         return {
             **self.record,
             "step": self.step,
-            "progress": 1.0 if self.finished else self.progress,
-            "finished": self.finished,
-            "seconds": self.standing.seconds,
+            "progress": 1.0 if self._finished else self._progress,
+            "finished": self._finished,
+            "seconds": self.trainer.seconds,
             "model": self.model_path.name if self.scores else None,
-            "best_step": self.standing.best_step,
+            "best_step": self.trainer.best_step,
             "scores": self.scores,
             "base_scores": self.base_scores,
         }

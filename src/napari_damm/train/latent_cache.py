@@ -4,8 +4,8 @@
    of these bytes. A record that was never written, or was torn, has no valid checksum.
 2. `get` reads a record, or reads the view, encodes it and writes the record. Both give the same
    bits: what was encoded is rounded to float16 too.
-3. The file's name is a hash of all that its records depend on. A full disk ends the keeping, not
-   the training.
+3. The file's name is a hash of all that its records depend on. A disk that is full or fails ends
+   the keeping, not the training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from napari_damm.dataset.sources import ROLES
 from napari_damm.model.damm import DAMM
 from napari_damm.tiling import WINDOW
-from napari_damm.util.errors import is_disk_full
+from napari_damm.util.errors import is_disk_full, one_line
 
 CHECKSUM = 4
 SPARE_BYTES = 2**30
@@ -61,7 +61,8 @@ class LatentFile:
     def __init__(self, path: Path | None, shape: tuple[int, int, int], records: int) -> None:
         self.shape = (len(ROLES), *shape)
         self.bytes = 2 * math.prod(self.shape)
-        self.trouble = ""
+        self.warning = ""
+        """Why nothing more is kept, once that is so."""
         self._handle: int | None = None
         if path is None:
             return
@@ -70,7 +71,7 @@ class LatentFile:
         there = path.stat().st_size if path.exists() else 0
         free = shutil.disk_usage(path.parent).free
         if size - there + SPARE_BYTES > free:
-            self.trouble = (
+            self.warning = (
                 f"the latents would take {size / 2**30:.1f} GB and {free / 2**30:.1f} GB are free "
                 f"in {path.parent}: they are computed anew in every epoch, which is slower"
             )
@@ -89,21 +90,22 @@ class LatentFile:
         return np.frombuffer(data[:-CHECKSUM], np.float16).reshape(self.shape)
 
     def write(self, record: int, latents: NDArray[np.float16]) -> None:
-        """Keep a record; where the disk is full, keep no more from now on."""
+        """Keep a record; where that fails, keep no more from now on."""
         if self._handle is None:
             return
         data = latents.tobytes()
+        reason = "the disk is full"  # where nothing is raised, but less is written
         try:
             os.lseek(self._handle, record * (self.bytes + CHECKSUM), os.SEEK_SET)
             written = os.write(self._handle, data + zlib.crc32(data).to_bytes(4, "big"))
         except OSError as error:
-            if not is_disk_full(error):
-                raise
             written = 0
+            if not is_disk_full(error):
+                reason = f"latents cannot be kept ({one_line(error)})"
         if written < self.bytes + CHECKSUM:
-            self.trouble = (
-                "the disk is full: latents are computed anew in every epoch, which is slower; "
-                "free some space and resume"
+            self.warning = (
+                f"{reason}: latents are computed anew in every epoch, which is slower; free some "
+                "space and resume"
             )
             self.close()
 

@@ -19,7 +19,7 @@ VALIDATION_SHARE = 0.2
 
 
 @dataclass
-class Pace:
+class TrainingProgress:
     """The progress of the noise estimator's training.
 
     `spent_s` is what earlier runs took, `validation_s` what one validation takes, if known.
@@ -42,7 +42,7 @@ class Pace:
         """Seconds of training so far, earlier runs included."""
         return self.spent_s + self.clock() - self._started
 
-    def progress(self, step: int) -> float:
+    def at(self, step: int) -> float:
         """Return how far the training is after so many steps, 0..1."""
         if self.config.minutes is None:
             done = step / self.steps

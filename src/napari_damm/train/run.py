@@ -1,9 +1,9 @@
-"""`fine_tune`: from the wishes to the model, as a generator of events.
+"""`fine_tune`: from the settings to the model, as a generator of events.
 
 1. Settings, folder, sections and base model are checked: what is wrong ends here, and leaves
    nothing behind.
 2. The sections are measured and split; then the folder is made and locked.
-3. First stages, then the noise estimator (training.py).
+3. Autoencoders come first (start.py), then the noise estimator (loop.py).
 4. Closing the generator stops at a step's end: the state is saved, and the best model so far is
    in the folder. `resume` goes on from there.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,16 @@ from napari_damm.model_file import read_card
 from napari_damm.train.autoencoder import load_lpips
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.fabric import Machine, started_by_fabric
-from napari_damm.train.folder import RunFolder, begun_training, check_new, check_same
-from napari_damm.train.loop import Training
-from napari_damm.train.run_folder import TrainedModel, default_folder
+from napari_damm.train.run_folder import (
+    RunFolder,
+    TrainedModel,
+    begun_training,
+    check_new,
+    check_same,
+    default_folder,
+)
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
+from napari_damm.train.start import TrainingStart
 
 
 def fine_tune(
@@ -81,13 +87,19 @@ def fine_tune(
     new = not folder.exists()
     with closing(RunFolder(folder, lock=machine.first)) as run:
         with _nothing_left(run, new and machine.first):
-            training = Training(run, base, measured, config, machine, record)
-        with closing(training.events()) as events:
+            training = TrainingStart(run, base, measured, config, machine, record)
+        with closing(_to_the_end(training)) as events:
             for event in events:
                 if machine.first:
                     yield event
         machine.agree(True)
-        yield Finished(training.result(), time.monotonic() - start, training.failed)
+        result, failed = training.parts.checkpoints.result(), training.parts.unreadable.messages
+        yield Finished(result, time.monotonic() - start, failed)
+
+
+def _to_the_end(training: TrainingStart) -> Generator[Event, None, None]:
+    loop = yield from training.events()
+    yield from loop.events()
 
 
 @contextmanager

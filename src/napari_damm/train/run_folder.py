@@ -1,4 +1,9 @@
-"""The folder of a training: what it holds, and how far it has come. Reads no tensors.
+"""The folder of a training: what it holds, who may write it, and how far it has come.
+
+1. `read_training` says how far a training is. Nothing here reads tensors, or loads torch.
+2. `check_new` and `check_same` refuse a folder before anything is written.
+3. `RunFolder` is the folder in use: one run writes it at a time (the lock dies with its process);
+   `run.json` is replaced whole.
 
 ```
 RUN/
@@ -22,11 +27,20 @@ from typing import Any
 from platformdirs import user_data_path
 
 from napari_damm.train.config import TrainConfig
+from napari_damm.util.advice import Advice
+from napari_damm.util.files import RESUME_OR_REMOVE, output_exists, replace_file
+from napari_damm.util.lock import WriterLock
 
 STATE_FILE = "run.json"
 LAST = "last.ckpt"
 CURVES = "curves.csv"
 LATENTS = "latents"
+AUTOENCODERS = "first_stages"
+LEFTOVERS = ("writer.lock", "writer.json")
+"""What a lock may leave behind in a folder that holds nothing else."""
+# Another value of these does not make it another training.
+FREE = {"epochs", "minutes", "patience", "checkpoint_minutes", "name", "device", "devices",
+        "strategy", "validation_tiles"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,105 @@ def read_training(folder: str | Path) -> TrainingState | None:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): remove the folder {folder}") from None
+
+
+class RunFolder:
+    """The folder of one run, locked until `close`."""
+
+    def __init__(self, path: Path, lock: bool = True) -> None:
+        """Make the folder where it is missing, and lock it: that is for one process to do.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made, or another run writes it.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._lock = WriterLock(path) if lock else None
+
+    def close(self) -> None:
+        """Let another run have it."""
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / LAST
+
+    def model_path(self, name: str) -> Path:
+        """Where the model goes."""
+        return self.path / f"{name}.safetensors"
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Replace `run.json`."""
+        text = json.dumps(state, indent=1, default=str)
+        replace_file(self.path / STATE_FILE, text.encode())
+
+
+def check_new(path: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Raises
+    ------
+    OutputExists
+        If so.
+    NotADirectoryError
+        If it cannot be made, since a file is in the way.
+    """
+    if path.exists() and (
+        not path.is_dir() or any(each.name not in LEFTOVERS for each in path.iterdir())
+    ):
+        raise output_exists(path, RESUME_OR_REMOVE)
+    parent = next(p for p in path.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{parent} is no folder: choose another place for {path.name}")
+
+
+def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
+    """Refuse to resume a training with other data, another base or other settings.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs.
+    """
+    state = read_training(path)
+    assert state is not None
+    there = state.record
+    for key, what in (
+        ("base_sha256", "base model"),
+        ("data_sha256", "images or their intensities"),
+    ):
+        if there.get(key) != wanted[key]:
+            raise ValueError(
+                f"{path} cannot be resumed: the {what} differ from those that it was begun with; "
+                "give the same, or train into another folder"
+            )
+    before, now = state.config.to_dict(), wanted["config"]
+    for key in now:
+        if key not in FREE and before.get(key) != now[key]:
+            raise ValueError(
+                f"{path} cannot be resumed: {key} is {before.get(key)!r} there and {now[key]!r} "
+                "here; give the same, or train into another folder"
+            )
+
+
+def begun_training(path: Path) -> TrainingState:
+    """Return how far the training in a folder has come.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    state = read_training(path)
+    if state is None:
+        raise ValueError(
+            Advice(f"there is no training in {path} to resume", "start it without {resume}")
+        )
+    return state
 
 
 def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:

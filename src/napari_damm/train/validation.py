@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -26,10 +27,11 @@ from napari_damm.engine.config import POOL_BATCHES, PredictConfig, default_batch
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
-from napari_damm.events import FailedItem, Preparing, ValidationTile
+from napari_damm.events import Preparing, ValidationTile
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
-from napari_damm.util.errors import is_out_of_memory, one_line
+from napari_damm.train.unreadable import UnreadablePatches
+from napari_damm.util.errors import is_out_of_memory
 
 WHAT = "trying the model on validation windows"
 Floats = NDArray[np.float32]
@@ -40,8 +42,20 @@ class Validator:
     """Predicts the validation windows with a copy of the model, and scores it."""
 
     def __init__(
-        self, model: DAMM, fields: Sequence[Field], split: Split, config: TrainConfig
+        self,
+        model: DAMM,
+        fields: Sequence[Field],
+        split: Split,
+        config: TrainConfig,
+        unreadable: UnreadablePatches | None = None,
     ) -> None:
+        """Read the validation windows, and copy the model.
+
+        Raises
+        ------
+        OSError
+            If none of them can be read.
+        """
         device = next(model.parameters()).device.type
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         size = default_batch(device, sum(p.numel() for p in model.unet.parameters()))
@@ -50,25 +64,26 @@ class Validator:
         sampling = Sampling(mode, steps, config.seed, config.gamma, min(size, count))
         self.sampler = WindowSampler(self.model, sampling, device)
         self.fields = fields
-        self.untold: list[FailedItem] = []
+        unreadable = unreadable or UnreadablePatches(fields)
         self.patches: list[Patch] = []
         self.images: list[Floats] = []
         for patch in evenly(split.validation, count):
-            try:
-                self.images.append(_read(fields, patch))
+            images = unreadable.read(patch, partial(_read, fields, patch))
+            if images is not None:
+                self.images.append(images)
                 self.patches.append(patch)
-            except Exception as error:  # decoders have exceptions of their own
-                if is_out_of_memory(error):
-                    raise
-                self.untold.append(unreadable(fields, patch, error))
         if not self.patches:
-            raise OSError(f"no validation window can be read: {self.untold[-1].message}")
+            raise OSError(f"no validation window can be read: {unreadable.last}")
         self.shown = min(config.validation_tiles, len(self.patches))
-        self.before: list[Floats] | None = None
+        self._before: list[Floats] | None = None
 
     def load(self, model: DAMM, averaged: Mapping[str, Tensor]) -> None:
         """Make the copy a model with some weights, by their names in it, averaged."""
         self.model.load_state_dict({**model.state_dict(), **averaged})
+
+    def compare_with(self, predicted: list[Floats]) -> None:
+        """Show these predictions, the base model's, beside those that come."""
+        self._before = predicted
 
     def predict(self) -> Generator[Preparing, None, list[Floats]]:
         """Predict all windows: relative intensities (256, 256) each, unclipped."""
@@ -132,7 +147,7 @@ class Validator:
             primary=primary,
             secondary=secondary,
             truth=truth,
-            before=None if self.before is None else np.clip(self.before[k], 0, 1),
+            before=None if self._before is None else np.clip(self._before[k], 0, 1),
             now=np.clip(now, 0, 1),
         )
 
@@ -141,12 +156,6 @@ def evenly(items: Sequence[Item], count: int) -> list[Item]:
     """Return `count` of the items, spread evenly."""
     places = np.linspace(0, len(items) - 1, count).round().astype(int)
     return [items[k] for k in places.tolist()]
-
-
-def unreadable(fields: Sequence[Field], patch: Patch, error: Exception) -> FailedItem:
-    """Say which patch cannot be read, and why."""
-    box, name = patch.box, fields[patch.field].section.name
-    return FailedItem(f"patch of {name} at y {box.y0}, x {box.x0}", one_line(error))
 
 
 def _read(fields: Sequence[Field], patch: Patch) -> Floats:

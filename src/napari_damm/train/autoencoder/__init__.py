@@ -1,17 +1,17 @@
-"""Training of the first stages (one autoencoder per modality).
+"""Training of the autoencoders (one autoencoder per modality).
 
 1. `image_losses`: how far a reconstruction is from its image.
 2. `codebook`: where the latents lie, and the codebook among them.
 3. `adversary`: the patch discriminator that may join late.
-4. `one_stage`: one autoencoder's training; from scratch, or adapting a trained one.
-5. `all_stages`: those of a model, resumable from a folder:
+4. `single`: one autoencoder's training; from scratch, or adapting a trained one.
+5. `all_roles`: those of a model, resumable from a folder:
 
-       train_first_stages(
+       train_autoencoders(
            model: DAMM,
            batch: Callable[[str | None, int], Tensor],  # role (None: mixed), step -> (b, c, h, w)
-           config: FirstStagesConfig,
+           config: AutoencodersTraining,
            folder: Path,
-       ) -> Generator[StageStep, None, None]
+       ) -> Generator[RoleStep, None, None]
 
 6. `quality`: how well a model's autoencoders reproduce the user's images.
 
@@ -25,46 +25,51 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from napari_damm.train.autoencoder.all_stages import (
-        FirstStagesConfig,
-        StageStep,
-        stage_plan,
-        train_first_stages,
+    from napari_damm.train.autoencoder.all_roles import (
+        AutoencodersTraining,
+        RoleStep,
+        train_autoencoders,
+        training_plan,
     )
     from napari_damm.train.autoencoder.image_losses import load_lpips
-    from napari_damm.train.autoencoder.one_stage import (
-        FirstStageConfig,
-        FirstStageState,
-        FirstStageStep,
-        train_first_stage,
-    )
     from napari_damm.train.autoencoder.quality import (
         POOR_R2,
         poor_reconstruction,
         reconstruction_scores,
     )
+    from napari_damm.train.autoencoder.single import (
+        AutoencoderState,
+        AutoencoderStep,
+        AutoencoderTraining,
+        train_autoencoder,
+    )
 
 __all__ = [
     "POOR_R2",
-    "FirstStageConfig",
-    "FirstStageState",
-    "FirstStageStep",
-    "FirstStagesConfig",
-    "StageStep",
+    "AutoencoderState",
+    "AutoencoderStep",
+    "AutoencoderTraining",
+    "AutoencodersTraining",
+    "RoleStep",
     "load_lpips",
     "poor_reconstruction",
     "reconstruction_scores",
-    "stage_plan",
-    "train_first_stage",
-    "train_first_stages",
+    "train_autoencoder",
+    "train_autoencoders",
+    "training_plan",
 ]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "all_stages": ["FirstStagesConfig", "StageStep", "stage_plan", "train_first_stages"],
+        "all_roles": ["AutoencodersTraining", "RoleStep", "training_plan", "train_autoencoders"],
         "image_losses": ["load_lpips"],
-        "one_stage": ["FirstStageConfig", "FirstStageState", "FirstStageStep", "train_first_stage"],
+        "single": [
+            "AutoencoderTraining",
+            "AutoencoderState",
+            "AutoencoderStep",
+            "train_autoencoder",
+        ],
         "quality": ["POOR_R2", "poor_reconstruction", "reconstruction_scores"],
     },
 )

@@ -1,4 +1,4 @@
-"""The patch discriminator's part in a first stage's training.
+"""The patch discriminator's part in an autoencoder's training.
 
 1. It learns to tell images from reconstructions: hinge loss.
 2. The autoencoder is rewarded for deceiving it, with such a weight that at the decoder's last

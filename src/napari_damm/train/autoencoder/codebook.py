@@ -1,4 +1,4 @@
-"""Where a first stage's latents lie, and its codebook among them.
+"""Where an autoencoder's latents lie, and its codebook among them.
 
 The diffusion starts from N(0, 1), so latents need zero mean and unit spread.
 """

@@ -1,4 +1,4 @@
-"""The training of one first stage.
+"""The training of one autoencoder.
 
 1. Warm up without the codebook: a plain autoencoder learns its latents.
 2. Scale the latents to zero mean and unit spread, and place the codebook by k-means on them.
@@ -57,8 +57,8 @@ DRIFT_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
-class FirstStageConfig:
-    """How a first stage is trained.
+class AutoencoderTraining:
+    """How an autoencoder is trained.
 
     `steps` includes the `warmup_steps` without codebook. `adapt` continues a trained stage: its
     latents and codebook are not made anew. From step `discriminator_from` on, if it is given, a
@@ -92,7 +92,7 @@ class FirstStageConfig:
 
 
 @dataclass(frozen=True)
-class FirstStageStep:
+class AutoencoderStep:
     """Losses of one step, the `step`-th (from 1); how many codebook entries were `replanted`."""
 
     step: int
@@ -102,10 +102,10 @@ class FirstStageStep:
     replanted: int
 
 
-class FirstStageState:
-    """All that a first stage's training is resumed from: the stage, and its adversary if any."""
+class AutoencoderState:
+    """All that an autoencoder's training is resumed from: the stage, and its adversary if any."""
 
-    def __init__(self, stage: FirstStage, config: FirstStageConfig) -> None:
+    def __init__(self, stage: FirstStage, config: AutoencoderTraining) -> None:
         self.stage = TrainState(stage, config.learning_rate, ema_decay=config.ema_decay)
         self.adversary: Adversary | None = None
         if config.discriminator_from is not None:
@@ -131,12 +131,12 @@ class FirstStageState:
         return both if self.adversary is None else {**both, "discriminator": self.adversary.state}
 
 
-def train_first_stage(
+def train_autoencoder(
     stage: FirstStage,
     batch: Callable[[int], Tensor],
-    config: FirstStageConfig,
-    state: FirstStageState | None = None,
-) -> Iterator[FirstStageStep]:
+    config: AutoencoderTraining,
+    state: AutoencoderState | None = None,
+) -> Iterator[AutoencoderStep]:
     """Train `stage` in place on `batch(step)` (b, c, h, w) in [-1, 1].
 
     `batch` must depend on the step alone: then a training resumed from `state` equals an
@@ -150,7 +150,7 @@ def train_first_stage(
         If the loss or its gradients become infinite or not a number; the stage is that of the step
         before (a discriminator's statistics may not be: go back to a checkpoint).
     """
-    state = state or FirstStageState(stage, config)
+    state = state or AutoencoderState(stage, config)
     device = next(stage.parameters()).device
     perceptual = load_lpips(stage.config.image_channels, device) if config.lpips else None
     stage.train()
@@ -168,21 +168,21 @@ def train_first_stage(
         if coded is not None and _replants(config, step):
             recent = range(max(0, step + 1 - REPLANT_BATCHES), step + 1)
             moved = replant(coded, [batch(k) for k in recent], step)
-        yield FirstStageStep(state.step, config.steps, loss, l1, moved)
+        yield AutoencoderStep(state.step, config.steps, loss, l1, moved)
     if config.ema_decay:
         stage.load_state_dict({**stage.state_dict(), **state.stage.ema})
     stage.eval()
 
 
-def _replants(config: FirstStageConfig, step: int) -> bool:
+def _replants(config: AutoencoderTraining, step: int) -> bool:
     due = (step + 1) % config.replant_every == 0
     return due and config.warmup_steps <= step < REPLANT_UNTIL * config.steps
 
 
 def _learn(
-    state: FirstStageState,
+    state: AutoencoderState,
     image: Tensor,
-    config: FirstStageConfig,
+    config: AutoencoderTraining,
     perceptual: Perceptual | None,
 ) -> tuple[float, float]:
     """Take one step of the stage, and of its adversary; return the reconstruction's loss and L1."""

@@ -1,4 +1,4 @@
-"""Training of a first stage: its loss by other means, its latents, its codebook."""
+"""Training of an autoencoder: its loss by other means, its latents, its codebook."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from skimage.metrics import structural_similarity
 from napari_damm.model import VQGAN, VQGANConfig
 from napari_damm.model.discriminator import PatchDiscriminator
 from napari_damm.train.autoencoder import (
-    FirstStageConfig,
-    FirstStageState,
-    train_first_stage,
+    AutoencoderState,
+    AutoencoderTraining,
+    train_autoencoder,
 )
 from napari_damm.train.autoencoder.adversary import hinge_loss, ratio_weight
 from napari_damm.train.autoencoder.codebook import (
@@ -144,8 +144,8 @@ def test_a_discriminator_scores_patches_and_needs_room_for_one():
 def trained(config, stage=None, state=None, batch=images):
     torch.manual_seed(0)
     stage = stage or VQGAN(CONFIG)
-    state = state or FirstStageState(stage, config)
-    steps = list(train_first_stage(stage, batch, config, state))
+    state = state or AutoencoderState(stage, config)
+    steps = list(train_autoencoder(stage, batch, config, state))
     return stage, state, steps
 
 
@@ -154,7 +154,7 @@ def same_weights(a, b):
 
 
 def test_training_reconstructs_better_and_uses_the_codebook():
-    config = FirstStageConfig(steps=60, warmup_steps=30, learning_rate=3e-3, replant_every=10)
+    config = AutoencoderTraining(steps=60, warmup_steps=30, learning_rate=3e-3, replant_every=10)
     stage, _, steps = trained(config)
     assert np.mean([s.l1 for s in steps[-5:]]) < 0.6 * np.mean([s.l1 for s in steps[:5]])
     assert not any(step.replanted for step in steps[: config.warmup_steps])
@@ -165,21 +165,21 @@ def test_training_reconstructs_better_and_uses_the_codebook():
 
 @pytest.mark.parametrize("discriminator_from", [None, 3])
 @pytest.mark.parametrize("stop", [2, 5])
-def test_a_resumed_first_stage_equals_an_uninterrupted_one(tmp_path, stop, discriminator_from):
-    config = FirstStageConfig(
+def test_a_resumed_autoencoder_equals_an_uninterrupted_one(tmp_path, stop, discriminator_from):
+    config = AutoencoderTraining(
         steps=8, warmup_steps=2, learning_rate=1e-3, replant_every=2,
         discriminator_from=discriminator_from,
     )  # fmt: skip
     whole, _, steps = trained(config)
     torch.manual_seed(0)
     half = VQGAN(CONFIG)
-    state = FirstStageState(half, config)
-    begun = train_first_stage(half, images, config, state)
+    state = AutoencoderState(half, config)
+    begun = train_autoencoder(half, images, config, state)
     first = [next(begun) for _ in range(stop)]
     state.save(tmp_path / "half")
     torch.manual_seed(1)
     again = VQGAN(CONFIG)
-    state = FirstStageState(again, config)
+    state = AutoencoderState(again, config)
     state.load(tmp_path / "half")
     _, _, rest = trained(config, again, state)
     assert first + rest == steps
@@ -193,28 +193,28 @@ def test_replanting_asks_for_no_batch_before_the_first():
         asked.append(step)
         return images(step)
 
-    config = FirstStageConfig(steps=6, warmup_steps=0, replant_every=2)
+    config = AutoencoderTraining(steps=6, warmup_steps=0, replant_every=2)
     trained(config, batch=batch)
     assert min(asked) == 0
 
 
 def test_a_discriminator_joins_late_and_pulls_the_reconstruction():
-    alone, _, _ = trained(FirstStageConfig(steps=4, warmup_steps=1))
-    config = FirstStageConfig(steps=4, warmup_steps=1, discriminator_from=4)
+    alone, _, _ = trained(AutoencoderTraining(steps=4, warmup_steps=1))
+    config = AutoencoderTraining(steps=4, warmup_steps=1, discriminator_from=4)
     watched, state, _ = trained(config)
-    fresh = FirstStageState(VQGAN(CONFIG), config)
+    fresh = AutoencoderState(VQGAN(CONFIG), config)
     assert same_weights(alone, watched)
     assert state.adversary.state.step == 0
     assert same_weights(state.adversary.state.module, fresh.adversary.state.module)
     # the last layer is zero at first: gradients reach the stage from the second step on
-    judged, state, _ = trained(FirstStageConfig(steps=4, warmup_steps=1, discriminator_from=2))
+    judged, state, _ = trained(AutoencoderTraining(steps=4, warmup_steps=1, discriminator_from=2))
     assert state.adversary.state.step == 2
     assert not same_weights(alone, judged)
     assert not same_weights(state.adversary.state.module, fresh.adversary.state.module)
 
 
 def test_a_discriminator_learns_to_tell_images_from_reconstructions():
-    config = FirstStageConfig(steps=25, warmup_steps=5, discriminator_from=0)
+    config = AutoencoderTraining(steps=25, warmup_steps=5, discriminator_from=0)
     stage, state, _ = trained(config)
     judge = state.adversary.state.module
     with torch.no_grad():
@@ -227,8 +227,8 @@ def test_adapting_keeps_what_the_stage_knows_and_improves_on_new_images():
         phase = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(step)) * 6.28
         return 0.8 * torch.sin(phase + torch.arange(24) * 0.9).expand(2, 1, 24, 24)
 
-    stage, _, _ = trained(FirstStageConfig(steps=80, warmup_steps=40, learning_rate=3e-3))
-    adapted = FirstStageConfig(steps=60, warmup_steps=0, learning_rate=1e-3, adapt=True)
+    stage, _, _ = trained(AutoencoderTraining(steps=80, warmup_steps=40, learning_rate=3e-3))
+    adapted = AutoencoderTraining(steps=60, warmup_steps=0, learning_rate=1e-3, adapt=True)
     with torch.no_grad():
         before = float((stage(stripes(0)).image - stripes(0)).abs().mean())
     _, _, steps = trained(adapted, stage, batch=stripes)
@@ -241,20 +241,20 @@ def test_adapting_keeps_what_the_stage_knows_and_improves_on_new_images():
 
 def test_adapting_has_no_warm_up():
     with pytest.raises(ValueError, match="adapt needs no warmup_steps"):
-        FirstStageConfig(adapt=True)
+        AutoencoderTraining(adapt=True)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_and_leaves_the_step_before(bad):
-    config = FirstStageConfig(steps=5, warmup_steps=0)
+    config = AutoencoderTraining(steps=5, warmup_steps=0)
     stage = VQGAN(CONFIG)
-    state = FirstStageState(stage, config)
+    state = AutoencoderState(stage, config)
 
     def batch(step):
         # place_codebook looks ahead at step 0
         return images(step) if step != 2 or state.step < 2 else images(step) * bad
 
-    begun = train_first_stage(stage, batch, config, state)
+    begun = train_autoencoder(stage, batch, config, state)
     next(begun), next(begun)
     before = {name: value.clone() for name, value in stage.state_dict().items()}
     with pytest.raises(NotFinite, match="step 3"):
@@ -301,17 +301,17 @@ def test_lpips_counts_at_both_resolutions_on_three_channels(lpips):
 
 
 def test_lpips_takes_part_and_is_not_trained(lpips):
-    plain, _, _ = trained(FirstStageConfig(steps=3, warmup_steps=1))
-    both, state, _ = trained(FirstStageConfig(steps=3, warmup_steps=1, lpips=True))
+    plain, _, _ = trained(AutoencoderTraining(steps=3, warmup_steps=1))
+    both, state, _ = trained(AutoencoderTraining(steps=3, warmup_steps=1, lpips=True))
     assert not same_weights(plain, both)
     assert not any("scale" in name for name in state.stage.tensors())
 
 
 def test_lpips_that_cannot_be_had_is_refused_before_the_first_step(monkeypatch):
-    config = FirstStageConfig(steps=3, warmup_steps=1, lpips=True)
+    config = AutoencoderTraining(steps=3, warmup_steps=1, lpips=True)
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(ValueError, match="pip install lpips, or leave it out"):
-        next(train_first_stage(VQGAN(CONFIG), images, config))
+        next(train_autoencoder(VQGAN(CONFIG), images, config))
 
     def offline(**_):
         raise OSError("no route to host")
@@ -320,11 +320,11 @@ def test_lpips_that_cannot_be_had_is_refused_before_the_first_step(monkeypatch):
     module.LPIPS = offline
     monkeypatch.setitem(sys.modules, "lpips", module)
     with pytest.raises(ValueError, match="no route to host"):
-        next(train_first_stage(VQGAN(CONFIG), images, config))
+        next(train_autoencoder(VQGAN(CONFIG), images, config))
     with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
         load_lpips(2, torch.device("cpu"))
 
 
 def test_a_warm_up_longer_than_the_training_is_refused():
     with pytest.raises(ValueError, match="11"):
-        FirstStageConfig(steps=10, warmup_steps=11)
+        AutoencoderTraining(steps=10, warmup_steps=11)

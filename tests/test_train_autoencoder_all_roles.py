@@ -1,4 +1,4 @@
-"""The first stages of a model: order, folder, resuming, adapting; how well they reproduce."""
+"""The autoencoders of a model: order, folder, resuming, adapting; how well they reproduce."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from napari_damm.model import DAMM, VQGANConfig
 from napari_damm.model.damm import ROLES, DAMMConfig
 from napari_damm.train.autoencoder import (
     POOR_R2,
-    FirstStagesConfig,
+    AutoencodersTraining,
     poor_reconstruction,
     reconstruction_scores,
-    stage_plan,
-    train_first_stages,
+    train_autoencoders,
+    training_plan,
 )
 from napari_damm.train.state import NotFinite, read_extra
 from napari_damm.util import files
 
-SCRATCH = FirstStagesConfig(shared_steps=4, steps=2, discriminator_from=1)
-ADAPT = FirstStagesConfig(roles=("secondary", "target"), adapt=True, steps=3)
+SCRATCH = AutoencodersTraining(shared_steps=4, steps=2, discriminator_from=1)
+ADAPT = AutoencodersTraining(roles=("secondary", "target"), adapt=True, steps=3)
 FILES = ["shared.ckpt", "primary.ckpt", "secondary.ckpt", "target.ckpt"]
 
 
@@ -45,7 +45,7 @@ def model(seed=0, config=None):
 
 def trained(config, folder, seed=0):
     made = model(seed)
-    return made, list(train_first_stages(made, batch, config, folder))
+    return made, list(train_autoencoders(made, batch, config, folder))
 
 
 def same_weights(a, b):
@@ -54,7 +54,7 @@ def same_weights(a, b):
 
 
 def test_the_plan_is_a_shared_start_and_then_each_role():
-    plan = stage_plan(FirstStagesConfig(shared_steps=400, steps=180))
+    plan = training_plan(AutoencodersTraining(shared_steps=400, steps=180))
     assert [role for role, _ in plan] == [None, *ROLES]
     shared, each = plan[0][1], plan[1][1]
     assert (shared.steps, shared.warmup_steps, shared.learning_rate) == (400, 180, 1e-3)
@@ -64,14 +64,14 @@ def test_the_plan_is_a_shared_start_and_then_each_role():
 
 
 def test_without_a_shared_start_each_warms_up_alone():
-    plan = stage_plan(FirstStagesConfig(roles=("target",), shared_steps=0, steps=100))
+    plan = training_plan(AutoencodersTraining(roles=("target",), shared_steps=0, steps=100))
     assert [(role, one.warmup_steps) for role, one in plan] == [("target", 45)]
 
 
 def test_adapting_is_planned_for_the_roles_asked_for_without_anything_new():
-    plan = stage_plan(FirstStagesConfig(roles=("secondary",), adapt=True, steps=300))
+    plan = training_plan(AutoencodersTraining(roles=("secondary",), adapt=True, steps=300))
     assert [(role, one.warmup_steps, one.adapt) for role, one in plan] == [("secondary", 0, True)]
-    assert plan[0][1].learning_rate < stage_plan(FirstStagesConfig())[1][1].learning_rate
+    assert plan[0][1].learning_rate < training_plan(AutoencodersTraining())[1][1].learning_rate
 
 
 def test_all_stages_are_trained_and_told_in_order(tmp_path):
@@ -99,7 +99,7 @@ def test_latents_have_unit_spread_in_the_end(tmp_path):
 def test_a_closed_training_goes_on_as_if_nothing_had_been(tmp_path, config, stop):
     whole, steps = trained(config, tmp_path / "whole")
     started = model()
-    with closing(train_first_stages(started, batch, config, tmp_path / "cut")) as begun:
+    with closing(train_autoencoders(started, batch, config, tmp_path / "cut")) as begun:
         first = [next(begun) for _ in range(stop)]
     assert not any(module.training for module in started.first_stages.modules())
     # a new model from scratch has other random weights, a base model is the same again
@@ -117,8 +117,8 @@ def test_what_is_finished_is_taken_from_the_folder(tmp_path):
 
 
 def test_a_checkpoint_is_saved_as_often_as_asked(tmp_path):
-    config = FirstStagesConfig(roles=("target",), adapt=True, steps=3, checkpoint_seconds=0)
-    steps = train_first_stages(model(), batch, config, tmp_path)
+    config = AutoencodersTraining(roles=("target",), adapt=True, steps=3, checkpoint_seconds=0)
+    steps = train_autoencoders(model(), batch, config, tmp_path)
     for _ in range(2):
         next(steps)
         saved = (tmp_path / "target.ckpt").read_bytes()
@@ -141,14 +141,14 @@ def test_only_the_roles_asked_for_are_adapted(tmp_path):
 def test_a_stop_during_the_shared_start_leaves_the_model_alone(tmp_path):
     made = model()
     before = copy.deepcopy(made)
-    with closing(train_first_stages(made, batch, SCRATCH, tmp_path)) as steps:
+    with closing(train_autoencoders(made, batch, SCRATCH, tmp_path)) as steps:
         next(steps)
     assert same_weights(made, before)
 
 
 def test_a_full_disk_keeps_its_number_and_the_checkpoint_before(tmp_path, monkeypatch):
-    config = FirstStagesConfig(roles=("target",), adapt=True, steps=5, checkpoint_seconds=0)
-    steps = train_first_stages(model(), batch, config, tmp_path)
+    config = AutoencodersTraining(roles=("target",), adapt=True, steps=5, checkpoint_seconds=0)
+    steps = train_autoencoders(model(), batch, config, tmp_path)
     next(steps), next(steps)
     saved = (tmp_path / "target.ckpt").read_bytes()
 
@@ -167,14 +167,14 @@ def test_a_full_disk_keeps_its_number_and_the_checkpoint_before(tmp_path, monkey
 
 
 def test_a_loss_that_is_no_number_names_the_stage_and_keeps_the_checkpoint(tmp_path):
-    config = FirstStagesConfig(roles=("target",), adapt=True, steps=4, checkpoint_seconds=0)
+    config = AutoencodersTraining(roles=("target",), adapt=True, steps=4, checkpoint_seconds=0)
 
     def broken(role, step):
         return batch(role, step) * (float("nan") if step == 2 else 1)
 
     made = model()
     with pytest.raises(NotFinite, match=r"autoencoder of the target images .* step 3"):
-        list(train_first_stages(made, broken, config, tmp_path))
+        list(train_autoencoders(made, broken, config, tmp_path))
     again, steps = trained(config, tmp_path)
     assert [step.step for step in steps] == [3, 4]
     whole, _ = trained(config, tmp_path / "whole")
@@ -185,17 +185,17 @@ def test_a_checkpoint_of_another_size_is_refused(tmp_path):
     trained(ADAPT, tmp_path)
     other = model(config=tiny_config(levels=(32, 64)))
     with pytest.raises(ValueError, match=r"secondary\.ckpt is a checkpoint of another arch"):
-        next(train_first_stages(other, batch, ADAPT, tmp_path))
+        next(train_autoencoders(other, batch, ADAPT, tmp_path))
 
 
 def test_stages_of_different_sizes_have_no_shared_start(tmp_path):
     sizes = [VQGANConfig((32, 32), 1, 4, entries) for entries in (16, 16, 32)]
     made = model(config=DAMMConfig(tuple(sizes), tiny_config().unet))
     with pytest.raises(ValueError, match="shared_steps"):
-        next(train_first_stages(made, batch, SCRATCH, tmp_path / "none"))
+        next(train_autoencoders(made, batch, SCRATCH, tmp_path / "none"))
     assert not (tmp_path / "none").exists()
-    alone = FirstStagesConfig(roles=("target",), shared_steps=0, steps=1)
-    assert len(list(train_first_stages(made, batch, alone, tmp_path))) == 1
+    alone = AutoencodersTraining(roles=("target",), shared_steps=0, steps=1)
+    assert len(list(train_autoencoders(made, batch, alone, tmp_path))) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_stages_of_different_sizes_have_no_shared_start(tmp_path):
 )
 def test_bad_settings_are_refused(values, told):
     with pytest.raises(ValueError, match=told):
-        FirstStagesConfig(**values)
+        AutoencodersTraining(**values)
 
 
 # ---------------------------------------------------------------- quality
@@ -259,7 +259,7 @@ def test_equal_pixels_have_no_r2():
 def test_a_poor_score_becomes_a_sentence_with_the_modality_s_own_name():
     assert poor_reconstruction("FLAIR", {"r2": 0.621}) == (
         "the model's autoencoder reproduces your FLAIR images poorly (R2 0.62, 0.80 or more is "
-        "good): adapt the autoencoders (--adapt-first-stages)"
+        "good): adapt the autoencoders (adapt_first_stages)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Steps of the noise estimator: phases, losses, parts; latents and which of them a step sees."""
+"""A step of the noise estimator: phases, losses, parts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 from models import random_model, tiny_config
-from training_data import layers
-from trainings import base_model, config
+from trainings import config
 
-from napari_damm.dataset import open_sections, survey
-from napari_damm.dataset.patches import split_patches
 from napari_damm.model import DAMM
 from napari_damm.sampling import sample_dpm_solver
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.train.batches import Batch, Batches, Schedule
-from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
+from napari_damm.train.batches import Batch
 from napari_damm.train.losses import gated_loss, joint_loss
-from napari_damm.train.progress import Pace, learning_rate
+from napari_damm.train.progress import learning_rate
 from napari_damm.train.state import TrainState
 from napari_damm.train.step import NoiseStep, phase_at, timestep_weights
 
@@ -37,9 +33,6 @@ def stepper(model, **changes):
 
 def gradients(model):
     return {n: p.grad.clone() for n, p in model.unet.named_parameters() if p.grad is not None}
-
-
-# ---------------------------------------------------------------- the step
 
 
 def test_the_gated_phase_starts_at_its_share():
@@ -171,148 +164,3 @@ def test_confidence_rises_where_the_nuclei_help():
     before, after = planted("multi")
     assert after > before + 0.05
     assert after > 0.55
-
-
-# ---------------------------------------------------------------- the pace
-
-
-def test_progress_by_epochs_is_a_function_of_the_step():
-    pace = Pace(config(), 40, clock=lambda: 1e9)
-    assert [pace.progress(step) for step in (0, 10, 40, 60)] == [0, 0.25, 1, 1]
-
-
-def test_progress_by_minutes_counts_what_earlier_runs_spent():
-    now = iter([100.0, 100.0, 130.0, 400.0])
-    pace = Pace(config(minutes=5.0), 40, spent_s=60.0, clock=lambda: next(now))
-    assert pace.progress(0) == pytest.approx(60 / 300)
-    assert pace.progress(0) == pytest.approx(90 / 300)
-    assert pace.progress(0) == 1.0
-
-
-def test_time_left_follows_from_the_steps_made():
-    now = iter([0.0, 10.0])
-    pace = Pace(config(), 100, clock=lambda: next(now))
-    assert pace.seconds_left(pace.progress(20)) is None
-    assert pace.seconds_left(pace.progress(40)) == pytest.approx(30.0)
-
-
-def test_the_learning_rate_warms_up_and_falls():
-    wishes = config(learning_rate=1.0)
-    assert learning_rate(wishes, 0, 10_000, 0.0) == pytest.approx(1 / 100)
-    assert learning_rate(wishes, 0, 100, 0.0) == pytest.approx(1 / 5)
-    assert learning_rate(wishes, 5000, 10_000, 0.5) == pytest.approx(0.05 + 0.95 / 2)
-    assert learning_rate(wishes, 10_000, 10_000, 1.0) == pytest.approx(0.05)
-
-
-# ---------------------------------------------------------------- latents and batches
-
-
-@pytest.fixture(scope="module")
-def data():
-    fields = list(survey(list(open_sections(layers((320, 1024)))), 1.0))
-    return fields, split_patches(fields, 0.3, 0)
-
-
-def test_windows_are_encoded_by_the_first_stage_of_their_role():
-    model = random_model(tiny_config())
-    windows = torch.rand(2, 3, 16, 16) * 2 - 1
-    made = encode_windows(model, windows)
-    with torch.no_grad():
-        assert torch.allclose(made.secondary, model.encode(windows[:, 1:2], "nuclei"), atol=1e-5)
-        assert torch.allclose(made.target, model.encode(windows[:, 2:], "target"), atol=1e-5)
-
-
-def test_a_model_of_three_colours_gets_grey_images():
-    model = random_model(tiny_config(image_channels=3))
-    windows = torch.rand(1, 3, 16, 16) * 2 - 1
-    made = encode_windows(model, windows)
-    with torch.no_grad():
-        assert torch.equal(
-            made.primary, model.encode(windows[:, :1].expand(-1, 3, -1, -1), "primary")
-        )
-
-
-def test_an_epoch_sees_every_patch_once_and_the_next_another_view():
-    wishes = config(batch_size=2, variants=3)
-    fields = list(survey(list(open_sections(layers((320, 1600)))), 1.0))
-    split = split_patches(fields, 0.2, 0)
-    schedule = Schedule.of(split, wishes)
-    count = len(split.train)
-    assert schedule.steps_per_epoch == round(count / 2)
-    for epoch in range(4):
-        first = epoch * schedule.steps_per_epoch
-        steps = range(first, first + schedule.steps_per_epoch)
-        seen = [view for step in steps for view in schedule.views(split, step)][:count]
-        assert sorted(index for index, _ in seen) == list(range(count))[: len(seen)]
-        assert {variant for _, variant in seen} == {epoch % 3}
-
-
-def test_few_patches_fill_a_batch_with_other_views_of_them(data):
-    _, split = data
-    schedule = Schedule.of(split, config(batch_size=8, variants=8))
-    views = schedule.views(split, 0)
-    assert len(views) == len(set(views)) == 8
-
-
-def test_kept_latents_are_those_that_would_be_computed(data, tmp_path):
-    fields, split = data
-    model = base_model()
-    fresh = Batches(model, fields, split, config())
-    kept = Batches(model, fields, split, config())
-    kept.kept = LatentFile(tmp_path / "z" / "a.bin", latent_shape(model), 100)
-    for step in (0, 1, 0, 1):
-        for a, b in zip(fresh.batch(step), kept.batch(step), strict=True):
-            assert torch.equal(a, b)
-    assert kept.encoded == 4
-    assert fresh.encoded == 8
-
-
-def test_processes_share_a_batch(data):
-    fields, split = data
-    batches = Batches(base_model(), fields, split, config(batch_size=4, variants=8))
-    whole = batches.batch(0)
-    halves = [batches.batch(0, 1.0, rank, 2) for rank in (0, 1)]
-    assert torch.equal(whole.target[0::2], halves[0].target)
-    assert torch.equal(whole.target[1::2], halves[1].target)
-
-
-def test_crops_are_used_up_to_their_share(data):
-    fields, split = data
-    wishes = config(crop_px=128, crop_until=0.5)
-    batches = Batches(base_model(), fields, split, wishes)
-    assert batches.batch(0, 0.4).target.shape[2:] == (16, 16)
-    assert batches.batch(0, 0.5).target.shape[2:] == (32, 32)
-
-
-def test_a_torn_record_counts_as_none(tmp_path):
-    path = tmp_path / "z.bin"
-    file = LatentFile(path, (4, 2, 2), 3)
-    made = np.arange(48, dtype=np.float16).reshape(3, 4, 2, 2)
-    file.write(1, made)
-    assert file.read(0) is None
-    np.testing.assert_array_equal(file.read(1), made)
-    data = bytearray(path.read_bytes())
-    data[-10] ^= 1
-    path.write_bytes(data)
-    assert LatentFile(path, (4, 2, 2), 3).read(1) is None
-
-
-def test_a_full_disk_ends_the_keeping_and_is_told(tmp_path, monkeypatch):
-    import errno
-    import os
-
-    file = LatentFile(tmp_path / "z.bin", (4, 2, 2), 3)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full)
-    file.write(0, np.zeros((3, 4, 2, 2), np.float16))
-    assert "disk is full" in file.trouble
-    assert file.read(0) is None
-
-
-def test_latents_that_would_fill_the_disk_are_not_kept(tmp_path):
-    file = LatentFile(tmp_path / "z.bin", (8, 1024, 1024), 10**9)
-    assert "computed anew" in file.trouble
-    assert not (tmp_path / "z.bin").exists()

@@ -1,4 +1,4 @@
-"""The first stages of a training: measured on the images first, then left alone or trained.
+"""The autoencoders made ready for a training: measured on its images, then left alone or trained.
 
 1. Each autoencoder of the base model reproduces some training windows. Where that is poor the
    noise estimator cannot make up for it: it is said, with the way out.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,48 +20,46 @@ from torch import Tensor
 
 from napari_damm.dataset.patches import Patch
 from napari_damm.dataset.views import View, draw_view, plain_view, read_view
-from napari_damm.events import Event, FailedItem, Notice, Preparing, TrainStep
-from napari_damm.model.damm import DAMM, ROLES
+from napari_damm.events import Event, Notice, Preparing, TrainStep
+from napari_damm.model.damm import ROLES
 from napari_damm.tiling import WINDOW
 from napari_damm.train.autoencoder import (
     POOR_R2,
-    FirstStagesConfig,
-    StageStep,
+    AutoencodersTraining,
+    RoleStep,
     poor_reconstruction,
     reconstruction_scores,
-    train_first_stages,
+    train_autoencoders,
 )
-from napari_damm.train.config import TrainConfig
-from napari_damm.train.fabric import Machine
-from napari_damm.train.setup import Data
+from napari_damm.train.parts import TrainingParts
+from napari_damm.train.run_folder import AUTOENCODERS
 from napari_damm.train.state import NotFinite
-from napari_damm.train.validation import evenly, unreadable
+from napari_damm.train.validation import evenly
 from napari_damm.util.advice import Advice
-from napari_damm.util.errors import JobFault, is_out_of_memory
+from napari_damm.util.errors import JobFault
 
 MEASURED = 8
 CROPS = {"tiny": (4, 64)}
 USUAL_CROPS = (12, 96)
 SHARE = 0.3
-"""Share of the progress bar that training the first stages takes."""
-FOLDER = "first_stages"
+"""Share of the progress bar that training the autoencoders takes."""
 ADAPT_STEPS, SCRATCH_STEPS, TINY_STEPS = 300, 2000, 60
 
 
-class Autoencoders:
-    """Measures and trains the first stages of `model`, in place."""
+class AutoencoderPreparation:
+    """Measures and trains the autoencoders of a training's model, in place.
 
-    def __init__(
-        self, model: DAMM, data: Data, config: TrainConfig, folder: Path, machine: Machine
-    ) -> None:
-        self.model, self.data, self.config, self.machine = model, data, config, machine
-        self.folder = folder / FOLDER
-        self.names = dict(zip(ROLES, model.card["modalities"], strict=True))
+    `scores` are those by modality; `share` that of the progress bar which their training took.
+    """
+
+    def __init__(self, parts: TrainingParts) -> None:
+        self.model, self.data, self.config = parts.model, parts.data, parts.config
+        self.machine, self.unreadable = parts.machine, parts.unreadable
+        self.variants = parts.schedule.variants
+        self.folder = parts.checkpoints.folder.path / AUTOENCODERS
+        self.names = dict(zip(ROLES, self.model.card["modalities"], strict=True))
         self.scores: dict[str, dict[str, float]] = {}
         self.share = 0.0
-        self.untold: list[FailedItem] = []
-        self._bad: set[Patch] = set()
-        self.variants = 0  # of each patch; whoever draws views sets it
 
     def events(self) -> Iterator[Event]:
         """Measure, then train what has to be trained."""
@@ -100,7 +97,7 @@ class Autoencoders:
         read = [self._read(patch, plain_view(patch)) for patch in patches]
         windows = [window for window in read if window is not None]
         if not windows:
-            raise OSError(f"no training window can be read: {self.untold[-1].message}")
+            raise OSError(f"no training window can be read: {self.unreadable.last}")
         for k, role in enumerate(ROLES):
             images = torch.from_numpy(np.stack([window[k : k + 1] for window in windows]))
             stage = self.model.first_stage(role)
@@ -117,7 +114,7 @@ class Autoencoders:
             steps = TINY_STEPS if self.config.preset == "tiny" else steps
         if steps == 0:
             return
-        config = FirstStagesConfig(
+        config = AutoencodersTraining(
             roles=roles,
             adapt=not scratch,
             shared_steps=steps if scratch else 0,
@@ -128,7 +125,7 @@ class Autoencoders:
         )
         if not self.machine.first:
             self.machine.agree(True)  # the first process trains; afterwards it is read from there
-        stages = train_first_stages(self.model, self._batch, config, self.folder)
+        stages = train_autoencoders(self.model, self._batch, config, self.folder)
         try:
             yield from self._steps(stages)
         except NotFinite as error:
@@ -141,7 +138,7 @@ class Autoencoders:
         if self.machine.first:
             self.machine.agree(True)
 
-    def _steps(self, stages: Generator[StageStep, None, None]) -> Iterator[TrainStep]:
+    def _steps(self, stages: Generator[RoleStep, None, None]) -> Iterator[TrainStep]:
         with closing(stages):
             for each in stages:
                 name = "all images" if each.role is None else self.names[each.role]
@@ -178,20 +175,11 @@ class Autoencoders:
             window = self._read(split.train[chosen], view)
             if window is not None:
                 return window
-        raise OSError(f"no training window can be read: {self.untold[-1].message}")
+        raise OSError(f"no training window can be read: {self.unreadable.last}")
 
     def _read(self, patch: Patch, view: View) -> NDArray[np.float32] | None:
-        """Read a view; None, and told once, where it cannot be read."""
-        if patch in self._bad:
-            return None
-        try:
-            return read_view(self.data.fields, patch, view)
-        except Exception as error:  # decoders have exceptions of their own
-            if is_out_of_memory(error):
-                raise
-            self._bad.add(patch)
-            self.untold.append(unreadable(self.data.fields, patch, error))
-            return None
+        """Read a view; None where it cannot be read."""
+        return self.unreadable.read(patch, lambda: read_view(self.data.fields, patch, view))
 
     def _expand(self, images: Tensor, role: str) -> Tensor:
         channels = self.model.first_stage(role).config.image_channels

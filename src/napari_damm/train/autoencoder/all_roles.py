@@ -1,4 +1,4 @@
-"""The first stages of a model: trained from scratch or adapted, resumable from a folder.
+"""The autoencoders of a model: trained from scratch or adapted, resumable from a folder.
 
 1. From scratch, one autoencoder learns the images of all modalities: the shared start.
 2. Each role's own goes on from there, on its images alone; then its latents get unit spread.
@@ -26,11 +26,11 @@ from napari_damm.model.autoencoder import AutoencoderConfig
 from napari_damm.model.damm import DAMM, ROLES, FirstStage
 from napari_damm.model.damm import FirstStageConfig as StageSizes
 from napari_damm.train.autoencoder.codebook import scale_to_unit_spread
-from napari_damm.train.autoencoder.one_stage import (
-    FirstStageConfig,
-    FirstStageState,
-    FirstStageStep,
-    train_first_stage,
+from napari_damm.train.autoencoder.single import (
+    AutoencoderState,
+    AutoencoderStep,
+    AutoencoderTraining,
+    train_autoencoder,
 )
 from napari_damm.train.state import NotFinite, read_extra
 
@@ -47,8 +47,8 @@ RoleBatch = Callable[[str | None, int], Tensor]
 
 
 @dataclass(frozen=True)
-class FirstStagesConfig:
-    """How the first stages of a model are trained.
+class AutoencodersTraining:
+    """How the autoencoders of a model are trained.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class FirstStagesConfig:
 
 
 @dataclass(frozen=True)
-class StageStep:
+class RoleStep:
     """Step `step` (from 1) of `steps` of a role's training, None being the shared start.
 
     `progress` (0..1) is that of all trainings together.
@@ -109,10 +109,10 @@ class StageStep:
     progress: float
 
 
-def stage_plan(config: FirstStagesConfig) -> list[tuple[str | None, FirstStageConfig]]:
+def training_plan(config: AutoencodersTraining) -> list[tuple[str | None, AutoencoderTraining]]:
     """Return the trainings to be made, in order: the role (None: shared start) and its settings."""
     shared = 0 if config.adapt else config.shared_steps
-    plan: list[tuple[str | None, FirstStageConfig]] = []
+    plan: list[tuple[str | None, AutoencoderTraining]] = []
     if shared:
         plan.append((None, _one(config, shared, SHARED_RATE, WARMUP_SHARE)))
     rate = ADAPT_RATE if config.adapt else EACH_RATE if shared else SHARED_RATE
@@ -121,14 +121,14 @@ def stage_plan(config: FirstStagesConfig) -> list[tuple[str | None, FirstStageCo
     return plan + [(role, each) for role in config.roles]
 
 
-def train_first_stages(
-    model: DAMM, batch: RoleBatch, config: FirstStagesConfig, folder: Path
-) -> Generator[StageStep, None, None]:
-    """Train first stages of `model` in place, going on from the checkpoints in `folder`.
+def train_autoencoders(
+    model: DAMM, batch: RoleBatch, config: AutoencodersTraining, folder: Path
+) -> Generator[RoleStep, None, None]:
+    """Train autoencoders of `model` in place, going on from the checkpoints in `folder`.
 
     `batch(role, step)` must depend on these alone: then a resumed training equals an uninterrupted
     one. What `folder` holds must come from a training with the same config. Closing the generator
-    saves a checkpoint first; in the end the first stages are in eval mode.
+    saves a checkpoint first; in the end the autoencoders are in eval mode.
 
     Raises
     ------
@@ -140,9 +140,9 @@ def train_first_stages(
     NotFinite
         If the loss becomes infinite or not a number; the last checkpoint is kept.
     """
-    plan = stage_plan(config)
+    plan = training_plan(config)
     if plan[0][0] is None and len(set(map(_unguided, model.config.first_stages))) > 1:
-        raise ValueError("a shared start needs first stages of one size: set shared_steps to 0")
+        raise ValueError("a shared start needs autoencoders of one size: set shared_steps to 0")
     folder.mkdir(parents=True, exist_ok=True)
     # a copy, so that a stop during the shared start leaves the model as it was
     shared = copy.deepcopy(model.first_stage(ROLES[0]))
@@ -156,7 +156,7 @@ def train_first_stages(
         with closing(_train(stage, partial(batch, role), each, checkpoint)) as steps:
             for step in steps:
                 progress = (before + step.step) / total
-                yield StageStep(role, step.step, step.steps, step.loss, step.l1, progress)
+                yield RoleStep(role, step.step, step.steps, step.loss, step.l1, progress)
         before += each.steps
 
 
@@ -180,17 +180,17 @@ class _Checkpoint:
 def _train(
     stage: FirstStage,
     batch: Callable[[int], Tensor],
-    config: FirstStageConfig,
+    config: AutoencoderTraining,
     checkpoint: _Checkpoint,
-) -> Generator[FirstStageStep, None, None]:
+) -> Generator[AutoencoderStep, None, None]:
     """Train one stage from its checkpoint on, if there is one, and leave it in eval mode."""
-    state, path = FirstStageState(stage, config), checkpoint.path
+    state, path = AutoencoderState(stage, config), checkpoint.path
     if path.exists():
         state.load(path)
     if not path.exists() or _FINISHED not in read_extra(path):
         saved = time.monotonic()
         try:
-            for step in train_first_stage(stage, batch, config, state):
+            for step in train_autoencoder(stage, batch, config, state):
                 if time.monotonic() - saved >= checkpoint.seconds:
                     state.save(path)
                     saved = time.monotonic()
@@ -216,10 +216,10 @@ def _give_unit_spread(stage: FirstStage, batch: Callable[[int], Tensor]) -> None
 
 
 def _one(
-    config: FirstStagesConfig, steps: int, learning_rate: float, warmup_share: float
-) -> FirstStageConfig:
+    config: AutoencodersTraining, steps: int, learning_rate: float, warmup_share: float
+) -> AutoencoderTraining:
     """Return the settings of one training; it looks for unused entries a few times."""
-    return FirstStageConfig(
+    return AutoencoderTraining(
         steps=steps,
         warmup_steps=round(warmup_share * steps),
         learning_rate=config.learning_rate or learning_rate,

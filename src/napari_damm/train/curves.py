@@ -1,0 +1,69 @@
+"""The learning curves of a training: a CSV file with a line per ten steps and per validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_damm.train.run_folder import CURVES
+from napari_damm.util.files import replace_file
+
+COLUMNS = (
+    "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
+    "ssim", "psnr", "mse", "r2", "std_ratio",
+)  # fmt: skip
+
+
+def append_row(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add a line to the curves of the training in a folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path = folder / CURVES
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, restval="")
+        if new:
+            writer.writeheader()
+        writer.writerow({k: _short(v) for k, v in row.items() if k in COLUMNS})
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """Return the lines of the curves, none if there are none; torn ones are left out."""
+    path = folder / CURVES
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        return [row for row in csv.DictReader(stream) if (row.get("step") or "").isdecimal()]
+
+
+def cut_rows(folder: Path, up_to: int) -> None:
+    """Drop the lines of steps after `up_to`: a resumed training makes them again.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    if not (folder / CURVES).exists():
+        return
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(row for row in read_rows(folder) if int(row["step"]) <= up_to)
+    replace_file(folder / CURVES, text.getvalue().encode())
+
+
+def thin(rows: Sequence[Mapping[str, str]], count: int = 200) -> list[Mapping[str, str]]:
+    """Return at most `count` of the rows, evenly."""
+    return list(rows[:: max(1, -(-len(rows) // count))])
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
