@@ -41,7 +41,6 @@ from napari_damm import api, metrics
 from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished
 from napari_damm.extravasation import (
-    Profile,
     extravasation_profile,
     vessel_distance,
     vessel_mask,
@@ -53,6 +52,7 @@ DEXTRAN_UM, LECTIN_UM = 0.69, 0.6
 CHANNELS = {"vessels_channel": "red", "nuclei_channel": "blue"}
 LIMITS = (0.1, 99.9)
 MEASURES = ("r", "SSIM", "MSE", "L50 error um", "spread")
+NEAR_BIN_UM = 1.0
 BLURS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 Image = NDArray[np.float32]
@@ -159,26 +159,30 @@ def _fitted(
     return made
 
 
-def half_distance(profile: Profile) -> float:
-    """Return where the signal above the far field falls to half of that at the vessel, um."""
-    above = profile.signal - profile.background
-    below = np.flatnonzero(above <= above[0] / 2)
-    if above[0] <= 0 or below.size == 0:
+def half_distance(image: Image, vessels: NDArray[np.bool_], away: NDArray[np.float64]) -> float:
+    """Return how far from a vessel the signal falls to half, um; nan where it does not.
+
+    Half way between its mean in the vessels and that of the far field.
+    """
+    inside = float(image[vessels].mean())
+    far = extravasation_profile(image, away).background
+    near = extravasation_profile(image, away, bin_um=NEAR_BIN_UM)
+    distance = np.concatenate([[0.0], near.distance_um])
+    signal = np.concatenate([[inside], near.signal])
+    half = (inside + far) / 2
+    below = np.flatnonzero(signal <= half)
+    if inside <= far or below.size == 0:
         return float("nan")
     k = int(below[0])
-    if k == 0:
-        return float(profile.distance_um[0])
-    share = (above[k - 1] - above[0] / 2) / (above[k - 1] - above[k])
-    near, far = profile.distance_um[k - 1], profile.distance_um[k]
-    return float(near + share * (far - near))
+    share = (signal[k - 1] - half) / (signal[k - 1] - signal[k])
+    return float(distance[k - 1] + share * (distance[k] - distance[k - 1]))
 
 
 def score(field: Field, made: Image) -> dict[str, float]:
     """Judge a prediction of a field."""
-    away = vessel_distance(vessel_mask(field.images[0], field.pixel_um), field.pixel_um)
-    truth, found = (
-        half_distance(extravasation_profile(image, away)) for image in (field.truth, made)
-    )
+    vessels = vessel_mask(field.images[0], field.pixel_um)
+    away = vessel_distance(vessels, field.pixel_um)
+    truth, found = (half_distance(image, vessels, away) for image in (field.truth, made))
     return {
         "r": metrics.pearson_r(field.truth, made),
         "SSIM": metrics.ssim(field.truth, made),
