@@ -164,6 +164,22 @@ def test_a_name_that_is_missing_in_one_sub_folder(tmp_path):
     assert "DAPI" in message
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir", "Icon\r", "._patch_00.tif", "#recycle"],
+)
+@pytest.mark.parametrize("everywhere", [True, False], ids=["in all three", "in one"])
+def test_what_systems_leave_in_folders_is_no_image(tmp_path, name, everywhere):
+    write_folder(tmp_path, 2)
+    for stain in ("CD31", "DAPI", "QD") if everywhere else ("DAPI",):
+        if name.startswith(("@", "#")):
+            (tmp_path / stain / name).mkdir()
+        else:
+            (tmp_path / stain / name).write_bytes(b"x")
+    found = [s.name for s in open_sections(FolderSource(tmp_path, pixel_size_um=1.0))]
+    assert found == ["patch_00.tif", "patch_01.tif"]
+
+
 def test_a_folder_of_text_files(tmp_path):
     for name in ("CD31", "DAPI", "QD"):
         (tmp_path / name).mkdir()

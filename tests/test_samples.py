@@ -200,7 +200,7 @@ def test_tiles_carry_the_spread_and_add_up_to_the_result(whole):
         height, width = tile.np.shape
         seen[tile.y : tile.y + height, tile.x : tile.x + width] = tile.np_std
     np.testing.assert_array_equal(seen.astype(np.float16), np.asarray(result.np_std))
-    assert result.np_std.dtype == np.float16
+    assert result.np_std.dtype == np.float32
     assert float(result.np_std.min()) > 0
 
 

@@ -66,10 +66,36 @@ def test_a_stored_result_reopens_with_everything(tmp_path):
     assert result.path == tmp_path / "r.ome.zarr"
     assert all(isinstance(array, da.Array) for array in [*result.levels, result.branch])
     assert [level.shape for level in result.levels] == [(1100, 90), (550, 45), (275, 23)]
-    assert result.np.dtype == np.float16
-    assert result.uncertainty.dtype == np.float16
+    assert result.np.dtype == np.float32
+    assert result.uncertainty.dtype == np.float32
     assert result.branch.dtype == np.uint8
     assert result.digest() == store.result().digest()
+
+
+def test_reductions_of_a_result_do_not_overflow(tmp_path):
+    layout = ResultLayout((600, 700), 0.5, shard=512)
+    image, uncertainty, branch = maps(layout)
+    store = ResultStore.create(tmp_path / "r.ome.zarr", layout, RECORD)
+    write_all(store, (np.ones_like(image), np.ones_like(uncertainty), branch))
+    result = open_result(tmp_path / "r.ome.zarr")
+    # The largest number of float16 is 65,504.
+    for array in (result.np, result.np[:300, :300], result.levels[-1], result.uncertainty):
+        assert float(array.mean()) == 1.0
+        assert float(array.sum()) == array.size
+        assert float(array.std()) == 0.0
+
+
+def test_a_result_is_converted_only_where_it_is_read(tmp_path, monkeypatch):
+    layout = ResultLayout((600, 700), 0.5, shard=512)
+    read = []
+    original = zarr.Array.__getitem__
+    monkeypatch.setattr(
+        zarr.Array, "__getitem__", lambda self, at: read.append(self.name) or original(self, at)
+    )
+    result = stored(tmp_path / "r.ome.zarr", layout).result()
+    read.clear()
+    _ = result.np[:10, :10].compute()
+    assert read == ["/np/0"]
 
 
 def test_levels_are_two_by_two_means_of_the_unrounded_map(location):

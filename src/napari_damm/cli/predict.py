@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_damm.slide import Slide
 
 STACK_AXES = ("z", "t")
+SUFFIXES = (".ome.zarr", ".zarr")
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,16 @@ def check_out(out: Path, may_exist: bool) -> None:
 
 
 def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Path:
-    """Return where a slice's result goes: `R.z3.ome.zarr` where all slices were asked for."""
+    """Return where a slice's result goes: `R.z3.ome.zarr` where all slices were asked for.
+
+    Only `.ome.zarr` or `.zarr` is a suffix: a name may hold dots, as in `mouse1.5x.ome.zarr`.
+    """
     asked = {"z": z, "t": t}
     parts = [f"{axis}{index[axis]}" for axis in STACK_AXES if asked[axis] == "all"]
     if not parts:
         return out
-    stem, *suffixes = out.name.split(".")
-    return out.with_name(".".join([stem, *parts, *suffixes]))
+    end = len(out.name) - len(next(s for s in SUFFIXES if out.name.lower().endswith(s)))
+    return out.with_name(".".join([out.name[:end], *parts]) + out.name[end:])
 
 
 def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:

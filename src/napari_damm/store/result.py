@@ -1,7 +1,9 @@
 """Reading a result: lazy dask arrays, world position, the job record.
 
 1. `open_result(path)` checks that the group is one of ours and restores everything from it.
-2. `Result.digest` hashes the content, whatever the shards it was written in: two runs that must be
+2. Maps are stored as float16 and given as float32: the sum of 65,504 ones is the largest number
+   that float16 knows. They are converted chunk by chunk, when they are read.
+3. `Result.digest` hashes the content, whatever the shards it was written in: two runs that must be
    equal are equal if their digests are.
 """
 
@@ -39,11 +41,12 @@ class Result:
     Attributes
     ----------
     levels
-        The nanoparticle map (relative intensity, float16): a dask pyramid, finest first.
+        The nanoparticle map (relative intensity, float32): a dask pyramid, finest first.
     std_levels
         The standard deviation over samples, likewise; empty where a single one was drawn.
     uncertainty, branch
-        Dask arrays on cells of 32 px: 0..1, and 0 not predicted, 1 uni-modal, 2 multi-modal.
+        Dask arrays on cells of 32 px: 0..1, float32; and 0 not predicted, 1 uni-modal, 2
+        multi-modal, uint8.
     status
         `ShardStatus` of every shard when the result was opened.
     record
@@ -112,9 +115,10 @@ class Result:
         return settled_in(self.status)
 
     def digest(self) -> str:
-        """Return the sha256 of all maps, however they were cut up."""
+        """Return the sha256 of all maps as they are stored, however they were cut up."""
         content = hashlib.sha256()
-        for array in (self.np, self.uncertainty, self.branch, *self.std_levels[:1]):
+        for given in (self.np, self.uncertainty, self.branch, *self.std_levels[:1]):
+            array = given.astype(np.float16) if given.dtype.kind == "f" else given
             content.update(f"{array.dtype.str}{array.shape}".encode())
             for start in range(0, array.shape[0], _BAND):
                 band = array[start : start + _BAND].compute(scheduler="threads")
@@ -163,4 +167,4 @@ def read_result(group: zarr.Group, path: Path | None) -> Result:
 def _lazy(array: Array) -> da.Array:
     # A fresh name each time: napari caches dask blocks by name, and a path may be written anew.
     lazy: da.Array = da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call]
-    return lazy
+    return lazy.astype(np.float32) if lazy.dtype.kind == "f" else lazy
