@@ -40,7 +40,16 @@ LEFTOVERS = {
     "lost+found", "system volume information",
 }  # fmt: skip
 """What Windows, macOS and Linux leave in folders (macOS's "Icon" ends in a line break)."""
-LEFTOVER_STARTS = (".", "@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "$recycle", "~$")
+LEFTOVER_STARTS = (
+    ".",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "@snapshot",
+    "$recycle",
+    "~$",
+)
 """Hidden files, what a NAS (Synology, QNAP) keeps for itself, the wastebasket, files in use."""
 
 
@@ -305,12 +314,12 @@ def _of_arrays(source: SectionSource) -> Section:
 
 
 def without_names(identity: Any) -> Any:
-    """Return an identity without names and paths: what is moved or renamed stays the same."""
+    """Return an identity without names, paths and times: what is copied or renamed is the same."""
     if isinstance(identity, Mapping):
         return {
             key: without_names(value)
             for key, value in identity.items()
-            if key not in ("name", "path", "channel")
+            if key not in ("name", "path", "channel", "mtime_ns")
         }
     return identity
 

@@ -245,6 +245,8 @@ class Pipeline:
             while True:
                 shard, blended = self._get(self._shards)
                 with self._work.clock.timing("write"):
+                    # What was read since is of this section only if the file is still the same.
+                    self._work.slide.check_unchanged()
                     files = self._files.write(shard.row, shard.col, blended.maps)
                 self._messages.put(Written(shard.row, shard.col, files, blended))
         except Exception as error:

@@ -19,6 +19,7 @@ import numpy as np
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.planning import Plan
 from napari_damm.slide import Slide
+from napari_damm.slide.identity import without_times
 
 if TYPE_CHECKING:
     from napari_damm.engine.setup import Sampling
@@ -90,8 +91,11 @@ def now() -> str:
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Name, for people, in what two jobs differ: "seed is 0 there and 1 here"."""
-    plain = json.loads(json.dumps(dict(wanted)))
-    pairs = ((name, stored.get(name, _UNSTATED.get(name)), plain.get(name)) for name in KEY)
+    there, here = dict(stored), json.loads(json.dumps(dict(wanted)))
+    before, now_given = there.get("input") or {}, here.get("input") or {}
+    there["input"] = without_times(before, now_given)
+    here["input"] = without_times(now_given, before)
+    pairs = ((name, there.get(name, _UNSTATED.get(name)), here.get(name)) for name in KEY)
     return [difference for name, a, b in pairs for difference in _differences(name, a, b)]
 
 

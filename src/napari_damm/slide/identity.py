@@ -1,16 +1,26 @@
 """What tells one input from another, as plain JSON: it is saved with every result.
 
-1. A file is known by its path, size, modification time and the hash of its first and last MiB; of
-   a stack, the z plane and time point count, too.
-2. An OME-Zarr directory likewise, over all its files; hashed are its metadata files.
+1. A file is known by its path, size, modification time, and the hash of its content: of all its
+   bytes, or, where it is larger than 64 MiB, of 64 blocks of 1 MiB from its first to its last;
+   of a stack, the z plane and time point count, too.
+2. An OME-Zarr directory likewise, over all its files: hashed are its metadata files, and names
+   and sizes of all files; with their content, or, where they hold more than 64 MiB, the first MiB
+   of 64 of them.
 3. Arrays are known by the hash of their content, read in bands of rows; of those too large to
    read for this, the coarsest level and five samples of the finest are hashed, and it says so.
+4. Files may be copied: what has another modification time but the same size and hash is the same
+   (`without_times`). `check_files` compares what an identity says with the files as they are now:
+   a job asks before it stores anything.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +28,15 @@ import numpy as np
 
 from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import Raster
+from napari_damm.util.errors import JobFault
 
 ChosenFile = tuple[Path, dict[str, int]]
 
 MIB = 2**20
+HASHED_BLOCKS = 64
+HASHED_BYTES = HASHED_BLOCKS * MIB
 LARGEST_HASHED_PIXELS = 256 * MIB
+MOST_REMEMBERED = 4096
 BAND_PIXELS = 4 * MIB
 SAMPLE_SIDE = 512
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
@@ -57,44 +71,184 @@ def _place(raster: Raster) -> dict[str, Any]:
     }
 
 
-def _file(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    if path.is_dir():
-        size, mtime_ns, metadata = _walk(path)
-        for item in sorted(metadata):
-            digest.update(item.relative_to(path).as_posix().encode() + item.read_bytes())
-    else:
-        size, mtime_ns = path.stat().st_size, path.stat().st_mtime_ns
-        with path.open("rb") as file:
-            digest.update(file.read(MIB))
-            file.seek(max(MIB, size - MIB))
-            digest.update(file.read(MIB))
+def check_files(identity: Mapping[str, Any], whole: bool = False) -> None:
+    """Check that the files which an identity names are still those it was made of.
+
+    Parameters
+    ----------
+    identity
+        What `identify_files` returned; that of arrays names no files, and is not checked.
+    whole
+        Look at every file of a directory, not at its metadata alone: there may be a million.
+
+    Raises
+    ------
+    JobFault
+        Naming the file that was replaced, changed or removed.
+    """
+    entries = {v["path"]: v for v in identity.values() if isinstance(v, Mapping) and "path" in v}
+    for path, entry in entries.items():
+        try:
+            changed = _has_changed(Path(path), entry, whole)
+        except OSError as error:
+            reason = error.strerror or error
+            raise JobFault(f"{path} cannot be read any more ({reason}): put it back") from error
+        if changed:
+            raise JobFault(
+                f"{path} was changed or replaced while it was read: put the file back that the "
+                "result was begun with to go on, or begin another result"
+            )
+
+
+def without_times(identity: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `identity` as far as it can be compared with `other`.
+
+    Where both know a file by its content, when it was written does not matter; where one is of a
+    version that knew the first and last MiB alone, it does.
+    """
     return {
-        "path": str(path),
-        "name": path.name,
-        "size": size,
-        "mtime_ns": mtime_ns,
-        "sha256_ends": digest.hexdigest(),
+        role: _comparable(entry, other.get(role)) if isinstance(entry, Mapping) else entry
+        for role, entry in identity.items()
     }
 
 
-def _walk(folder: Path) -> tuple[int, int, list[Path]]:
-    """Return the bytes and the last change of all files below, and those that are metadata.
+def _comparable(entry: Mapping[str, Any], other: Any) -> dict[str, Any]:
+    both = isinstance(other, Mapping) and all("sha256_content" in e for e in (entry, other))
+    left_out = ("mtime_ns", "sha256_ends") if both else ("sha256_content", "hashed")
+    return {key: value for key, value in entry.items() if key not in left_out}
 
-    Chunks are counted as they come: there may be a million of them.
+
+def _has_changed(path: Path, entry: Mapping[str, Any], whole: bool) -> bool:
+    if path.is_dir() and not whole:
+        # Metadata are rewritten with an image; chunks alone are looked at before the end.
+        return _hash_files(path, _top_metadata(path)) != entry["sha256_top"]
+    state = _Folder.of(path) if path.is_dir() else _File.of(path)
+    if (state.size, state.mtime_ns) == (entry["size"], entry["mtime_ns"]):
+        return False
+    return state.size != entry["size"] or state.content() != entry["sha256_content"]
+
+
+def _file(path: Path) -> dict[str, Any]:
+    state = _Folder.of(path) if path.is_dir() else _File.of(path)
+    entry = {
+        "path": str(path),
+        "name": path.name,
+        "size": state.size,
+        "mtime_ns": state.mtime_ns,
+        "sha256_ends": state.ends(),
+        "sha256_content": state.content(),
+        "hashed": "all bytes" if state.size <= HASHED_BYTES else f"{HASHED_BLOCKS} parts of it",
+    }
+    return entry | ({"sha256_top": _hash_files(path, _top_metadata(path))} if path.is_dir() else {})
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as it is now."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> _File:
+        stat = path.stat()
+        return cls(path, stat.st_size, stat.st_mtime_ns)
+
+    def ends(self) -> str:
+        return _hash_blocks(self.path, (0, max(MIB, self.size - MIB)))
+
+    def content(self) -> str:
+        return _content_hash(self)
+
+
+@lru_cache(maxsize=64)
+def _content_hash(file: _File) -> str:
+    """Return the hash of a file's content (step 1); size and time say when to read it anew."""
+    if file.size <= HASHED_BYTES:
+        return _hash_blocks(file.path, range(0, file.size, MIB))
+    last = file.size - MIB
+    return _hash_blocks(file.path, [k * last // (HASHED_BLOCKS - 1) for k in range(HASHED_BLOCKS)])
+
+
+def _hash_blocks(path: Path, starts: Iterable[int]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(MIB))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """All files below a directory as they are now, in one walk: there may be a million.
+
+    `listing` is the sum of the hashes of their names and sizes, as they come in any order;
+    `chosen` are those to hash, by that hash.
     """
-    size, mtime_ns, metadata, todo = 0, 0, [], [folder]
+
+    path: Path
+    size: int
+    mtime_ns: int
+    metadata: tuple[Path, ...]
+    listing: int
+    chosen: tuple[tuple[str, Path], ...]
+
+    @classmethod
+    def of(cls, path: Path) -> _Folder:
+        size, mtime_ns, listing = 0, 0, 0
+        metadata: list[Path] = []
+        chosen: list[tuple[str, Path]] = []
+        for entry in _files_below(path):
+            stat, file = entry.stat(), Path(entry.path)
+            size, mtime_ns = size + stat.st_size, max(mtime_ns, stat.st_mtime_ns)
+            name = f"{file.relative_to(path).as_posix()} {stat.st_size}"
+            own = hashlib.sha256(name.encode()).hexdigest()
+            listing += int(own, 16)
+            chosen.append((own, file))
+            if size > HASHED_BYTES and len(chosen) > MOST_REMEMBERED:
+                chosen = heapq.nsmallest(HASHED_BLOCKS, chosen)
+            if entry.name in ZARR_METADATA:
+                metadata.append(file)
+        if size > HASHED_BYTES:
+            chosen = heapq.nsmallest(HASHED_BLOCKS, chosen)
+        return cls(path, size, mtime_ns, tuple(metadata), listing, tuple(sorted(chosen)))
+
+    def ends(self) -> str:
+        return _hash_files(self.path, self.metadata)
+
+    def content(self) -> str:
+        digest = hashlib.sha256(f"{self.listing:x}".encode())
+        for name, path in self.chosen:
+            with path.open("rb") as file:
+                part = file.read(MIB if self.size > HASHED_BYTES else HASHED_BYTES)
+            digest.update(name.encode() + part)
+        return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    todo = [os.fspath(folder)]
     while todo:
         with os.scandir(todo.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append(Path(entry.path))
+                    todo.append(entry.path)
                 elif entry.is_file():
-                    stat = entry.stat()
-                    size, mtime_ns = size + stat.st_size, max(mtime_ns, stat.st_mtime_ns)
-                    if entry.name in ZARR_METADATA:
-                        metadata.append(Path(entry.path))
-    return size, mtime_ns, metadata
+                    yield entry
+
+
+def _hash_files(folder: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _top_metadata(folder: Path) -> Iterator[Path]:
+    """Yield the metadata of an image and of its levels, which lie right below it."""
+    for place in (folder, *(Path(e.path) for e in os.scandir(folder) if e.is_dir())):
+        yield from (file for name in ZARR_METADATA if (file := place / name).is_file())
 
 
 def _content(raster: Raster) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import dask.array as da
 import numpy as np
 
 from napari_damm.slide.channels import choose_channels, find_channel, guess_channel, listed
-from napari_damm.slide.identity import identify_arrays, identify_files
+from napari_damm.slide.identity import check_files, identify_arrays, identify_files
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
 from napari_damm.slide.readers import open_image
@@ -87,6 +87,19 @@ class Slide:
     def identity(self) -> dict[str, Any]:
         """What tells this input from another: paths, sizes, times and hashes, per role."""
         return self.identify()
+
+    def check_unchanged(self, whole: bool = False) -> None:
+        """Check that the files of this slide are those that it was opened from.
+
+        Cheap enough to be asked for every shard; `whole` looks at each chunk of a directory too.
+        Slides of arrays are not checked.
+
+        Raises
+        ------
+        JobFault
+            If a file was replaced, changed or removed.
+        """
+        check_files(self.identity, whole)
 
     def channel(self, name: str | int) -> Raster:
         """Return a channel by name (in any case) or number."""

@@ -83,6 +83,7 @@ def _compute_what_is_left(job: Job, compute: Compute) -> Iterator[Event]:
         shards_done += 1
         yield ShardDone(report.row, report.col, shards_done, left.all_shards)
     seconds = time.monotonic() - started
+    job.slide.check_unchanged(whole=True)
     job.store.finish(summary(job, seconds, notes.failed, notes.for_record()))
     yield Finished(job.store.result(), seconds, tuple(notes.failed))
 

@@ -31,7 +31,7 @@ from napari_damm.engine.workers.shard import TaskSpec, Worker, need_disk, shards
 from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
 from napari_damm.util.advice import Advice
-from napari_damm.util.errors import is_disk_full, is_out_of_memory
+from napari_damm.util.errors import JobFault, is_disk_full, is_out_of_memory
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 RETRIES = 3
-HOPELESS = (ValueError, NothingWorks)
+HOPELESS = (ValueError, NothingWorks, JobFault)
 POLL_S = 0.2
 CONNECT_S = 30
 DROPPED = Advice(

@@ -35,7 +35,7 @@ from napari_damm.engine.workers.worker_main import ALIVE, ERROR, READY, REPORT, 
 from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
 from napari_damm.util.advice import Advice
-from napari_damm.util.errors import is_disk_full, is_out_of_memory
+from napari_damm.util.errors import JobFault, is_disk_full, is_out_of_memory
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -55,7 +55,7 @@ class _NoStart(RuntimeError):
     """A worker could not load the model or open the store: none will."""
 
 
-HOPELESS = (_NoStart, NothingWorks)
+HOPELESS = (_NoStart, NothingWorks, JobFault)
 
 
 def predict(
