@@ -11,10 +11,17 @@ import pytest
 from image_files import IMAGE, ome, ome_zarr
 
 from napari_damm.engine.provenance import differences
-from napari_damm.events import ShardDone
+from napari_damm.events import Planned, ShardDone
 from napari_damm.slide import identity, open_slide, slide_from_arrays
 from napari_damm.store import open_result
 from napari_damm.util.errors import JobFault
+
+
+def changes(before, after):
+    """In what two jobs of these inputs differ, apart from all that they lack here."""
+    found = differences({"input": before}, {"input": after})
+    return [difference for difference in found if difference.startswith("input")]
+
 
 WRITERS = {"file": ome, "directory": ome_zarr}
 
@@ -43,19 +50,15 @@ def somewhere(path):
 def test_a_copy_is_the_same_input_and_a_changed_byte_is_not(tmp_path, write):
     path = write(tmp_path / "a")
     slide = open_slide(path)
-    before = {"input": slide.identity}
+    before = slide.identity
     touch(path)
     slide.check_unchanged(whole=True)
-    assert (
-        open_slide(path).identity["vessels"]["mtime_ns"] != before["input"]["vessels"]["mtime_ns"]
-    )
-    assert differences(before, {"input": open_slide(path).identity}) == []
+    assert open_slide(path).identity["vessels"]["mtime_ns"] != before["vessels"]["mtime_ns"]
+    assert changes(before, open_slide(path).identity) == []
     flip(*somewhere(path))
     with pytest.raises(JobFault, match=r"changed or replaced while it was read: put the file back"):
         slide.check_unchanged(whole=True)
-    assert any(
-        "sha256_content" in d for d in differences(before, {"input": open_slide(path).identity})
-    )
+    assert any("sha256_content" in d for d in changes(before, open_slide(path).identity))
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
@@ -67,7 +70,7 @@ def test_of_a_large_input_parts_from_all_over_it_are_hashed(tmp_path, write, mon
     assert entry["hashed"] == "64 parts of it"
     touch(path)
     assert open_slide(path).identity["vessels"]["sha256_content"] == entry["sha256_content"]
-    flip(path / "zarr.json" if path.is_dir() else path, -1)
+    flip(*(somewhere(path) if path.is_dir() else (path, -1)))
     with pytest.raises(JobFault):
         identity.check_files({"vessels": entry}, whole=True)
 
@@ -104,11 +107,9 @@ def test_a_result_of_before_content_was_hashed_goes_by_time_and_ends(tmp_path):
         role: {k: v for k, v in entry.items() if k not in new} if role != "kind" else entry
         for role, entry in now.items()
     }
-    assert differences({"input": old}, {"input": now}) == []
+    assert changes(old, now) == []
     touch(path)
-    assert any(
-        "mtime_ns" in d for d in differences({"input": old}, {"input": open_slide(path).identity})
-    )
+    assert any("mtime_ns" in d for d in changes(old, open_slide(path).identity))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,5 +174,5 @@ def test_a_job_goes_on_after_its_section_was_copied(folder, tmp_path):
     touch(folder / "section.ome.tif")
     resumed = jobs.run(folder, out, resume=True)
     assert jobs.digest(resumed) == jobs.digest(whole)
-    assert len(jobs.of(ShardDone, resumed)) == 5
+    assert jobs.of(Planned, resumed)[0].shards_done > 0
     np.testing.assert_array_equal(open_result(out).status, 1)
