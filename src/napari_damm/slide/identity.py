@@ -121,11 +121,11 @@ def _comparable(entry: Mapping[str, Any], other: Any) -> dict[str, Any]:
 def _has_changed(path: Path, entry: Mapping[str, Any], whole: bool) -> bool:
     if path.is_dir() and not whole:
         # Metadata are rewritten with an image; chunks alone are looked at before the end.
-        return _hash_files(path, _top_metadata(path)) != entry["sha256_top"]
+        return bool(_hash_files(path, _top_metadata(path)) != entry["sha256_top"])
     state = _Folder.of(path) if path.is_dir() else _File.of(path)
     if (state.size, state.mtime_ns) == (entry["size"], entry["mtime_ns"]):
         return False
-    return state.size != entry["size"] or state.content() != entry["sha256_content"]
+    return bool(state.size != entry["size"] or state.content() != entry["sha256_content"])
 
 
 def _file(path: Path) -> dict[str, Any]:
