@@ -118,7 +118,7 @@ class Result:
         """Return the sha256 of all maps as they are stored, however they were cut up."""
         content = hashlib.sha256()
         for given in (self.np, self.uncertainty, self.branch, *self.std_levels[:1]):
-            array = given.astype(np.float16) if given.dtype.kind == "f" else given
+            array = _as_type(given, np.float16)
             content.update(f"{array.dtype.str}{array.shape}".encode())
             for start in range(0, array.shape[0], _BAND):
                 band = array[start : start + _BAND].compute(scheduler="threads")
@@ -167,4 +167,12 @@ def read_result(group: zarr.Group, path: Path | None) -> Result:
 def _lazy(array: Array) -> da.Array:
     # A fresh name each time: napari caches dask blocks by name, and a path may be written anew.
     lazy: da.Array = da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call]
-    return lazy.astype(np.float32) if lazy.dtype.kind == "f" else lazy
+    return _as_type(lazy, np.float32)
+
+
+def _as_type(array: da.Array, dtype: type[np.floating[Any]]) -> da.Array:
+    """Return an array of floats in another precision, lazily; whole numbers as they are."""
+    if array.dtype.kind != "f":
+        return array
+    converted: da.Array = array.astype(dtype)  # type: ignore[no-untyped-call]
+    return converted
