@@ -8,7 +8,7 @@ import torch
 from models import random_model, tiny_config
 
 from napari_damm.model import DAMM, BranchOutputs, DAMMConfig, UNetConfig, VQGANConfig
-from napari_damm.model.damm import select_branch, uses_multi
+from napari_damm.model.gate import select_branch, uses_multi
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from napari_damm.dataset import SimulatedSource, open_sections, survey
 from napari_damm.dataset.patches import split_patches
 from napari_damm.dataset.views import View, draw_view, planted_share, read_view
 from napari_damm.model import BranchOutputs, DAMMConfig, UNetConfig
-from napari_damm.model.damm import choose_multi
+from napari_damm.model.gate import choose_multi
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 from napari_damm.sampling import sample_ddim
 from napari_damm.schedule import NoiseSchedule

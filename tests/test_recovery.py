@@ -210,7 +210,7 @@ def test_a_lane_that_failed_on_an_earlier_rung_follows_without_a_word(sampler):
 
 
 def test_strict_mode_stops_at_once_and_says_what_to_do(sampler):
-    with pytest.raises(MemoryError, match=r"batches of 4.*strict=False"):
+    with pytest.raises(MemoryError, match=r"batches of 4.*leave out strict"):
         Ladder(sampler, strict=True).step_down(sampler)
 
 

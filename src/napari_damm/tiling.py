@@ -177,14 +177,6 @@ class Lattice:
         total[~seen] = 0
         return np.divide(total, weight, out=total, where=seen)
 
-    def cell_owner(self, y: int, x: int) -> Window:
-        """Return the window that absolute cell (y, x) belongs to.
-
-        The border between two owners is the middle of their overlap: for 256/192 cell i belongs
-        to window clamp(floor((i - 1) / 6), 0, n - 1).
-        """
-        return self._owner(y, self.rows), self._owner(x, self.cols)
-
     def owned_cells(self, i: int, j: int) -> Box:
         """Return the absolute cells that belong to window (i, j), clipped to the slide."""
         y0, y1 = self._owned(i, self.rows, self.cells.y1)
@@ -215,10 +207,6 @@ class Lattice:
         first = (start - self.window) // self.stride + 1
         last = (stop - 1) // self.stride
         return range(max(first, 0), min(last, count - 1) + 1)
-
-    def _owner(self, cell: int, count: int) -> int:
-        centre = cell * CELL + CELL // 2
-        return min(max((centre - self.overlap // 2) // self.stride, 0), count - 1)
 
     def _owned(self, index: int, count: int, cells: int) -> tuple[int, int]:
         def first_after_border(i: int) -> int:

@@ -92,7 +92,8 @@ def load_model(name: str) -> tuple[DAMM, float]:
     import torch
 
     from napari_damm import api
-    from napari_damm.model.damm import DAMM, GAMMA, DAMMConfig
+    from napari_damm.model.damm import DAMM, DAMMConfig
+    from napari_damm.model.gate import GAMMA
 
     if name != "paper":
         return api.load_model(None if name == "bundled" else name, "cpu"), GAMMA

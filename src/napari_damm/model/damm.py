@@ -2,7 +2,7 @@
 
 1. `encode` an image of any of the three modalities into its latent.
 2. `predict_noise` with both branches, or `gated_noise` with the one that each window needs.
-3. `select_branch` is DAMMP: multi-modal where the mean confidence reaches gamma.
+3. Which branch that is, is decided in `gate`.
 4. `decode` a latent into an image.
 
 Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
@@ -12,21 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
 from napari_damm.model.batches import fixed_batches, in_batches
+from napari_damm.model.gate import (
+    GAMMA,
+    GATES,
+    Gated,
+    choose_multi,
+    mix_branches,
+    select_branch,
+)
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
+
+__all__ = ["DAMM", "DAMMConfig", "select_branch"]
 
 FirstStage = VQGAN | Autoencoder
 FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
-GAMMA = 0.5
-GATES = ("window", "cell")
 READ_OUTS = ("last", "mean")
 
 
@@ -173,65 +181,6 @@ def _stage_config(values: Mapping[str, Any]) -> FirstStageConfig:
 
 def _stage(config: FirstStageConfig) -> FirstStage:
     return VQGAN(config) if isinstance(config, VQGANConfig) else Autoencoder(config)
-
-
-class Gated(NamedTuple):
-    """`eps` (b, c, h, w) of the branches used, `multi` (b, th, tw) bool, `confidence` alike."""
-
-    eps: Tensor
-    multi: Tensor
-    confidence: Tensor
-
-
-def uses_multi(confidence: Tensor, gamma: float) -> Tensor:
-    """DAMMP's decision per window: mean of u (b, h, w) >= gamma, as (b,) bool."""
-    return confidence.flatten(1).mean(dim=1) >= gamma
-
-
-def choose_multi(confidence: Tensor, gamma: float, gate: str) -> Tensor:
-    """Return where the multi-modal branch is used, (b, th, tw) bool, for u of the same shape.
-
-    By "window" the mean of u decides for all its cells, by "cell" each cell's own.
-    """
-    if gate == "cell":
-        return confidence >= gamma
-    return uses_multi(confidence, gamma)[:, None, None].expand(confidence.shape)
-
-
-def mix_branches(
-    multi: Tensor,
-    decode_multi: Callable[[Tensor], Tensor],
-    decode_uni: Callable[[Tensor], Tensor],
-    like: Tensor,
-    uni_share: float = 1.0,
-) -> Tensor:
-    """Return (b, c, h, w) as `like`: each cell of `multi` (b, th, tw) from the branch it needs.
-
-    A decoder is called with the positions (n,) of the windows in which any cell needs it. With
-    `uni_share` below 1 cells that are not multi-modal get so much of the uni-modal branch, the
-    rest of the other.
-    """
-    mixed = torch.empty_like(like)
-    everywhere = multi.flatten(1).all(dim=1)
-    wanted = multi.flatten(1).any(dim=1) if uni_share == 1 else torch.ones_like(everywhere)
-    rows = wanted.nonzero().flatten()
-    if len(rows):
-        mixed[rows] = decode_multi(rows).to(mixed.dtype)
-    rows = (~everywhere).nonzero().flatten()
-    if len(rows):
-        height, width = like.shape[2] // multi.shape[1], like.shape[3] // multi.shape[2]
-        fine = multi[rows].repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None]
-        uni = decode_uni(rows).to(mixed.dtype)
-        if uni_share != 1:
-            uni = uni_share * uni + (1 - uni_share) * mixed[rows]
-        mixed[rows] = torch.where(fine, mixed[rows], uni)
-    return mixed
-
-
-def select_branch(outputs: BranchOutputs, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:
-    """DAMMP: the noise (b, c, h, w) to use and whether it is the multi-modal one (b,) bool."""
-    multi = uses_multi(outputs.confidence, gamma)
-    return torch.where(multi[:, None, None, None], outputs.eps_multi, outputs.eps_uni), multi
 
 
 class DAMM(nn.Module):

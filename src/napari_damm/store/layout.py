@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from napari_damm.tiling import CELL, SHARD, Box, shard_boxes
 
-MAX_LEVELS = 5
 COARSE_ENOUGH = 512
 """The pyramid ends with the first level whose sides are no longer than this."""
 

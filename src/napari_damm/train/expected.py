@@ -16,7 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_damm.model.damm import DAMM, mix_branches
+from napari_damm.model.damm import DAMM
+from napari_damm.model.gate import mix_branches
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 
 REPRODUCE_EVERY, UNI_EVERY = 4, 4

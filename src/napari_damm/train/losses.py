@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_damm.model.damm import GAMMA
+from napari_damm.model.gate import GAMMA
 from napari_damm.model.unet import BranchOutputs
 
 CONFIDENCE_WEIGHT = 1e-4
