@@ -18,6 +18,8 @@ from napari_damm.train.config import TrainConfig
         ({"ema_decay": 1.0}, "below 1"),
         ({"validation_share": 0.0}, "validation_share"),
         ({"name": "../up"}, "'../up'"),
+        ({"name": "a" * 300}, "at most 243 bytes long.*got 300"),
+        ({"name": "ü" * 122}, "got 244"),
         ({"preset": "huge"}, "tiny, small, paper"),
         ({"device": "tpu"}, "tpu"),
         ({"modalities": ("a", "a", "b")}, "3 different names"),

@@ -100,6 +100,46 @@ def test_a_finished_training_is_not_run_again(finished_training):
     assert events[-1].result.path == out / "mine.safetensors"
 
 
+def test_a_training_whose_checkpoint_is_gone_does_not_begin_anew(finished_training, tmp_path):
+    _, whole = finished_training
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "last.ckpt").unlink()
+    before = (out / "run.json").read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"last.ckpt is missing.*step 4"):
+        run(out, resume=True, changes={"epochs": 3})
+    assert (out / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": float("inf")},
+        {"progress": float("nan")},
+        {"config": []},
+        {"config": {"epochs": float("inf")}},
+        {"scores": ["ssim"]},
+        {"data": 5},
+        {"model": "../elsewhere.safetensors"},
+        {"model": 7},
+    ],
+    ids=str,
+)
+def test_a_state_that_lies_is_damaged(finished_training, tmp_path, change):
+    _, whole = finished_training
+    record = {**json.loads((whole / "run.json").read_text()), **change}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="is damaged"):
+        read_training(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", '{"step": 1e999}'], ids=len)
+def test_a_state_of_another_kind_is_damaged(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match="is damaged"):
+        read_training(tmp_path)
+
+
 def test_a_training_of_the_last_release_is_resumed(finished_training, tmp_path):
     """Its `run.json` calls a setting by the old name."""
     _, whole = finished_training

@@ -12,6 +12,7 @@ from jobs import quick_first_stages
 from models import CARD, random_model, tiny_config
 from training_data import layers
 
+from napari_damm.engine.config import PredictConfig
 from napari_damm.events import Event
 from napari_damm.model import DAMM
 from napari_damm.train import fine_tune
@@ -62,5 +63,5 @@ def quick() -> Iterator[None]:
     """Plain pooling for autoencoders and two denoising steps: both have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         quick_first_stages(patch.setattr)
-        patch.setattr("napari_damm.train.validation.STEPS", {"fast": 2})
+        patch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
         yield

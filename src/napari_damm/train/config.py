@@ -37,6 +37,8 @@ PRECISIONS = {
 OLD_NAMES = {"average": "ema_decay"}
 """Settings that were renamed; files and commands of the last release hold the old name."""
 _NAME = re.compile(r"\w[\w. -]*")
+_LONGEST_NAME = 255 - len(".safetensors")
+"""Bytes of a model's name: with its ending it is a file's, of which file systems take 255."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,15 @@ class TrainConfig:
                 Advice(
                     "must be letters, digits, spaces, '-', '_' and '.', "
                     f"beginning with a letter or digit, got {self.name!r}",
+                    parameter="name",
+                )
+            )
+        size = len(self.name.encode(errors="surrogatepass"))
+        if size > _LONGEST_NAME:
+            raise ValueError(
+                Advice(
+                    f"must be at most {_LONGEST_NAME} bytes long, since a file is called so, "
+                    f"got {size}: {self.name[:20]!r}...",
                     parameter="name",
                 )
             )

@@ -31,6 +31,7 @@ from napari_damm.train.run_folder import (
     RunFolder,
     TrainedModel,
     begun_training,
+    check_checkpoint,
     check_new,
     check_same,
     default_folder,
@@ -64,6 +65,7 @@ def fine_tune(
             )
             return
         else:
+            check_checkpoint(begun)
             data, model = _as_begun(begun.record, data, model)
     else:
         config = config or TrainConfig()

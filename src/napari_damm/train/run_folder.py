@@ -35,6 +35,8 @@ STATE_FILE = "run.json"
 LAST = "last.ckpt"
 CURVES = "curves.csv"
 LATENTS = "latents"
+MOST_BYTES = 64 * 2**20
+"""Of `run.json`: ours are some kilobytes."""
 AUTOENCODERS = "first_stages"
 LEFTOVERS = ("writer.lock", "writer.json")
 """What a lock may leave behind in a folder that holds nothing else."""
@@ -103,9 +105,11 @@ def read_training(folder: str | Path) -> TrainingState | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         config = TrainConfig.from_dict(record["config"])
-        model = folder / record["model"] if record.get("model") else None
+        model = folder / _plain_name(record["model"]) if record.get("model") else None
         return TrainingState(
             folder=folder,
             name=config.name,
@@ -121,8 +125,11 @@ def read_training(folder: str | Path) -> TrainingState | None:
             base_scores=_numbers(record.get("base_scores", {})),
             record=record,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove the folder {folder}") from None
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = str(error)
+    raise ValueError(f"{path} is damaged ({reason}): remove the folder {folder}")
 
 
 class RunFolder:
@@ -208,6 +215,22 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
             )
 
 
+def check_checkpoint(state: TrainingState) -> None:
+    """Refuse to go on with a training whose checkpoint is gone: it would begin at step 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        If steps were made, and there is no checkpoint of them.
+    """
+    path = state.folder / LAST
+    if state.step > 0 and not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, so the training cannot go on from step {state.step}: put it back, "
+            "or train into another folder"
+        )
+
+
 def begun_training(path: Path) -> TrainingState:
     """Return how far the training in a folder has come.
 
@@ -222,6 +245,17 @@ def begun_training(path: Path) -> TrainingState:
             Advice(f"there is no training in {path} to resume", "start it without {resume}")
         )
     return state
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"it holds the number {text}")
+
+
+def _plain_name(name: str) -> str:
+    """Return the name of a file in the folder; one that leads out of it is refused."""
+    if Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"its model is {name!r}, which is no file of the folder")
+    return name
 
 
 def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
