@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.moved import find_moved_modules
 from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ __all__ = [
     "predict",
     "simulate_slide",
 ]
+
+find_moved_modules()
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,7 @@ from napari_damm.cli.train import HELP as TRAIN_HELP
 from napari_damm.cli.train import train as _train
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
-from napari_damm.util.text import gigabytes, printable, shortened
+from napari_damm.util.text import gigabytes, printable, without_long_words
 from napari_damm.util.version import __version__
 
 DONE, STOPPED, BAD_INPUT = 0, 1, 2
@@ -224,7 +224,7 @@ def _usage_message(error: Exception) -> str:
 
 def _fail(code: int, message: str) -> int:
     with suppress(OSError):  # nobody reads it any more: the code says it
-        sys.stderr.write(f"napari-damm: {printable(shortened(message))}\n")
+        sys.stderr.write(f"napari-damm: {printable(without_long_words(message))}\n")
     return code
 
 

@@ -35,7 +35,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
-def shortened(text: str, longest: int = 300) -> str:
+def without_long_words(text: str, longest: int = 300) -> str:
     """Leave the middle out of words that are so long that nobody reads them."""
     return re.sub(
         rf"\S{{{longest},}}", lambda word: f"{word[0][: longest // 2]}...{word[0][-40:]}", text

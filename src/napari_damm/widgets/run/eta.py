@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from napari_damm.util import text
+
+duration = text.clock
+
 
 @dataclass
 class Pace:
@@ -57,10 +61,3 @@ class Pace:
         words = self.windows_text()
         left = self.seconds_left
         return words if left is None else f"{words} · {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as m:ss or h:mm:ss."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"

@@ -1,0 +1,47 @@
+"""Numbers and foreign text, written for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_damm.util.text import clock, count, duration, gigabytes, printable, without_long_words
+
+
+def test_things_are_counted_in_words():
+    assert [count(n, "section") for n in (0, 1, 2)] == ["0 sections", "1 section", "2 sections"]
+
+
+@pytest.mark.parametrize(("size", "words"), [(1, "1 MB"), (2e7, "20 MB"), (1.44e9, "1.4 GB")])
+def test_bytes_are_written_for_people(size, words):
+    assert gigabytes(size) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "about", "exactly"),
+    [
+        (0.2, "1 s", "0:00"),
+        (40, "40 s", "0:40"),
+        (720, "12 min", "12:00"),
+        (7500, "2 h 5 min", "2:05:00"),
+    ],
+)
+def test_times_are_written_for_people(seconds, about, exactly):
+    assert duration(seconds) == about
+    assert clock(seconds) == exactly
+
+
+def test_nothing_that_a_terminal_obeys_is_left():
+    odd = "a\x1b[31m\x9b2J\u202eb\u2066\n\t\r\udcff"
+    shown = printable(odd)
+    assert shown == r"a\x1b[31m\x9b2J\u202eb\u2066\n\t\r\udcff"
+    assert shown.isprintable()
+    assert printable(odd, allowed="\n\t").count("\n") == 1
+    assert printable("Größe µm 中 👩‍🔬") == "Größe µm 中 👩‍🔬"
+
+
+def test_long_words_lose_their_middle_and_others_nothing():
+    assert without_long_words("as it was") == "as it was"
+    short = without_long_words(f"no {'9' * 5000}!")
+    assert len(short) < 210
+    assert short.startswith("no 999")
+    assert short.endswith("9!")
