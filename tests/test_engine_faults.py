@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import subprocess
 import sys
@@ -14,12 +13,12 @@ import pytest
 import torch
 from jobs import assert_steps_add_up, digest, of, run
 
-from napari_damm import api, cli
+from napari_damm import cli
 from napari_damm.engine import sampler, windows
 from napari_damm.engine.recovery import NothingWorks
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.events import FailedItem, Notice, Planned, ShardDone, Step, Tile
-from napari_damm.store import ResultStore, ShardStatus, StoreLocked, open_result
+from napari_damm.store import ResultStore, ShardStatus, open_result
 
 WINDOWS = 6
 OUT_OF_MEMORY = [
@@ -306,70 +305,3 @@ def test_closing_takes_effect_within_a_denoising_step(folder, out, monkeypatch):
     assert len(made) - before <= 2 * lanes_used
     assert not jobs.threads_left()
     ResultStore.reopen(out).close()
-
-
-# ---------------------------------------------------------------- a second writer, other jobs
-
-
-def test_a_second_writer_is_refused_and_the_first_goes_on(folder, out, whole, capfd):
-    running = jobs.predict(folder, out)
-    events = [next(running)]
-    while not isinstance(events[-1], Planned):
-        events.append(next(running))
-    with pytest.raises(StoreLocked, match="another run"):
-        run(folder, out, resume=True)
-    ended = options(folder, out, "--resume")
-    assert cli.main(ended) == 2
-    assert len(capfd.readouterr().err.strip().splitlines()) == 1
-    events.extend(running)
-    assert digest(events) == digest(whole)
-
-
-def test_the_command_line_names_the_difference_and_repeats_nothing(folder, out, capfd):
-    assert cli.main(options(folder, out)) == 0
-    before = hashes(out)
-    capfd.readouterr()
-    assert cli.main(options(folder, out, "--resume", "--seed", "5")) == 2
-    (line,) = capfd.readouterr().err.strip().splitlines()
-    assert "seed is 0 there and 5 here" in line
-    assert cli.main(options(folder, out, "--resume")) == 0
-    assert hashes(out) == before
-
-
-def hashes(path):
-    return {
-        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in path.rglob("*")
-        if file.is_file()
-    }
-
-
-# ---------------------------------------------------------------- the same bits
-
-
-@pytest.mark.parametrize(
-    "wishes", [{"shard": 128, "lanes": 2}, {"order": "centre"}, {"shard": 3072}], ids=str
-)
-def test_the_result_is_the_same_however_it_is_cut(folder, whole, wishes):
-    assert digest(run(folder, None, **wishes)) == digest(whole)
-
-
-def test_a_region_is_the_crop_bit_for_bit(folder, whole):
-    part = run(folder, None, roi=(37, 101, 401, 590), shard=128)[-1].result
-    everything = whole[-1].result
-    assert np.array_equal(np.asarray(part.np), np.asarray(everything.np[37:401, 101:590]))
-    for name in ("uncertainty", "branch"):
-        cells = np.asarray(getattr(everything, name))[37 // 32 : 13, 101 // 32 : 19]
-        assert np.array_equal(np.asarray(getattr(part, name)), cells)
-
-
-def test_a_config_of_other_workers_is_the_same_job(folder, out, whole):
-    running = jobs.predict(folder, out)
-    while not isinstance(next(running), ShardDone):
-        pass
-    running.close()
-    other = api.PredictConfig(**jobs.QUICK | {"lanes": 3, "order": "centre"})
-    slide = api.open_slide(folder / "section.ome.tif")
-    again = list(api.predict(slide, folder / "tiny.safetensors", other, out, resume=True))
-    assert digest(again) == digest(whole)
-    assert list(out.parent.iterdir()) == [out]

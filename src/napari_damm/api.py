@@ -72,7 +72,7 @@ def predict(
     model
         A loaded model, a name, a path, or None for the bundled one.
     config
-        Wishes; all have defaults.
+        Settings; all have defaults.
     store
         Folder for the result (an OME-Zarr); None keeps it in memory.
     client
@@ -142,7 +142,7 @@ def fine_tune(
         The base: a loaded model, a name, a path, or None for the bundled one. Unused where
         `config.preset` asks for a new model.
     config
-        Wishes; all have defaults.
+        Settings; all have defaults.
     out
         Folder for checkpoints, curves and the model; None makes one in the user's data folder,
         named as the model. Without `resume` it must not exist yet.
@@ -188,7 +188,7 @@ def evaluate(
     model
         A loaded model, a name, a path, or None for the bundled one.
     config
-        Wishes; all have defaults. `config.compare` is a second model for the same sections.
+        Settings; all have defaults. `config.compare` is a second model for the same sections.
     out
         New folder for tables, JSON and a figure; None writes nothing.
 

@@ -101,7 +101,7 @@ class _Crashed:
 
 
 class _Stopped(Exception):
-    """The pipeline was told to stop."""
+    """The pipeline was asked to stop."""
 
 
 class Pipeline:

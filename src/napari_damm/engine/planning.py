@@ -89,7 +89,7 @@ class Plan:
         )
 
     def bare(self) -> Plan:
-        """Return the plan without its shards: small, for whoever is told them one by one."""
+        """Return the plan without its shards: small, for whoever gets them one by one."""
         return replace(self, shards=(), windows=(), shards_done=0, windows_done=0)
 
     def only(self, shard: Shard) -> Plan:

@@ -46,7 +46,7 @@ DROPPED = Advice(
     "the scheduler is gone or dropped the job", "see its log, then continue with {resume}"
 )
 
-# In a worker process: the jobs it was told of, and its share of those it has begun.
+# In a worker process: the jobs it knows of, and its share of those it has begun.
 _specs: dict[str, TaskSpec] = {}
 _workers: dict[str, Worker] = {}
 _lock = Lock()

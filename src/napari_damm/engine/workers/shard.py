@@ -105,7 +105,7 @@ class TaskSpec:
 
 
 class Cancelled(Exception):
-    """The worker was told to stop."""
+    """The worker was asked to stop."""
 
 
 class Worker:

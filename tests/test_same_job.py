@@ -1,0 +1,108 @@
+"""Who may write a result, what continues it, and that it is the same however it is computed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import jobs
+import numpy as np
+import pytest
+from jobs import digest, run
+
+from napari_damm import api, cli
+from napari_damm.events import Planned, ShardDone
+from napari_damm.store import StoreLocked
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patch:
+        jobs.quick_first_stages(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return jobs.make(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    return run(folder, None)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "r.ome.zarr"
+
+
+def options(folder, out, *more):
+    model = ["--model", str(folder / "tiny.safetensors"), "--steps", "2"]
+    return ["predict", str(folder / "section.ome.tif"), "--out", str(out), *model, *more]
+
+
+# ---------------------------------------------------------------- a second writer, other jobs
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(folder, out, whole, capfd):
+    running = jobs.predict(folder, out)
+    events = [next(running)]
+    while not isinstance(events[-1], Planned):
+        events.append(next(running))
+    with pytest.raises(StoreLocked, match="another run"):
+        run(folder, out, resume=True)
+    ended = options(folder, out, "--resume")
+    assert cli.main(ended) == 2
+    assert len(capfd.readouterr().err.strip().splitlines()) == 1
+    events.extend(running)
+    assert digest(events) == digest(whole)
+
+
+def test_the_command_line_names_the_difference_and_repeats_nothing(folder, out, capfd):
+    assert cli.main(options(folder, out)) == 0
+    before = hashes(out)
+    capfd.readouterr()
+    assert cli.main(options(folder, out, "--resume", "--seed", "5")) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert "seed is 0 there and 5 here" in line
+    assert cli.main(options(folder, out, "--resume")) == 0
+    assert hashes(out) == before
+
+
+def hashes(path):
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+# ---------------------------------------------------------------- the same bits
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"shard": 128, "lanes": 2}, {"order": "centre"}, {"shard": 3072}], ids=str
+)
+def test_the_result_is_the_same_however_it_is_cut(folder, whole, wishes):
+    assert digest(run(folder, None, **wishes)) == digest(whole)
+
+
+def test_a_region_is_the_crop_bit_for_bit(folder, whole):
+    part = run(folder, None, roi=(37, 101, 401, 590), shard=128)[-1].result
+    everything = whole[-1].result
+    assert np.array_equal(np.asarray(part.np), np.asarray(everything.np[37:401, 101:590]))
+    for name in ("uncertainty", "branch"):
+        cells = np.asarray(getattr(everything, name))[37 // 32 : 13, 101 // 32 : 19]
+        assert np.array_equal(np.asarray(getattr(part, name)), cells)
+
+
+def test_a_config_of_other_workers_is_the_same_job(folder, out, whole):
+    running = jobs.predict(folder, out)
+    while not isinstance(next(running), ShardDone):
+        pass
+    running.close()
+    other = api.PredictConfig(**jobs.QUICK | {"lanes": 3, "order": "centre"})
+    slide = api.open_slide(folder / "section.ome.tif")
+    again = list(api.predict(slide, folder / "tiny.safetensors", other, out, resume=True))
+    assert digest(again) == digest(whole)
+    assert list(out.parent.iterdir()) == [out]
