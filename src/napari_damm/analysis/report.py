@@ -31,6 +31,8 @@ PROFILE_COLUMNS = ("section", "region", "distance_um", "signal", "low", "high", 
 PITFALLS = (
     "Distances in a section overestimate those in three dimensions: the nearest vessel may lie "
     "above or below (PMC6326380). At the border of the picture, it may lie outside.",
+    "Where a profile ends early, its far field is not far: then the half-distance and the "
+    "extravasation distance are lower bounds.",
     "Intensity is relative. It is no dose, and never a percentage of the injected dose.",
     "The dye or label changes the answer: free dye and particle may part (PMC8789216).",
     "Animals are the units of a statistic, not pixels, tiles or sections.",
@@ -43,8 +45,8 @@ SIMULATED = (
     "imaged particles of the same kind."
 )
 NO_INTERVALS = (
-    "No intervals: a prediction stores the mean of its samples and their spread by pixel, from "
-    "which no interval of these measures follows."
+    "No intervals: of several samples a prediction stores the spread by pixel, from which no "
+    "interval of these measures follows."
 )
 
 
