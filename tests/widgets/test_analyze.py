@@ -103,7 +103,7 @@ def test_what_is_missing_is_said(open_analysis):
 
     analysis = open_analysis(ViewerModel())
     assert not analysis.analyze.isEnabled()
-    assert analysis.status.text() == "Pick a particles layer"
+    assert analysis.reason.text() == "Pick a particles layer"
 
 
 def test_no_pixel_size_is_said(open_analysis):
@@ -114,7 +114,7 @@ def test_no_pixel_size_is_said(open_analysis):
     viewer.add_image(vessels, name="vessels")
     viewer.add_image(signal, name="nanoparticles")
     analysis = open_analysis(viewer)
-    assert analysis.status.text() == "Enter the pixel size: this layer states none"
+    assert analysis.reason.text() == "Enter the pixel size: this layer states none"
     analysis.pixel_size.setValue(0.5)
     assert analysis.analyze.isEnabled()
 

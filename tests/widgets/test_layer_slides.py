@@ -11,7 +11,7 @@ from napari_damm.widgets.viewer.layer_slides import (
     World,
     grid_of,
     planes,
-    request_slide,
+    request_channels,
     stated_pixel_size,
 )
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
@@ -22,6 +22,10 @@ UM = {"scale": (0.5, 0.5), "units": "um"}
 
 def channel(name: str = "vessels", shape: tuple[int, int] = (40, 60), **arguments) -> Channel:
     return Channel(Image(np.zeros(shape, np.uint8), name=name, **arguments))
+
+
+def request_stains(vessels: Channel, nuclei: Channel, pixel_size_um: float):
+    return request_channels({"vessels": vessels, "nuclei": nuclei}, pixel_size_um)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_the_corner_is_half_a_pixel_before_the_first_centre():
 def test_both_channels_are_placed_in_um():
     vessels = channel("vessels", scale=(500, 500), translate=(1000, 0), units="nm")
     nuclei = channel("nuclei", scale=(1, 1), translate=(0.5, 2.5), units="um")
-    request = request_slide(vessels, nuclei, 0.5)
+    request = request_stains(vessels, nuclei, 0.5)
     assert request.pixel_sizes_um == pytest.approx({"vessels": 0.5, "nuclei": 1.0})
     assert request.origins_um["vessels"] == pytest.approx((0.75, -0.25))
     assert request.origins_um["nuclei"] == pytest.approx((0.0, 2.0))
@@ -74,7 +78,7 @@ def test_both_channels_are_placed_in_um():
 
 def test_an_entered_size_scales_the_whole_world():
     vessels, nuclei = channel("vessels"), channel("nuclei", (20, 30), scale=(2, 2))
-    request = request_slide(vessels, nuclei, 0.65)
+    request = request_stains(vessels, nuclei, 0.65)
     assert request.pixel_sizes_um == pytest.approx({"vessels": 0.65, "nuclei": 1.3})
     assert request.origins_um["nuclei"] == pytest.approx((-0.65, -0.65))
 
@@ -89,18 +93,18 @@ def test_an_entered_size_scales_the_whole_world():
 )
 def test_pairs_that_cannot_be_predicted_say_why(vessels, nuclei, size, words):
     with pytest.raises(ValueError, match=words):
-        request_slide(vessels, nuclei, size)
+        request_stains(vessels, nuclei, size)
 
 
 def test_one_channel_cannot_play_both_roles():
     with pytest.raises(ValueError, match="same channel"):
-        request_slide(vessels := channel(**UM), vessels, 0.5)
+        request_stains(vessels := channel(**UM), vessels, 0.5)
 
 
 def test_two_colours_of_one_picture_are_two_channels():
     photo = Image(np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3), rgb=True)
     green, blue = Channel(photo, rgb=1), Channel(photo, rgb=2)
-    request = request_slide(green, blue, 0.65)
+    request = request_stains(green, blue, 0.65)
     np.testing.assert_array_equal(request.planes["nuclei"][0], photo.data[..., 2])
 
 

@@ -90,9 +90,10 @@ def test_cancelling_keeps_what_there_is_and_closes_the_generator(open_widget, fa
     driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
     assert driver.cancel_run().startswith("Cancelled after 2 of 4 windows")
     assert fake_predict.closed.is_set()
-    assert results(driver) == LAYERS
-    assert driver.viewer.layers["Branch"].metadata["napari_damm"]["state"] == "cancelled"
-    assert np.asarray(driver.viewer.layers["NP distribution"].data).any()
+    assert results(driver) == [f"{name} (partial, 50 %)" for name in LAYERS]
+    np_map, *_, branch = list(driver.viewer.layers)[2:]
+    assert branch.metadata["napari_damm"]["state"] == "cancelled"
+    assert np.asarray(np_map.data).any()
     assert driver.predict.isEnabled()
 
 
@@ -113,7 +114,8 @@ def test_whatever_is_raised_mid_run_ends_as_a_message(open_widget, fake_predict,
     assert driver.predict.isEnabled()
     assert not driver.cancel.isEnabled()
     assert not job_threads()
-    assert driver.viewer.layers["Branch"].metadata["napari_damm"]["state"] == "failed"
+    branch = driver.viewer.layers["Branch (partial, 25 %)"]
+    assert branch.metadata["napari_damm"]["state"] == "failed"
 
 
 def test_an_error_of_the_call_itself_ends_as_a_message(open_widget, fake_predict):
@@ -282,51 +284,6 @@ def test_browsing_fills_the_path_in(open_widget, tmp_path, monkeypatch):
     driver = open_widget()
     driver.click("browse")
     assert driver.out.text() == chosen
-
-
-def test_a_rectangle_becomes_the_region(open_widget, fake_predict):
-    driver = open_widget()
-    assert driver.region.count() == 1
-    corners = [[99.5, 199.5], [99.5, 399.5], [299.5, 399.5], [299.5, 199.5]]
-    area = driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
-    driver.region.setCurrentText("area")
-    assert driver.region_note.text() == "200 x 200 px from y 100, x 200"
-    area.name = "renamed"
-    assert driver.region.currentText() == "renamed"
-    driver.run()
-    assert fake_predict.calls[0][2].roi == (100, 200, 300, 400)
-
-
-def test_a_rectangle_beside_the_image_is_refused_inline(open_widget):
-    driver = open_widget()
-    corners = [[5000, 5000], [5000, 5100], [5100, 5100], [5100, 5000]]
-    driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
-    assert driver.predict.isEnabled()
-    driver.region.setCurrentText("area")
-    assert "'area' lies outside 'vessels'" in driver.reason.text()
-    assert not driver.predict.isEnabled()
-    driver.viewer.layers.remove("area")
-    assert driver.region.currentText() == "Whole image"
-    assert driver.predict.isEnabled()
-
-
-def test_of_a_stack_the_shown_slice_is_predicted(open_widget, fake_predict):
-    driver = open_widget(empty=True)
-    for name in ("vessels", "nuclei"):
-        slices = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((896, 896), np.uint8)
-        place = {"scale": (3, 1, 1), "units": "um", "axis_labels": ("z", "y", "x")}
-        driver.viewer.add_image(slices, name=name, **place)
-    driver.viewer.dims.current_step = (5, 0, 0)
-    assert driver.plane_note.text() == "the shown slice: z5"
-    driver.viewer.dims.current_step = (3, 0, 0)
-    assert driver.plane_note.text() == "the shown slice: z3"
-    driver.run()
-    slide = fake_predict.calls[0][0]
-    assert np.asarray(slide.vessels.planes[0])[0, 0] == 3
-    assert results(driver) == [f"{name} z3" for name in LAYERS]
-    assert driver.viewer.layers["Branch z3"].ndim == 2
-    driver.viewer.dims.ndisplay = 3
-    assert "in the 2-D view" in driver.reason.text()
 
 
 def test_the_engine_waits_until_the_layers_are_there(open_widget, fake_predict, monkeypatch):

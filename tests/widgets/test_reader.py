@@ -25,7 +25,15 @@ def result(tmp_path: Path) -> Path:
     image = np.full(layout.shape, 0.5, np.float32)
     cells = np.ones(layout.cells_shape, np.float32)
     store.write_shard(0, 0, ShardMaps(image, cells / 4, cells.astype(np.uint8)))
+    store.finish({"finished": "now"})
     return path
+
+
+def blank(layout: ResultLayout) -> ShardMaps:
+    """Make the maps of the first shard."""
+    cells = np.ones(layout.shard_cells(0, 0).shape, np.float32)
+    image = np.ones(layout.shard_box(0, 0).shape, np.float32)
+    return ShardMaps(image, cells, cells.astype(np.uint8))
 
 
 def test_the_three_layers_come_back_with_place_and_record(result):
@@ -91,3 +99,48 @@ def test_a_stack_or_a_broken_file_is_left_to_napari(tmp_path):
     broken.write_bytes(b"II*\0")
     assert get_reader(str(stack)) is None
     assert get_reader(str(broken)) is None
+
+
+def section_of(tmp_path, *names: str) -> list[Layer]:
+    """Write an OME-TIFF whose channels are called so, and open it."""
+    path = tmp_path / "section.ome.tif"
+    tifffile.imwrite(
+        path,
+        np.arange(len(names) * 64 * 80, dtype=np.uint16).reshape(len(names), 64, 80),
+        photometric="minisblack",
+        metadata={"axes": "CYX", "Channel": {"Name": list(names)}},
+    )
+    read = get_reader(str(path))
+    assert read is not None
+    return [Layer.create(*layer) for layer in read(str(path))]
+
+
+@pytest.mark.parametrize(
+    ("names", "visible"),
+    [
+        (["ch0", "ch1"], [True, True]),
+        (["QD655"], [True]),
+        (["red", "green", "blue"], [True, True, True]),
+        (["CD31", "DAPI", "QD655"], [True, True, False]),
+        (["ch0", "DAPI"], [False, True]),
+    ],
+)
+def test_a_section_never_opens_with_every_layer_hidden(tmp_path, names, visible):
+    assert [layer.visible for layer in section_of(tmp_path, *names)] == visible
+
+
+def test_channels_named_after_a_colour_are_shown_in_it(tmp_path):
+    layers = section_of(tmp_path, "red", "green", "blue")
+    assert [layer.colormap.name for layer in layers] == ["red", "green", "blue"]
+
+
+def test_a_result_that_was_stopped_opens_under_names_that_say_so(tmp_path):
+    path = tmp_path / "result.ome.zarr"
+    layout = ResultLayout((100, 100), 2.0, shard=64)
+    with ResultStore.create(path, layout, {"finished": None}) as store:
+        store.write_shard(0, 0, blank(layout))
+    read = get_reader(str(path))
+    assert read is not None
+    assert [layer[1]["name"] for layer in read(str(path))] == [
+        f"{name} (partial, 25 %)" for name in ("NP distribution", "Uncertainty", "Branch")
+    ]

@@ -30,12 +30,27 @@ def test_a_plain_image_is_one_channel_under_its_own_name():
 
 
 def test_a_multichannel_image_offers_each_channel():
-    assert labels(image("section", (3, 32, 40))) == [f"channel {c} · section" for c in range(3)]
+    section = image("section", (3, 32, 40), axis_labels=("c", "y", "x"))
+    assert labels(section) == [f"channel {c} · section" for c in range(3)]
+
+
+@pytest.mark.parametrize("axis", [None, "stain", "plane"])
+def test_an_axis_that_could_be_either_offers_the_stack_and_its_planes(axis):
+    names = None if axis is None else (axis, "y", "x")
+    section = image("section", (3, 32, 40), axis_labels=names)
+    assert labels(section) == ["section", *(f"channel {c} · section" for c in range(3))]
+
+
+@pytest.mark.parametrize("axis", [None, "c"])
+def test_no_channel_of_a_layer_is_guessed_over_the_others(axis):
+    names = None if axis is None else (axis, "y", "x")
+    vessels = image("vessels", (4, 32, 40), axis_labels=names, colormap="green")
+    assert guesses(vessels) == [None if axis else "vessels", None]
 
 
 def test_axes_of_length_one_are_looked_through():
     channels = channels_of([image("section", (1, 2, 1, 32, 40))])
-    assert [channel.index for channel in channels] == [(0, 0, 0), (0, 1, 0)]
+    assert [channel.index for channel in channels[1:]] == [(0, 0, 0), (0, 1, 0)]
 
 
 def test_an_rgb_picture_offers_its_colours():
@@ -47,7 +62,8 @@ def test_an_rgb_picture_offers_its_colours():
 
 
 def test_multiscale_images_count_by_their_finest_level():
-    pyramid = Image([np.zeros((2, 64, 64)), np.zeros((2, 32, 32))], name="slide", multiscale=True)
+    levels = [np.zeros((2, 64, 64)), np.zeros((2, 32, 32))]
+    pyramid = Image(levels, name="slide", multiscale=True, axis_labels=("c", "y", "x"))
     assert labels(pyramid) == ["channel 0 · slide", "channel 1 · slide"]
 
 

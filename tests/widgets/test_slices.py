@@ -28,13 +28,14 @@ def show(shape, step=None, **arguments):
         ((20, 8, 9), None, (3,), (3,), "slice 3"),
         ((7, 2, 8, 9), ("z", "c", "y", "x"), (6, 1), (6, 0), "z6"),
         ((1, 8, 9), None, None, (0,), ""),
-        ((3, 8, 9), None, (2,), (0,), ""),  # channels: the picker says which
+        ((3, 8, 9), ("c", "y", "x"), (2,), (0,), ""),  # channels: the picker says which
+        ((3, 8, 9), None, (2,), (2,), "slice 2"),
     ],
 )
 def test_the_sliders_pick_the_plane(shape, labels, step, index, words):
     channel, dims = show(shape, step, axis_labels=labels)
-    plane, told = shown_plane(channel, dims)
-    assert (plane.index, told) == (index, words)
+    plane, shown = shown_plane(channel, dims)
+    assert (plane.index, shown) == (index, words)
 
 
 def test_slices_are_found_through_scale_and_units():

@@ -55,11 +55,24 @@ def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> 
     return {"kind": "files", **roles}
 
 
-def identify_arrays(rasters: dict[str, Raster]) -> dict[str, Any]:
-    """Identify an input from arrays, by role. Reads them."""
+def identify_arrays(
+    rasters: dict[str, Raster], titles: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Identify an input from arrays, by role. Reads them.
+
+    `titles` are what people call the pictures, by channel: they are no part of the identity.
+    """
+    known = titles or {}
+    named = {
+        role: {"name": known[raster.name]} if raster.name in known else {}
+        for role, raster in rasters.items()
+    }
     return {
         "kind": "arrays",
-        **{role: _content(raster) | _place(raster) for role, raster in rasters.items()},
+        **{
+            role: _content(raster) | _place(raster) | named[role]
+            for role, raster in rasters.items()
+        },
     }
 
 

@@ -220,6 +220,7 @@ def slide_from_arrays(
     vessels: str = "vessels",
     nuclei: str = "nuclei",
     name: str = "arrays",
+    titles: Mapping[str, str] | None = None,
 ) -> Slide:
     """Make a slide of pictures at hand.
 
@@ -235,6 +236,9 @@ def slide_from_arrays(
         Names of the two channels that predictions are made from.
     name
         What people call the slide.
+    titles
+        By channel, what people call the picture that it is of, such as layer and plane. It goes
+        into the record.
 
     Raises
     ------
@@ -259,7 +263,7 @@ def slide_from_arrays(
         role: rasters[find_channel(names, wanted, name)]
         for role, wanted in (("vessels", vessels), ("nuclei", nuclei))
     }
-    identify = partial(identify_arrays, roles)
+    identify = partial(identify_arrays, roles, titles)
     return Slide(tuple(rasters), roles["vessels"], roles["nuclei"], name, identify)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -18,12 +19,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-DEVICES = {
-    "auto": "the fastest device there is",
-    "cpu": "the processor: slow, works everywhere",
-    "cuda": "an NVIDIA graphics card",
-    **({"mps": "the Apple graphics processor"} if sys.platform == "darwin" else {}),
-}
+if TYPE_CHECKING:
+    from magicgui.widgets import ComboBox
+
 NO_SIZE = "not set"
 LEAST_HEIGHT = 360  # px, of a scrolled form
 
@@ -44,21 +42,6 @@ class PixelSizeBox(QDoubleSpinBox):
     def textFromValue(self, v: float) -> str:
         """Write a size without needless zeros."""
         return f"{v:.4f}".rstrip("0").rstrip(".")
-
-
-class Progress(QProgressBar):
-    """How far a run is, with words in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("progress")
-        self.setRange(0, 1000)
-        self.setFormat("")
-
-    def show_progress(self, fraction: float, text: str) -> None:
-        """Move the bar."""
-        self.setValue(round(min(max(fraction, 0.0), 1.0) * self.maximum()))
-        self.setFormat(text)
 
 
 class Scrolled(QScrollArea):
@@ -89,17 +72,73 @@ class Scrolled(QScrollArea):
             self.setMinimumWidth(form.minimumSizeHint().width() + bar.sizeHint().width())
 
 
-def choice(name: str, items: Mapping[str, str] | None = None) -> QComboBox:
-    """Make a combo box whose items say more in their tooltip."""
-    box = QComboBox()
+def set_up(box: QComboBox, name: str) -> None:
+    """Name a box, and have it take the room there is rather than what its items would need."""
     box.setObjectName(name)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(10)
+    box.setMinimumContentsLength(8)
+
+
+def choice(name: str, items: Mapping[str, str] | None = None) -> QComboBox:
+    """Make a combo box whose items say more in their tooltip."""
+    box = QComboBox()
+    set_up(box, name)
     for row, (text, meaning) in enumerate((items or {}).items()):
         box.addItem(text)
         box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
     return box
+
+
+def data_box(
+    name: str, choices: Callable[[object], list[tuple[str, Any]]], nothing: str = ""
+) -> ComboBox:
+    """Make a combo box of what there is at the moment, filled by `refill`.
+
+    `nothing` is what an item for None is called, "" for no such item.
+    """
+    from magicgui.widgets import ComboBox
+
+    box = ComboBox(name=name, choices=choices, nullable=bool(nothing))
+    box.null_string = nothing
+    # It would pick the first item by itself when it is put into a form.
+    box.native_parent_changed.disconnect(box.reset_choices)
+    set_up(box.native, name)
+    return box
+
+
+def refill(box: ComboBox, value: Any) -> None:
+    """List what there is now, and show a value, without a word to anyone."""
+    with box.changed.blocked():
+        box.native.clear()  # magicgui would leave old items where they are
+        box.reset_choices()
+        if value in box.choices:
+            box.value = value
+        else:
+            box.native.setCurrentIndex(-1)
+    box.native.setToolTip(box.tooltip or box.native.currentText())
+
+
+class _WheelGuard(QObject):
+    """Leaves the wheel to the form, unless a person has clicked into the control."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Drop a wheel event of a control without the focus; the form scrolls instead."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if not isinstance(watched, QWidget) or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+def guard_wheel(form: QWidget) -> None:
+    """Have no number and no choice in a form change because somebody scrolls over it."""
+    guard = _WheelGuard(form)
+    for control in form.findChildren(QWidget):
+        if isinstance(control, QAbstractSpinBox | QComboBox | QAbstractSlider):
+            control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # as before, less the wheel
+            control.installEventFilter(guard)
 
 
 def button(name: str, text: str, tooltip: str = "") -> QPushButton:

@@ -14,13 +14,10 @@ from functools import partial
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
-    QObject,
-    QSignalBlocker,
-    Signal,
-)
-from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtWidgets import QComboBox
 
+from napari_damm.widgets.controls import button, data_box, refill
 from napari_damm.widgets.viewer.roles import Channel, channels_of, guess, roles_of
 
 LISTED = ("inserted", "removed", "reordered", "renamed")
@@ -44,19 +41,24 @@ class RolePickers(QObject):
         self._roles = roles_of(names)
         self._channels: list[Channel] = []
         self._by_hand: list[Channel | None] = [None] * len(names)
-        self.boxes = tuple(_box(name) for name in names)
-        self.swap = QPushButton("⇅")
-        self.swap.setObjectName("swap")
+        self._boxes = [data_box(name, self._offered) for name in names]
+        for qt_box in self.boxes:
+            qt_box.setPlaceholderText("pick a layer")
+        self.swap = button("swap", "⇅", "Swap the two channels")
         self.swap.setFixedWidth(28)
-        self.swap.setToolTip("Swap the two channels")
 
         self.refill()
 
-        for role, box in enumerate(self.boxes):
+        for role, box in enumerate(self._boxes):
             # refill() blocks this signal: whatever else moves a box is a person (or a script).
-            box.currentIndexChanged.connect(partial(self._choose, role))
+            box.changed.connect(partial(self._choose, role))
         self.swap.clicked.connect(self._swap)
         viewer.layers.events.connect(self._on_layers)
+
+    @property
+    def boxes(self) -> tuple[QComboBox, ...]:
+        """The boxes as Qt knows them, in the order of the roles."""
+        return tuple(box.native for box in self._boxes)
 
     @property
     def empty(self) -> bool:
@@ -66,57 +68,43 @@ class RolePickers(QObject):
     @property
     def picked(self) -> tuple[Channel | None, ...]:
         """The channels picked for the primary role, the secondary one, and so on."""
-        return tuple(self._at(box.currentIndex()) for box in self.boxes)
+        return tuple(box.value for box in self._boxes)
 
     def set_modalities(self, modalities: Sequence[str]) -> None:
         """Guess by the names on the card of another model from now on."""
-        self._roles = roles_of(modalities[: len(self.boxes)])
+        self._roles = roles_of(modalities[: len(self._boxes)])
         self.refill()
 
     def refill(self) -> None:
         """List the channels that there are now, and keep or guess every choice."""
         self._channels = channels_of(self._viewer.layers)
-        labels = [channel.label for channel in self._channels]
-        for role, box in enumerate(self.boxes):
+        for role, box in enumerate(self._boxes):
             channel = self._by_hand[role]
             if channel not in self._channels:
                 channel = self._guess(role)
                 self._by_hand[role] = None
-            with QSignalBlocker(box):
-                box.clear()
-                box.addItems(labels)
-                box.setCurrentIndex(-1 if channel is None else self._channels.index(channel))
-                box.setToolTip(box.currentText())
+            refill(box, channel)
         self.changed.emit()
+
+    def _offered(self, _: object) -> list[tuple[str, Channel]]:
+        return [(channel.label, channel) for channel in self._channels]
 
     def _guess(self, role: int) -> Channel | None:
         others = [other for i, other in enumerate(self._roles) if i != role]
         return guess(self._roles[role], others, self._channels)
-
-    def _at(self, index: int) -> Channel | None:
-        return self._channels[index] if 0 <= index < len(self._channels) else None
 
     def _on_layers(self, event: Any) -> None:
         # The viewer may outlive the boxes by a moment while its window is torn down.
         if event.type in WATCHED and isalive(self):  # type: ignore[no-untyped-call]
             self.refill()
 
-    def _choose(self, role: int, index: int) -> None:
-        self._by_hand[role] = self._at(index)
-        self.boxes[role].setToolTip(self.boxes[role].currentText())
+    def _choose(self, role: int, channel: Channel) -> None:
+        self._by_hand[role] = channel
+        box = self.boxes[role]
+        box.setToolTip(box.currentText())
         self.changed.emit()
 
     def _swap(self) -> None:
         primary, secondary, *others = self.picked
         self._by_hand = [secondary, primary, *others]
         self.refill()
-
-
-def _box(name: str) -> QComboBox:
-    box = QComboBox()
-    box.setObjectName(name)
-    box.setPlaceholderText("pick a layer")
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box

@@ -9,9 +9,10 @@ from qtpy.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from napari_damm.widgets.analyze.channel_box import ChannelBox
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
-from napari_damm.widgets.controls import PixelSizeBox, Progress, button, rows, stack
+from napari_damm.widgets.controls import PixelSizeBox, button, guard_wheel, rows, stack
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.region_picker import LayerChoice
+from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas
 
 SLIDER_STEPS = 1000
@@ -39,12 +40,15 @@ class AnalyzeForm(QWidget):
         self.threshold.setToolTip("Brighter vessels count; drag to see which")
         self.threshold_note = Note("threshold_note")
         self.preview = button("preview", "Show vessels", "Show what counts as vessel, and drag")
-        self.analyze = button("analyze", "Analyze", "Measure the map in the regions picked")
-        self.cancel = button("cancel", "Cancel")
         self.save = button("save", "Save report…", "Tables, figures and one page, in a new folder")
-        self.progress, self.status = Progress(), Note("status")
+        self.run = RunControls(
+            button("analyze", "Analyze", "Measure the map in the regions picked"),
+            button("cancel", "Cancel"),
+            self.save,
+        )
         self.table, self.plot = ResultsTable(), ProfilePlot()
         self._lay_out()
+        guard_wheel(self)
 
     def _lay_out(self) -> None:
         form = rows()
@@ -58,21 +62,14 @@ class AnalyzeForm(QWidget):
         with_preview.addWidget(self.preview)
         form.addRow("Vessels from", with_preview)
         form.addRow(self.threshold_note)
-        buttons = QHBoxLayout()
-        for one in (self.analyze, self.cancel, self.save):
-            buttons.addWidget(one)
         column = QVBoxLayout(self)
         column.addLayout(form)
-        column.addLayout(buttons)
-        for shown in (self.progress, self.status, self.plot, self.table):
+        for shown in (self.run, self.plot, self.table):
             column.addWidget(shown)
         column.addStretch(1)
 
     def show_ready(self, running: bool, reason: str, measured: bool) -> None:
         """Enable what can be done now; `reason` says why nothing can be measured."""
-        self.analyze.setEnabled(not running and not reason)
+        self.run.show_ready(running, reason)
         self.preview.setEnabled(not running and not reason)
-        self.cancel.setEnabled(running)
         self.save.setEnabled(measured and not running)
-        if not running and (reason or not measured):
-            self.status.say(reason)

@@ -33,7 +33,7 @@ class LiveAnalysis(LiveRun):
         match event:
             case Preparing():
                 share = event.done / event.total if event.total else 0.0
-                self.progressed.emit(share, event.what)
+                self.progress_changed.emit(share, event.what)
             case Notice():
                 self._warnings.append(in_words(event.message, control_name))
             case Finished():
@@ -44,10 +44,10 @@ class LiveAnalysis(LiveRun):
 
     def _finish(self, outcome: Outcome) -> None:
         if self.report is not None and not outcome.message:
-            self.progressed.emit(1.0, "")
+            self.progress_changed.emit(1.0, "")
             saved = f"saved in {self.report.path}" if self.report.path else "measured"
             done = f"Done in {self._seconds:.1f} s: {saved}"
             self.ended.emit(". ".join([done, *self._warnings]))
             return
-        self.progressed.emit(0.0, "")
+        self.progress_changed.emit(0.0, "")
         self.ended.emit("Cancelled" if outcome.cancelled else outcome.message)

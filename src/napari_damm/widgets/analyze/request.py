@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
     from napari_damm.analysis.particle_map import ParticleMap
     from napari_damm.analysis.regions import Region
+    from napari_damm.analysis.report import AnalysisReport
     from napari_damm.events import Event
 
 PREVIEW_PX = 600
@@ -69,3 +71,12 @@ class AnalyzeRequest:
             side = self.marked.pixel_size_um
             labels = LabelImage(self.marked.labels, (side, side), self.marked.corner_um)
             yield from labelled_regions(labels, self.region_name)
+
+
+def written(report: AnalysisReport, folder: Path) -> Iterator[Event]:
+    """Write a report; in the worker's thread."""
+    from napari_damm.analysis.writing import write
+    from napari_damm.events import Finished, Preparing
+
+    yield Preparing("writing the report", 0, 1)
+    yield Finished(write(report, folder), 0.0)

@@ -21,36 +21,43 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout
 from napari_damm.widgets.analyze.form import SLIDER_STEPS, AnalyzeForm
 from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
-from napari_damm.widgets.analyze.request import AnalyzeRequest
+from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
+from napari_damm.widgets.analyze.request import AnalyzeRequest, written
 from napari_damm.widgets.analyze.results import profile_lines
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.run.job import readable
-from napari_damm.widgets.run.live_run import RunWidget
+from napari_damm.widgets.run.run_widget import RunWidget
 from napari_damm.widgets.viewer.layer_slides import request_channels
 from napari_damm.widgets.viewer.marked_region import marked_by
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
 from napari_damm.widgets.viewer.roles import RESULT_KEY, Channel
+from napari_damm.widgets.viewer.slices import shown_plane
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_damm.analysis.report import AnalysisReport
     from napari_damm.events import Event
+    from napari_damm.widgets.run.live_run import LiveRun
 
 DRAG_MS = 60
 SHELL_UM = 5.0
 MASK_COLOUR, SHELL_COLOUR = "#00e5ff", "#e69f00"
-NUMBER = "{measure} ({unit})"
 
 
 class AnalyzeWidget(RunWidget):
     """Numbers from a particle map: distances, areas, cells, uniformity."""
 
+    what = "The analysis"
+    stopping = "Cancelling…"
+
     # napari passes the viewer to whoever annotates it so.
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        form = AnalyzeForm(viewer)
+        super().__init__(form.run)
+        self._viewer, self._form = viewer, form
         self._sizes = PixelSizes()
         self._report: AnalysisReport | None = None
         self._request: AnalyzeRequest | None = None
@@ -59,7 +66,6 @@ class AnalyzeWidget(RunWidget):
         self._dragged = QTimer(self)
         self._dragged.setSingleShot(True)
         self._dragged.setInterval(DRAG_MS)
-        self._form = form = AnalyzeForm(viewer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(Scrolled(form))
@@ -73,10 +79,9 @@ class AnalyzeWidget(RunWidget):
         form.preview.clicked.connect(self._show_vessels)
         form.threshold.valueChanged.connect(lambda _: self._dragged.start())
         self._dragged.timeout.connect(self._draw_preview)
-        form.analyze.clicked.connect(self._analyze)
-        form.cancel.clicked.connect(self._cancel)
+        form.run.start.clicked.connect(self._analyze)
         form.save.clicked.connect(self._ask_and_save)
-        form.table.picked.connect(self._select_region)
+        form.table.picked.connect(self._on_row)
         form.plot.distance_picked.connect(self.show_shell)
 
     @property
@@ -122,8 +127,8 @@ class AnalyzeWidget(RunWidget):
         try:
             self._frozen()
         except ValueError as error:
-            reason = str(error)
-        self._form.show_ready(self._run is not None, reason, self._report is not None)
+            reason = readable(error)
+        self._form.show_ready(self.running, reason, self._report is not None)
 
     def _frozen(self) -> AnalyzeRequest:
         """Freeze the controls, or raise ValueError with the reason why nothing can be measured."""
@@ -137,11 +142,13 @@ class AnalyzeWidget(RunWidget):
         channels: dict[str, Channel] = {"vessels": vessels, "particles": particles}
         if form.nuclei.picked is not None:
             channels["nuclei"] = form.nuclei.picked
-        slide = request_channels(channels, form.pixel_size.value())
-        layer = form.region.picked
+        dims = self._viewer.dims
+        shown = {role: shown_plane(channel, dims)[0] for role, channel in channels.items()}
+        slide = request_channels(shown, form.pixel_size.value())
+        layer: Any = form.region.picked()
         marked = None
         if layer is not None:
-            marked = marked_by(layer, vessels, slide.world, self._viewer.dims)
+            marked = marked_by(layer, shown["vessels"], slide.world, dims)
         return AnalyzeRequest(
             slide,
             AnalyzeConfig(vessel_threshold=self.vessel_threshold),
@@ -156,10 +163,10 @@ class AnalyzeWidget(RunWidget):
             request = self._frozen()
             preview = Preview.of(request.section(preview=True))
         except (ValueError, OSError) as error:
-            self._form.status.say(readable(error))
+            self._form.run.status.say(readable(error))
             return
         if preview.otsu is None:
-            self._form.status.say("No vessels: all pixels of the vessels layer are alike")
+            self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
         self._preview, self._request = preview, request
         share = (preview.otsu - preview.low) / (preview.high - preview.low)
@@ -180,7 +187,7 @@ class AnalyzeWidget(RunWidget):
         share = 100 * float(mask.mean())
         self._form.threshold_note.say(f"above {threshold:.4g}: {share:.1f} % of the picture")
         if line is None:
-            self._form.status.say("No profile: too little tissue outside vessels")
+            self._form.run.status.say("No profile: too little tissue outside vessels")
             return
         measured = {} if self._report is None else profile_lines(self._report)
         self._form.plot.draw({"preview, coarse": line, **measured})
@@ -188,13 +195,13 @@ class AnalyzeWidget(RunWidget):
     def show_shell(self, distance_um: float) -> None:
         """Show which pixels have a distance, within 5 um."""
         if self._preview is None or self._request is None or self._distance is None:
-            self._form.status.say("Click Show vessels first: distances are shown on its preview")
+            self._form.run.status.say("Click Show vessels first: its preview shows distances")
             return
         low = SHELL_UM * np.floor(distance_um / SHELL_UM)
         mask = (self._distance >= low) & (self._distance < low + SHELL_UM)
         world = self._request.slide.world
         show_mask(self._viewer, SHELL_LAYER, mask, self._preview, world, SHELL_COLOUR)
-        self._form.status.say(
+        self._form.run.status.say(
             f"{SHELL_LAYER}: {low:g} to {low + SHELL_UM:g} µm from the nearest vessel"
         )
 
@@ -202,66 +209,34 @@ class AnalyzeWidget(RunWidget):
         try:
             request = self._frozen()
         except ValueError as error:
-            self._form.status.say(str(error))
+            self._form.run.status.say(readable(error))
             return
         self._request = request
         self._go(request.events, "Measuring…")
 
     def _go(self, make_events: Callable[[], Iterator[Event]], words: str) -> None:
-        run = LiveAnalysis(make_events, self)
-        run.progressed.connect(self._form.progress.show_progress)
-        self._form.progress.show_progress(0.0, "")
-        self._form.status.say(words)
-        self._begin(run)
-        self._form.show_ready(True, "", self._report is not None)
+        self._begin(LiveAnalysis(make_events, self))
+        self._form.run.status.say(words)
 
-    def _cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
-            self._form.status.say("Cancelling…")
-
-    def _on_ended(self, sentence: str) -> None:
-        found = self._run.report if isinstance(self._run, LiveAnalysis) else None
+    def _after_run(self, run: LiveRun) -> None:
+        found = run.report if isinstance(run, LiveAnalysis) else None
         if found is not None and found is not self._report:
             self._report = found
             self._form.table.show_report(found)
             self._form.plot.draw(profile_lines(found))
-            self._fill_features(found)
-        super()._on_ended(sentence)
-
-    def _after_run(self, sentence: str) -> None:
+            fill_features(self._marking, found)
         self._update()
-        self._form.status.say(sentence)
 
-    def _fill_features(self, report: AnalysisReport) -> None:
-        """Write each region's numbers into the Shapes layer that it was drawn in."""
-        from napari.layers import Shapes
+    @property
+    def _marking(self) -> Layer | None:
+        """The layer that marks the regions, if it is still there."""
+        with suppress(ValueError):
+            return self._form.region.picked()
+        return None
 
-        from napari_damm.widgets.viewer.marked_region import AREAS
-
-        layer = self._form.region.picked
-        if not isinstance(layer, Shapes):
-            return
-        features: dict[str, list[Any]] = {}
-        numbers = [k for k, kind in enumerate(layer.shape_type) if kind in AREAS]
-        place = {f"{layer.name} {n}": k for n, k in enumerate(numbers, 1)}
-        for row in report.rows:
-            if row.region in place:
-                name = NUMBER.format(measure=row.measure, unit=row.unit).removesuffix(" ()")
-                column = features.setdefault(name, [np.nan] * len(layer.data))
-                column[place[row.region]] = np.nan if row.value is None else row.value
-        layer.features = {**dict(layer.features), **features}
-
-    def _select_region(self, name: str) -> None:
-        """Select the shape of a row."""
-        from napari.layers import Shapes
-
-        layer = self._form.region.picked
-        if isinstance(layer, Shapes) and name.startswith(f"{layer.name} "):
-            number = int(name.rpartition(" ")[2]) - 1
-            if number < len(layer.data):
-                self._viewer.layers.selection.active = layer
-                layer.selected_data = {number}
+    def _on_row(self, name: str) -> None:
+        if select_region(self._marking, name):
+            self._viewer.layers.selection.active = self._marking
 
     def _ask_and_save(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Folder for the report (a new one)")
@@ -273,13 +248,4 @@ class AnalyzeWidget(RunWidget):
         report = self._report
         if report is None:
             raise ValueError("there is nothing to save: analyze first")
-        self._go(lambda: _written(report, folder), "Writing the report…")
-
-
-def _written(report: AnalysisReport, folder: Path) -> Iterator[Event]:
-    """Write a report; in the worker's thread."""
-    from napari_damm.analysis.writing import write
-    from napari_damm.events import Finished, Preparing
-
-    yield Preparing("writing the report", 0, 1)
-    yield Finished(write(report, folder), 0.0)
+        self._go(lambda: written(report, folder), "Writing the report…")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.widgets.paths import LOOKUP_ERRORS, cannot_look_up, check_lookup
 from napari_damm.widgets.viewer.reader import STORE_KEY, is_result
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
@@ -51,11 +52,19 @@ class Destination:
 
 def look(text: str, large: bool = False) -> Destination:
     """Say what is at the path that was entered; `large` tells that the section is."""
+    try:
+        return _look(text, large)
+    except LOOKUP_ERRORS as error:
+        return Destination(problem=cannot_look_up(text, error))
+
+
+def _look(text: str, large: bool) -> Destination:
     path = result_path(text)
     if path is None:
         note = "in memory: gone when napari closes"
         advice = "; for an image of this size, save it: then it can be resumed"
         return Destination(note=note + (advice if large else ""))
+    check_lookup(path)
     if not path.exists():
         return _new(path)
     unfinished = _unfinished(path)
@@ -96,7 +105,10 @@ def suggest(layer: Image) -> str:
     if not isinstance(source, str | os.PathLike) or not is_large(layer):
         return ""
     file = Path(source)
-    if not file.exists() or not os.access(file.parent, os.W_OK):
+    try:
+        if not file.exists() or not os.access(file.parent, os.W_OK):
+            return ""
+    except LOOKUP_ERRORS:  # a layer can say anything of where it comes from
         return ""
     name = file.name
     ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), file.suffix)
@@ -144,5 +156,5 @@ def _settings(record: Mapping[str, Any]) -> str:
     words.append(f"{samples} samples" if samples > 1 else "")
     model = (record.get("model") or {}).get("name")
     words.insert(0, f"model {model}" if model else "")
-    told = ", ".join(word for word in words if word)
-    return f" ({told})" if told else ""
+    known = ", ".join(word for word in words if word)
+    return f" ({known})" if known else ""

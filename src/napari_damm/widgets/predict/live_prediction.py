@@ -15,17 +15,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import QObject
 
-from napari_damm.events import Event, Notice, Planned, ShardDone, Step, Tile
-from napari_damm.util.advice import in_words
-from napari_damm.widgets.control_names import control_name
+from napari_damm.events import Event, Planned, ShardDone, Step, Tile
+from napari_damm.widgets.predict.prediction_summary import PredictionSummary, estimate
 from napari_damm.widgets.predict.request import PredictRequest
-from napari_damm.widgets.predict.run_summary import Tally, estimate
 from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
-from napari_damm.widgets.viewer.result_layers import Maps, ResultLayers
+from napari_damm.widgets.viewer.result_layers import ResultLayers
+from napari_damm.widgets.viewer.result_maps import Maps, branch_meanings
 
 REFRESH_S = 0.3
 REFRESH_SHARE = 0.2
@@ -35,13 +34,11 @@ NO_RESULT = "The prediction ended without a result"
 class LivePrediction(LiveRun):
     """Drives one request and shows it in a viewer."""
 
-    planned = Signal(tuple)  # the model's modalities
-
     def __init__(self, viewer: Any, request: PredictRequest, parent: QObject) -> None:
         super().__init__(Job(request.events, waits_after=(Planned,)), parent)
         self._viewer = viewer
         self._request = request
-        self._tally = Tally()
+        self._summary = PredictionSummary()
         self._layers: ResultLayers | None = None
         self._planned: Planned | None = None
         self._going = False  # past the point where the layers are there
@@ -52,17 +49,16 @@ class LivePrediction(LiveRun):
     def _shown(self, events: Sequence[Event | Ready]) -> None:
         self._add_a_layer()
         if any(isinstance(event, Step | Tile | ShardDone) for event in events):
-            self.progressed.emit(self._tally.pace.fraction, self._tally.pace.text())
+            self.progress_changed.emit(self._summary.fraction, self._summary.text())
         layers = self._layers
         if layers is not None and not layers.incomplete and not layers.present:
             self._job.cancel()  # the analyst threw the result away
         self._refresh_now_and_then()
 
     def _show(self, event: Event | Ready) -> None:
-        self._tally.count(event)
+        if not isinstance(event, Ready):
+            self._summary.count(event)
         match event:
-            case Notice():
-                self.told.emit(in_words(event.message, control_name))
             case Planned():
                 slide, out, self._planned = self._request.slide, self._request.out, event
                 maps = Maps.of_plan(event)
@@ -82,8 +78,8 @@ class LivePrediction(LiveRun):
             return
         self._going = True
         self._job.go_on()
-        self.planned.emit(Maps.of_plan(planned).modalities)
-        self.told.emit("; ".join([self._announcement(planned), *self._tally.warnings]))
+        self.legend_changed.emit(branch_legend(Maps.of_plan(planned).modalities))
+        self.status_changed.emit(self._summary.sentence(self._announcement(planned)))
 
     def _announcement(self, planned: Planned) -> str:
         plane = f" {self._request.slide.plane}" if self._request.slide.plane else ""
@@ -103,19 +99,30 @@ class LivePrediction(LiveRun):
         self._refreshed, self._stale = now, False
 
     def _finish(self, outcome: Outcome) -> None:
-        finished = self._tally.finished
+        finished = self._summary.finished
         if finished is not None and not outcome.message:
-            self.ended.emit(self._tally.summary(finished))
+            self.ended.emit(self._summary.done(finished))
             return
-        done = self._tally.pace.windows_text()
-        self.progressed.emit(self._tally.pace.fraction, done if self._layers else "")
+        done = self._summary.eta.windows_text()
+        self.progress_changed.emit(self._summary.fraction, done if self._layers else "")
         if self._layers is not None:
             state = "cancelled" if outcome.cancelled else "failed"
             record = {} if self._planned is None else self._planned.record
-            self._layers.stamp({**record, "state": state, "windows_done": done})
+            self._layers.end_early(
+                {**record, "state": state, "windows_done": done}, self._summary.windows_share
+            )
         shown = self._layers is not None and bool(self._layers.present)
         saved = self._request.out is not None and self._layers is not None
         if outcome.cancelled:
-            self.ended.emit(self._tally.cancelled(shown, saved))
+            self.ended.emit(self._summary.cancelled(shown, saved))
         else:
             self.ended.emit(outcome.message or NO_RESULT)
+
+
+def branch_legend(modalities: Sequence[str]) -> str:
+    """Say what the colours of the Branch layer mean, as rich text."""
+    squares = [
+        f'<span style="color:{branch.colour}">■</span> {meaning}'
+        for branch, meaning in branch_meanings(modalities).items()
+    ]
+    return "Branch layer<br>" + "<br>".join(squares)

@@ -6,10 +6,10 @@ image and device come from the widget; where they differ, the engine says what d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.predict.destination import Unfinished
 from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow, with_maps
@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """One prediction; without `out` its result stays in memory."""
+    """One prediction, with `settings` of `PredictConfig`; without `out` it stays in memory."""
 
     slide: SlideRequest
     model: Path
-    mode: str
-    device: str
-    samples: int = 1
+    settings: Mapping[str, Any]
     roi: Box | None = None
     out: Path | None = None
     begun: Unfinished | None = None
@@ -48,12 +46,14 @@ class PredictRequest:
         from napari_damm.api import PredictConfig
 
         if self.begun is None:
-            return PredictConfig(
-                mode=self.mode, samples=self.samples, device=self.device, roi=self.roi
-            )
+            return PredictConfig(**self.settings, roi=self.roi)
         record = {"samples": 1, **self.begun.record}  # older results do not state it
         kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
         roi = None if record["roi"] is None else tuple(record["roi"])
         return PredictConfig(
-            mode=record["mode"], device=self.device, roi=roi, shard=self.begun.shard, **kept
+            mode=record["mode"],
+            device=self.settings["device"],
+            roi=roi,
+            shard=self.begun.shard,
+            **kept,
         )

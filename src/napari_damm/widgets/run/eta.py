@@ -16,7 +16,7 @@ duration = text.clock
 
 
 @dataclass
-class Pace:
+class Eta:
     """Counts the windows, and the finer window-steps, of a job."""
 
     windows: int

@@ -28,7 +28,7 @@ import numpy as np
 from napari_damm.events import Event, Finished, Planned, ShardDone, Tile
 from napari_damm.widgets.run.preload import preload_torch
 from napari_damm.widgets.viewer.layer_slides import World
-from napari_damm.widgets.viewer.result_layers import Maps, layer_tuples
+from napari_damm.widgets.viewer.result_maps import Maps, layer_tuples
 
 NICENESS = 5
 SWITCH_INTERVAL_S = 0.0005

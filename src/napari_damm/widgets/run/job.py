@@ -145,8 +145,8 @@ class Job:
 def readable(error: BaseException) -> str:
     """Turn an exception into one sentence for the status line."""
     advice = advice_of(error)
-    told = str(error) if advice is None else advice.said_with(control_name)
-    text = " ".join(told.split("\n")[0].split())
+    said = str(error) if advice is None else advice.said_with(control_name)
+    text = " ".join(said.split("\n")[0].split())
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         detail = f" ({text})" if text else ""
         return f"Out of memory{detail}: close other programs or choose the device 'cpu'"

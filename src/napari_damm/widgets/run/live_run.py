@@ -1,4 +1,4 @@
-"""What is common to everything that runs behind a widget, and to the widgets.
+"""What is common to everything that runs behind a widget: a job, a timer, what is said about it.
 
 1. A timer in the GUI thread drains the job; `_show` and `_shown` put on the screen what came.
 2. However the job ends, `ended` is emitted once with a sentence, and nothing is left running, not
@@ -13,15 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
-    QEvent,
-    QObject,
-    QTimer,
-    Signal,
-)
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 
-from napari_damm.events import Event
+from napari_damm.events import Event, Notice
+from napari_damm.util.advice import in_words
+from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome, readable
 
@@ -33,8 +29,9 @@ JOIN_S = 10.0
 class LiveRun(QObject):
     """Drives one job and shows what comes out of it."""
 
-    told = Signal(str)
-    progressed = Signal(float, str)
+    status_changed = Signal(str)
+    progress_changed = Signal(float, str)
+    legend_changed = Signal(str)
     ended = Signal(str)
 
     def __init__(self, job: Job, parent: QObject) -> None:
@@ -56,8 +53,12 @@ class LiveRun(QObject):
         """Ask for the end; `ended` follows within a step."""
         self._job.cancel()
 
-    def shut_down(self) -> None:
-        """Stop at once and wait for the thread: nobody is watching any more."""
+    def close(self) -> None:
+        """End at once and wait for the thread: the widget is going. `ended` is emitted."""
+        self._stop()
+        self._finish(replace(self._job.outcome or Outcome(), cancelled=True))
+
+    def _stop(self) -> None:
         self._timer.stop()
         _abandon(self._job)
 
@@ -67,6 +68,8 @@ class LiveRun(QObject):
             if self._trouble:
                 events = []
             for event in events:
+                if isinstance(event, Notice):
+                    self.status_changed.emit(in_words(event.message, control_name))
                 self._show(event)
             self._shown(events)
         except Exception as error:  # whatever napari raises, the widget must become ready again
@@ -75,7 +78,7 @@ class LiveRun(QObject):
             self._job.cancel()  # ends within a step; waiting for it here would freeze the screen
         outcome = self._job.outcome
         if self._job.over and outcome is not None and (self._trouble or self._complete):
-            self.shut_down()
+            self._stop()
             trouble = self._trouble
             self._finish(replace(outcome, cancelled=False, message=trouble) if trouble else outcome)
 
@@ -95,41 +98,6 @@ class LiveRun(QObject):
     def _finish(self, outcome: Outcome) -> None:
         """Emit `ended`: the job is over, and its thread is gone."""
         raise NotImplementedError
-
-
-class RunWidget(QWidget):
-    """A widget that has at most one run, and stops it when it is closed."""
-
-    ended = Signal(str)  # the sentence with which a run came to its end
-    closed_words = "Cancelled: the widget was closed"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._run: LiveRun | None = None
-
-    def _begin(self, run: LiveRun) -> None:
-        self._run = run
-        run.ended.connect(self._on_ended)
-        run.start()
-
-    def _on_ended(self, sentence: str) -> None:
-        run, self._run = self._run, None
-        if run is not None:
-            run.deleteLater()
-        self._after_run(sentence)
-        self.ended.emit(sentence)
-
-    def _after_run(self, sentence: str) -> None:
-        """Say how a run ended, and become ready for the next."""
-        raise NotImplementedError
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Stop a run whose widget is taken out of its dock: napari does so to close it."""
-        super().changeEvent(event)
-        moved = event is not None and event.type() == QEvent.Type.ParentChange
-        if moved and self.parent() is None and self._run is not None:
-            self._run.shut_down()
-            self._on_ended(self.closed_words)
 
 
 def _abandon(job: Job, *_: object) -> None:

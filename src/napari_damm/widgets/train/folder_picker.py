@@ -9,7 +9,8 @@ from qtpy.QtCore import QSignalBlocker, QTimer, Signal  # type: ignore[attr-defi
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QWidget
 
 from napari_damm.widgets.controls import PixelSizeBox, button, capital, rows
-from napari_damm.widgets.model_cards import MODALITIES
+from napari_damm.widgets.model_picker import MODALITIES
+from napari_damm.widgets.paths import cannot_look_up, check_lookup
 from napari_damm.widgets.train.request import FolderData
 
 USUAL = {"primary": "CD31", "secondary": "DAPI", "target": "QD"}
@@ -78,7 +79,14 @@ class FolderPicker(QWidget):
         text = self.folder.text().strip()
         if not text:
             raise ValueError("Choose a folder")
-        path = Path(text).expanduser().absolute()
+        try:
+            path = Path(text).expanduser().absolute()
+            check_lookup(path)
+            return self._look(path, modalities)
+        except (OSError, UnicodeError, RuntimeError) as error:
+            raise ValueError(cannot_look_up(text, error)) from None
+
+    def _look(self, path: Path, modalities: Sequence[str]) -> FolderData:
         if not path.is_dir():
             raise ValueError(f"The folder {path} does not exist: choose another")
         names = {role: line.text().strip() for role, line in self._names.items()}

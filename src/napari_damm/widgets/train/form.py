@@ -6,28 +6,28 @@ disabled, if it is; then the run: progress, what is going on, and the curves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
-
-from napari_damm.widgets.controls import Progress, align, button, choice, rows, stack
-from napari_damm.widgets.model_cards import Card
-from napari_damm.widgets.notes import Note
+from napari_damm.widgets.controls import align, button, choice, guard_wheel, rows
+from napari_damm.widgets.model_picker import ModelPicker
+from napari_damm.widgets.run.run_controls import RunControls
+from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.train.folder_picker import FolderPicker
-from napari_damm.widgets.train.layer_picker import LayerPicker
 from napari_damm.widgets.train.learning_curves import LearningCurves
-from napari_damm.widgets.train.settings import TrainSettings
+from napari_damm.widgets.train.training_settings import TrainingSettings
 
 LAYERS, FOLDERS = "Open layers", "Folders"
+RESUME = "Go on with the training of this name"
+NO_MODEL = "There is no base model: choose a preset to train from scratch"
 FROM_SCRATCH = "from scratch: a new model, without a base"
 
 
 class TrainForm(QWidget):
     """The controls of the Fine-tune widget, each found by its objectName."""
 
-    def __init__(self, layers: LayerPicker, folders: FolderPicker) -> None:
+    def __init__(self, section: SectionPicker) -> None:
         super().__init__()
-        self.layers, self.folders = layers, folders
+        self.section, self.folders = section, FolderPicker()
         self.data = choice(
             "data",
             {
@@ -35,62 +35,58 @@ class TrainForm(QWidget):
                 FOLDERS: "a folder with one sub-folder per stain and equal file names",
             },
         )
-        self.model, self.model_note = choice("model"), Note("model_note")
-        self.settings = TrainSettings()
-        self.reason = Note("reason")
-        self.start = button("start", "Start", "Begin to train")
-        self.stop = button("stop", "Stop", "Stop, and keep the best model so far")
-        self.resume = button("resume", "Resume", "Go on with the training of this name")
-        self.progress, self.status = Progress(), Note("status")
-        self.curves, self.legend = LearningCurves(), Note("legend")
+        self.model = ModelPicker(NO_MODEL)
+        self.settings = TrainingSettings()
+        self.resume = button("resume", "Resume", RESUME)
+        self.run = RunControls(
+            button("start", "Start", "Begin to train"),
+            button("stop", "Stop", "Stop, and keep the best model so far"),
+            self.resume,
+        )
+        self.curves = LearningCurves()
+        self.run.insert_above_legend(self.curves)
         self._lay_out()
+        guard_wheel(self)
         self.data.currentIndexChanged.connect(self._on_data)
         self._on_data()
 
     def _lay_out(self) -> None:
-        form = rows()
-        form.addRow("Train on", self.data)
-        base = rows()
-        base.addRow("Base model", stack(self.model, self.model_note))
-        buttons = QHBoxLayout()
-        for each in (self.start, self.stop, self.resume):
-            buttons.addWidget(each)
+        data, base = rows(), rows()
+        data.addRow("Train on", self.data)
+        base.addRow("Base model", self.model)
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
-        layout.addLayout(form)
-        layout.addWidget(self.layers)
+        layout.addLayout(data)
+        layout.addWidget(self.section)
         layout.addWidget(self.folders)
         layout.addLayout(base)
         layout.addWidget(self.settings)
-        layout.addWidget(self.reason)
-        layout.addLayout(buttons)
-        for widget in (self.progress, self.status, self.curves, self.legend):
-            layout.addWidget(widget)
+        layout.addWidget(self.run)
         layout.addStretch(1)
 
     @property
-    def picker(self) -> LayerPicker | FolderPicker:
-        """Where the data are chosen now."""
-        return self.folders if self.data.currentText() == FOLDERS else self.layers
+    def from_folders(self) -> bool:
+        """Whether the images are read from folders, not from open layers."""
+        return bool(self.data.currentText() == FOLDERS)
 
-    def show_base(self, card: Card, from_scratch: bool, modalities: Sequence[str]) -> None:
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model that is trained calls its images."""
+        return self.settings.modalities if self.settings.from_scratch else self.model.modalities
+
+    def show_model(self) -> None:
         """Sum up the base model, and name the data in its words."""
-        self.model.setEnabled(not from_scratch)
-        self.model.setToolTip("" if from_scratch else card.tooltip)
-        self.model_note.say(FROM_SCRATCH if from_scratch else card.summary)
-        for picker in (self.layers, self.folders):
-            picker.set_modalities(modalities)
+        self.model.explain(FROM_SCRATCH if self.settings.from_scratch else "")
+        for picker in (self.section, self.folders):
+            picker.set_modalities(self.modalities)
         align(self)
 
     def show_ready(self, running: bool, reason: str, resume_reason: str) -> None:
         """Enable Start, Stop and Resume, or say why not."""
-        self.start.setEnabled(not running and not reason)
-        self.stop.setEnabled(running)
+        self.run.show_ready(running, reason)
         self.resume.setEnabled(not running and not resume_reason)
-        self.resume.setToolTip(resume_reason or "Go on with the training of this name")
-        self.reason.say("" if running else reason)
+        self.resume.setToolTip(resume_reason or RESUME)
 
     def _on_data(self) -> None:
-        folders = self.data.currentText() == FOLDERS
-        self.layers.setVisible(not folders)
-        self.folders.setVisible(folders)
+        self.section.setVisible(not self.from_folders)
+        self.folders.setVisible(self.from_folders)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
 from napari_damm.train.run_folder import CURVES
 from napari_damm.widgets.notes import Note
-from napari_damm.widgets.viewer.result_layers import branch_meanings
+from napari_damm.widgets.viewer.result_maps import branch_meanings
 
 SMOOTHING = 0.95
 MOST_POINTS = 2000
@@ -103,7 +103,7 @@ class LearningCurves(QWidget):
         self.show()
 
     def step(self, event: TrainStep) -> None:
-        """Take up the losses of a step."""
+        """Add the losses of a step."""
         if event.phase in PHASES:
             self.uni.add(event.step, event.loss_uni)
             self.multi.add(event.step, event.loss_multi)
@@ -114,12 +114,12 @@ class LearningCurves(QWidget):
         self._phase = event.phase
 
     def validated(self, event: Validated) -> None:
-        """Take up the scores of a validation."""
+        """Add the scores of a validation."""
         self.ssim.add(event.step, event.scores.get("ssim", math.nan))
         self._base = event.base_scores.get("ssim", math.nan)
 
     def draw(self) -> None:
-        """Show what was taken up."""
+        """Draw what there is by now."""
         if self._phase in PHASES:
             del self.autoencoder.x[:], self.autoencoder.y[:]  # that part is over
         last = max([1.0, *self.uni.x[-1:], *self.ssim.x[-1:]])
@@ -137,7 +137,7 @@ class LearningCurves(QWidget):
         self._base, self._phase = math.nan, ""
 
     def _read(self, path: Path, last: int) -> None:
-        """Take up what the engine wrote, as far as the run that is resumed had come."""
+        """Read what the engine wrote, as far as the run that is resumed had come."""
         with suppress(OSError, ValueError), path.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 if int(row["step"]) > last:

@@ -11,25 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import QObject
 
 from napari_damm.events import (
     Event,
     FailedItem,
-    Notice,
     Preparing,
     TrainPlanned,
     TrainStep,
     Validated,
 )
-from napari_damm.util.advice import in_words
-from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
 from napari_damm.widgets.train.learning_curves import LearningCurves
 from napari_damm.widgets.train.request import Kept, TrainRequest
-from napari_damm.widgets.train.run_summary import TrainTally
+from napari_damm.widgets.train.training_summary import TrainingSummary
 from napari_damm.widgets.viewer.validation_layers import ValidationLayers
 
 NO_MODEL = "The training ended without a model"
@@ -37,8 +34,6 @@ NO_MODEL = "The training ended without a model"
 
 class LiveTraining(LiveRun):
     """Drives one request; `kept` is what it left, once it has ended."""
-
-    explained = Signal(str)  # what the validation layers show
 
     def __init__(
         self,
@@ -52,15 +47,8 @@ class LiveTraining(LiveRun):
         self._viewer = viewer
         self._request = request
         self._curves = curves
-        self._tally = TrainTally(request.config.name, request.config.validation_windows)
+        self._summary = TrainingSummary(request.config.name, request.config.validation_windows)
         self._layers: ValidationLayers | None = None
-
-    def shut_down(self) -> None:
-        """Stop at once and wait for the thread; take up what it left."""
-        super().shut_down()
-        outcome = self._job.outcome
-        if outcome is not None and isinstance(outcome.left, Kept):
-            self.kept = outcome.left
 
     @property
     def _complete(self) -> bool:
@@ -69,10 +57,8 @@ class LiveTraining(LiveRun):
     def _show(self, event: Event | Ready) -> None:
         if isinstance(event, Ready):
             return
-        self._tally.count(event)
+        self._summary.count(event)
         match event:
-            case Notice():
-                self.told.emit(in_words(event.message, control_name))
             case TrainPlanned():
                 self._curves.begin(event, self._request.config.name)
                 world = self._request.data.world
@@ -83,7 +69,7 @@ class LiveTraining(LiveRun):
                 self._curves.validated(event)
                 if event.tiles and self._layers is not None:
                     self._layers.show(event.tiles)
-                    self.explained.emit(self._layers.explain())
+                    self.legend_changed.emit(self._layers.explain())
 
     def _shown(self, events: Sequence[Event | Ready]) -> None:
         if self._layers is not None:
@@ -91,18 +77,20 @@ class LiveTraining(LiveRun):
         if any(isinstance(event, TrainStep | Validated) for event in events):
             self._curves.draw()
         if any(isinstance(event, TrainStep | Validated | Preparing) for event in events):
-            self.progressed.emit(self._tally.fraction, self._tally.text())
+            self.progress_changed.emit(self._summary.fraction, self._summary.text())
         if any(isinstance(event, TrainPlanned | Validated | FailedItem) for event in events):
-            self.told.emit(self._tally.state())
+            self.status_changed.emit(self._summary.state())
 
     def _finish(self, outcome: Outcome) -> None:
-        finished = self._tally.finished
+        if isinstance(outcome.left, Kept):
+            self.kept = outcome.left
+        finished = self._summary.finished
         if finished is not None and not outcome.message:
-            self.progressed.emit(1.0, "")
-            self.ended.emit(self._tally.done(finished, self.kept))
+            self.progress_changed.emit(1.0, "")
+            self.ended.emit(self._summary.done(finished, self.kept))
             return
-        self.progressed.emit(self._tally.fraction, "")
+        self.progress_changed.emit(self._summary.fraction, "")
         if outcome.cancelled:
-            self.ended.emit(self._tally.stopped(self.kept))
+            self.ended.emit(self._summary.stopped(self.kept))
         else:
-            self.ended.emit(self._tally.stopped(self.kept, outcome.message or NO_MODEL))
+            self.ended.emit(self._summary.stopped(self.kept, outcome.message or NO_MODEL))

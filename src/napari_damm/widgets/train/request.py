@@ -42,7 +42,7 @@ class LayerData:
             images=self.slide.planes,
             pixel_size_um=self.slide.pixel_sizes_um,
             origin=self.slide.origins_um,
-            name=self.slide.name,
+            name=", ".join(filter(None, (self.slide.name, self.slide.plane))),
             region=None if self.marked is None else self.marked.region(),
         )
 

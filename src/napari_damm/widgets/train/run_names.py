@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napari_damm.train import run_folder
 from napari_damm.train.run_folder import TrainingState
+from napari_damm.widgets.paths import cannot_look_up, check_lookup
 
 USUAL = "my model"
 
@@ -30,7 +31,10 @@ def look_up(name: str, taken: Collection[str]) -> NameState:
         return NameState(f"A model cannot be called '{name}': use letters, digits and spaces")
     folder = run_folder.default_folder(name)
     try:
-        state = run_folder.read_training(folder)
+        check_lookup(folder / f"{name}.safetensors")
+        state, occupied = run_folder.read_training(folder), _occupied(folder)
+    except (OSError, UnicodeError) as error:
+        return NameState(cannot_look_up(name, error))
     except ValueError as error:
         return NameState(str(error))
     if state is not None and state.resumable:
@@ -42,7 +46,7 @@ def look_up(name: str, taken: Collection[str]) -> NameState:
         )
     if name in taken:
         return NameState(f"A model named '{name}' is there already: choose another name")
-    if _occupied(folder):
+    if occupied:
         return NameState(f"'{name}' was trained before, in {folder}: choose another name")
     return NameState()
 

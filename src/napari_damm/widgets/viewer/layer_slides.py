@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +70,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class SlideRequest:
-    """Channels by role, resolved and checked; `slide()` may be slow, and is for the worker."""
+    """Channels by role, resolved and checked; `slide()` may be slow, and is for the worker.
+
+    `titles` name layer and plane by role, for the record.
+    """
 
     name: str
     planes: dict[str, list[Any]]
@@ -78,12 +81,15 @@ class SlideRequest:
     origins_um: dict[str, tuple[float, float]]
     world: World
     plane: str = ""  # of a stack, such as "z3"
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def slide(self) -> Slide:
         """Build the slide."""
         from napari_damm.slide import slide_from_arrays
 
-        return slide_from_arrays(self.planes, self.pixel_sizes_um, self.origins_um, name=self.name)
+        return slide_from_arrays(
+            self.planes, self.pixel_sizes_um, self.origins_um, name=self.name, titles=self.titles
+        )
 
 
 def grid_of(channel: Channel) -> Grid:
@@ -165,17 +171,6 @@ def um_per(world: World, layer: Layer) -> float:
     # Where either is no length, napari aligns the two by number.
     lengths = um_per_unit is not None and (layer.units[-1] * 1.0).is_compatible_with(world.units)
     return float(um_per_unit) if lengths and um_per_unit is not None else world.um_per_unit
-
-
-def request_slide(vessels: Channel, nuclei: Channel, pixel_size_um: float) -> SlideRequest:
-    """Resolve two picked channels, the vessels' pixels being `pixel_size_um` wide.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, if the two cannot be predicted from together.
-    """
-    return request_channels({"vessels": vessels, "nuclei": nuclei}, pixel_size_um)
 
 
 def request_channels(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.layer_slides import World
-from napari_damm.widgets.viewer.roles import stain_colour
+from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -51,21 +51,31 @@ def is_result(path: str) -> bool:
 def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     """Open a result store lazily and return its layers."""
     from napari_damm import api
-    from napari_damm.widgets.viewer.result_layers import Maps, layer_tuples
+    from napari_damm.widgets.viewer.result_maps import Maps, layer_tuples
 
     assert isinstance(path, str)
     return layer_tuples(Maps.of_result(api.open_result(path)), World())
 
 
 def _read_section(file: ImageFile, path: str | Sequence[str]) -> list[LayerDataTuple]:
-    return [_channel(file, index) for index in range(len(file.channels))]
+    stained = [colour_of(name) != UNKNOWN for name in file.channels]
+    # What is neither vessels nor nuclei is shown when asked for, unless there is nothing else.
+    return [
+        _channel(file, index, visible=known or not any(stained))
+        for index, known in enumerate(stained)
+    ]
 
 
-def _channel(file: ImageFile, index: int) -> LayerDataTuple:
+def _channel(file: ImageFile, index: int, visible: bool) -> LayerDataTuple:
     from napari_damm.slide.planes import as_dask
 
     name, levels = file.channels[index], [as_dask(plane) for plane in file.planes[index]]
-    arguments: dict[str, Any] = {"name": name, "blending": "additive", **_colour(name)}
+    arguments: dict[str, Any] = {
+        "name": name,
+        "blending": "additive",
+        "colormap": colour_of(name),
+        "visible": visible,
+    }
     if file.pixel_size_um is not None:
         corner_and_size = zip(file.origin, file.pixel_size_um, strict=True)
         arguments["scale"] = file.pixel_size_um
@@ -76,7 +86,6 @@ def _channel(file: ImageFile, index: int) -> LayerDataTuple:
     return (levels if several else levels[0], arguments, "image")
 
 
-def _colour(name: str) -> dict[str, Any]:
-    """Show vessels green, nuclei blue, and what is neither only when asked for."""
-    colour = stain_colour(name)
-    return {"colormap": colour} if colour != "gray" else {"colormap": colour, "visible": False}
+def colour_of(name: str) -> str:
+    """Return the colour of a channel: of its stain, or the one that it is named after."""
+    return name if name in RGB_NAMES else stain_colour(name)

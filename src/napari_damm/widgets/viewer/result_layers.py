@@ -1,166 +1,27 @@
-"""The layers that show a result, running or finished.
+"""The layers of a job in a viewer, running or finished.
 
-1. `layer_tuples` says what they look like: NP distribution (image), NP std (image; only where
-   several samples are drawn), Uncertainty (image) and Branch (labels), each placed in the world of
-   the vessels. The reader uses the same.
-2. `ResultLayers` adds them over a live preview when a job is planned, refreshes the shown ones
+1. `ResultLayers` adds them over a live preview when a job is planned, refreshes the shown ones
    while it runs, and gives them the final arrays and record when it ends.
-3. Where the viewer shows the same store already (a run that was cancelled, or its result opened
+2. Where the viewer shows the same store already (a run that was cancelled, or its result opened
    from disk), those layers are used again, as the analyst has set them up.
-
-Only the NP map is visible at first: it is the answer, and its blending leaves the vessels and
-nuclei recognisable below. The others are one click away.
+3. NP maps are drawn over the stains by adding light, and two of them would add up: older maps of
+   the same kind and place are hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.events import Branch
 from napari_damm.widgets.viewer.layer_slides import World
+from napari_damm.widgets.viewer.result_maps import BRANCH, MAP, Maps, layer_tuples, with_share
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Layer
-    from napari.types import LayerDataTuple
 
-    from napari_damm.events import Planned
-    from napari_damm.store import Result
-
-NP, STD, UNCERTAINTY, BRANCH = "NP distribution", "NP std", "Uncertainty", "Branch"
-STD_LIMITS = (0.0, 0.35)
-"""The same for every result, so that they can be compared; few pixels lie beyond."""
-CELL_PX = 32
-MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 STORE_PATH = "napari_damm_path"
-
-
-@dataclass(frozen=True)
-class Maps:
-    """What there is to show: arrays, the size of an NP pixel, and the corners in um (y, x).
-
-    `std_levels` is empty where a single sample is drawn.
-    """
-
-    np_levels: Sequence[Any]
-    uncertainty: Any
-    branch: Any
-    pixel_size_um: float
-    corner_um: tuple[float, float]
-    cells_corner_um: tuple[float, float]
-    record: Mapping[str, Any]
-    std_levels: Sequence[Any] = ()
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """The model's names for primary, secondary and target."""
-        model = self.record.get("model") or {}
-        return tuple(model.get("modalities", ("vessels", "nuclei", "nanoparticles")))
-
-    @classmethod
-    def of_plan(cls, planned: Planned) -> Maps:
-        """Take the live maps of a job that has just been planned."""
-        preview = planned.preview
-        return cls(
-            np_levels=list(preview.np_levels),
-            uncertainty=preview.uncertainty,
-            branch=preview.branch,
-            pixel_size_um=planned.pixel_size_um,
-            corner_um=planned.origin,
-            cells_corner_um=preview.cells_origin_um,
-            record=planned.record,
-            std_levels=list(preview.std_levels),
-        )
-
-    @classmethod
-    def of_result(cls, result: Result) -> Maps:
-        """Take the maps of a finished or reopened result."""
-        return cls(
-            np_levels=list(result.levels),
-            uncertainty=result.uncertainty,
-            branch=result.branch,
-            pixel_size_um=result.pixel_size_um,
-            corner_um=result.origin,
-            cells_corner_um=result.cells_origin_um,
-            record=result.record,
-            std_levels=list(result.std_levels),
-        )
-
-    def arrays(self) -> dict[str, Any]:
-        """Return what each layer shows, the bottom one first."""
-        found = {NP: self.np_levels, STD: self.std_levels}
-        pyramids = {
-            name: list(levels) if len(levels) > 1 else levels[0]
-            for name, levels in found.items()
-            if levels
-        }
-        return {**pyramids, UNCERTAINTY: self.uncertainty, BRANCH: self.branch}
-
-
-def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:
-    """Say in words what the labels of the Branch layer mean."""
-    primary, secondary = modalities[:2]
-    return {
-        Branch.UNI_MODAL: f"uni-modal: {primary} alone",
-        Branch.MULTI_MODAL: f"multi-modal: {primary} and {secondary}",
-    }
-
-
-def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
-    """Return the layers as (data, arguments, type), bottom one first."""
-    from napari.utils.colormaps import DirectLabelColormap
-
-    fine = world.place(maps.pixel_size_um, maps.corner_um)
-    coarse = world.place(maps.pixel_size_um * CELL_PX, maps.cells_corner_um)
-    pyramid = {"multiscale": len(maps.np_levels) > 1, **fine}
-    np_map = {
-        "colormap": "inferno",
-        "contrast_limits": (0.0, 1.0),
-        "blending": "additive",
-        **pyramid,
-    }
-    std = {
-        "colormap": "magma",
-        "contrast_limits": STD_LIMITS,
-        "blending": "translucent_no_depth",
-        "visible": False,
-        **pyramid,
-    }
-    uncertainty = {
-        "colormap": "viridis",
-        "contrast_limits": (0.0, 1.0),
-        "blending": "translucent_no_depth",
-        "opacity": 0.7,
-        "interpolation2d": "nearest",
-        "visible": False,
-        **coarse,
-    }
-    meanings = branch_meanings(maps.modalities)
-    colours: dict[int | None, str] = {None: "transparent", Branch.NOT_PREDICTED: "transparent"}
-    colours |= {int(code): code.colour for code in meanings}
-    branch = {
-        "colormap": DirectLabelColormap(color_dict=colours),
-        "features": {
-            "index": [int(code) for code in meanings],
-            "predicted from": list(meanings.values()),
-        },
-        "opacity": 0.4,
-        "visible": False,
-        **coarse,
-    }
-    looks = {NP: np_map, STD: std, UNCERTAINTY: uncertainty, BRANCH: branch}
-    record = dict(maps.record)
-    return [
-        (
-            array,
-            {"name": name, **looks[name], "metadata": {RESULT_KEY: record, MAP: name}},
-            "labels" if name == BRANCH else "image",
-        )
-        for name, array in maps.arrays().items()
-    ]
 
 
 class ResultLayers:
@@ -197,11 +58,18 @@ class ResultLayers:
         if layer is None:
             layer = Layer.create(data, arguments, kind)
             self._viewer.layers.insert(min(self._bottom, len(self._viewer.layers)), layer)
+            self._hide_older(layer, name)
         else:
             layer.data, layer.metadata = data, arguments["metadata"]
         self._layers[name] = layer
         if name == BRANCH:
             layer.editable = False  # no painting into a result
+
+    def _hide_older(self, layer: Layer, name: str) -> None:
+        for other in self._viewer.layers:
+            same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) == name
+            if same_kind and other is not layer and _overlap(other, layer):
+                other.visible = False
 
     @property
     def present(self) -> list[Layer]:
@@ -220,13 +88,26 @@ class ResultLayers:
             if layer is not None and layer in self._viewer.layers:
                 layer.data = final
                 layer.editable = layer.editable and name != BRANCH  # new data resets it
-        self.stamp(maps.record)
+        self._stamp(maps.record, 1.0)
 
-    def stamp(self, record: Mapping[str, Any]) -> None:
+    def end_early(self, record: Mapping[str, Any], share_done: float) -> None:
+        """Say in the layers' names and record that a part is missing."""
+        self._stamp(record, min(share_done, 0.99))
+
+    def _stamp(self, record: Mapping[str, Any], share_done: float) -> None:
         """Put a record into the layers' metadata and bring their thumbnails up to date."""
         for layer in self.present:
+            layer.name = with_share(layer.name, share_done)
             layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
             layer.refresh(highlight=False, extent=False)
+
+
+def _overlap(one: Layer, other: Layer) -> bool:
+    """Tell whether two layers share ground; where their units differ, they are taken to."""
+    if tuple(one.units[-2:]) != tuple(other.units[-2:]):
+        return True
+    (low, high), (other_low, other_high) = (layer.extent.world[:, -2:] for layer in (one, other))
+    return bool((low < other_high).all() and (other_low < high).all())
 
 
 def _layers_of_store(layers: Iterable[Layer], store: Path | None) -> dict[str, Layer]:

@@ -2,9 +2,12 @@
 
 1. Every Image layer offers its channels: a plain image one, a multichannel image one per channel,
    an RGB picture its red, green and blue. Of a stack, `slices` picks the plane.
-2. A role is guessed from the channel's name, else from its colour; a name that speaks for one
-   role is never taken for the other because of its colour.
-3. What was added last wins a tie, because that is what the analyst is looking at.
+2. A short leading axis that nobody named could hold channels as well as planes of a stack. Both are
+   offered: the layer itself, of which the slider picks a plane, and every plane as a channel.
+3. A role is guessed from the layer's name, else from its colour; a name that speaks for one role is
+   never taken for the other because of its colour. Channels of one layer share both, so that
+   nothing speaks for either of them: a person has to pick.
+4. What was added last wins a tie, because that is what the analyst is looking at.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 RESULT_KEY = "napari_damm"
 MAX_CHANNELS = 10  # a longer leading axis is a z-stack or a time series, not a set of stains
 RGB_NAMES = ("red", "green", "blue")
+UNKNOWN = "gray"  # the colour of a channel that is neither vessels nor nuclei
 STACK_AXES = ("z", "t", "depth", "time")
 CHANNEL_AXES = ("c", "channel", "channels")
 
@@ -42,11 +46,16 @@ TARGET = Role(tuple(TARGET_WORDS.split()), "inferno")  # as the sample shows nan
 
 @dataclass(frozen=True)
 class Channel:
-    """One plane (y, x) of an Image layer: `index` along its leading axes, or `rgb` component."""
+    """One plane (y, x) of an Image layer: `index` along its leading axes, or `rgb` component.
+
+    `axis` is the leading axis that holds the channels, None where the layer is one channel. Along
+    any other axis, `index` is chosen by the viewer's sliders (see `slices`).
+    """
 
     layer: Image
     index: tuple[int, ...] = ()
     rgb: int | None = None
+    axis: int | None = None
 
     @property
     def label(self) -> str:
@@ -56,10 +65,8 @@ class Channel:
         """
         if self.rgb is not None:
             return f"{RGB_NAMES[self.rgb]} · {self.layer.name}"
-        leading = tuple(int(size) for size in self.layer.data.shape[: len(self.index)])
-        axis = channel_axis(leading, self.layer.axis_labels)
-        if axis is not None:
-            return f"channel {self.index[axis]} · {self.layer.name}"
+        if self.axis is not None:
+            return f"channel {self.index[self.axis]} · {self.layer.name}"
         return str(self.layer.name)
 
     @property
@@ -86,20 +93,24 @@ def _channels_of_layer(layer: Image) -> list[Channel]:
     if layer.rgb:
         leading = layer.data.ndim - 3
         return [Channel(layer, (0,) * leading, rgb) for rgb in range(len(RGB_NAMES))]
-    leading_shape = tuple(int(size) for size in layer.data.shape[:-2])
-    axis = channel_axis(leading_shape, layer.axis_labels)
+    leading = tuple(int(size) for size in layer.data.shape[:-2])
+    whole = Channel(layer, (0,) * len(leading))
+    axis = channel_axis(leading, layer.axis_labels)
     if axis is None:
-        return [Channel(layer, (0,) * len(leading_shape))]
-    return [
-        Channel(layer, tuple(c if a == axis else 0 for a in range(len(leading_shape))))
-        for c in range(leading_shape[axis])
+        return [whole]
+    channels = [
+        Channel(layer, tuple(c if a == axis else 0 for a in range(len(leading))), axis=axis)
+        for c in range(leading[axis])
     ]
+    named = layer.axis_labels[axis].lower() in CHANNEL_AXES
+    return channels if named else [whole, *channels]
 
 
 def channel_axis(leading_shape: Sequence[int], labels: Sequence[str]) -> int | None:
-    """Return the leading axis that holds channels, or None.
+    """Return the leading axis that holds channels, or could, or None.
 
-    It is the one called so, else the only one longer than one if it is short and not called z or t.
+    It is the one called so; else the only one longer than one could, if it is short and not called
+    z or t.
     """
     axes = [a for a, size in enumerate(leading_shape) if size > 1]
     named = [a for a in axes if labels[a].lower() in CHANNEL_AXES]
@@ -133,10 +144,12 @@ def stain_colour(name: str) -> str:
     for role in (VESSELS, NUCLEI):
         if any(word in name.lower() for word in role.words):
             return role.colour
-    return "gray"
+    return UNKNOWN
 
 
 def _score(role: Role, others: Sequence[Role], channel: Channel) -> int:
+    if channel.axis is not None:
+        return 0
     name = channel.layer.name.lower()
     named = any(word in name for word in role.words)
     named_other = any(word in name for other in others for word in other.words)

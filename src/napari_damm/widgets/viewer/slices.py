@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.widgets.viewer.roles import Channel, channel_axis
+from napari_damm.widgets.viewer.roles import Channel
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 def stack_axes(channel: Channel) -> tuple[int, ...]:
     """Return the layer's axes along which a plane has to be chosen."""
-    layer = channel.layer
-    leading = tuple(int(size) for size in layer.data.shape[: len(channel.index)])
-    own = None if channel.rgb is not None else channel_axis(leading, layer.axis_labels)
-    return tuple(a for a, size in enumerate(leading) if size > 1 and a != own)
+    leading = channel.layer.data.shape[: len(channel.index)]
+    return tuple(a for a, size in enumerate(leading) if size > 1 and a != channel.axis)
 
 
 def shown_plane(channel: Channel, dims: Any) -> tuple[Channel, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_damm.widgets.run.eta import Pace, duration
+from napari_damm.widgets.run.eta import Eta, duration
 
 
 class Clock:
@@ -16,31 +16,31 @@ class Clock:
 
 def test_time_left_follows_the_pace_since_the_first_step():
     clock = Clock()
-    pace = Pace(windows=25, clock=clock)
+    eta = Eta(windows=25, clock=clock)
     clock.now = 100.0  # a slow start must not count
-    pace.step(0, 250)
-    assert pace.text() == "0 of 25 windows"
+    eta.step(0, 250)
+    assert eta.text() == "0 of 25 windows"
     clock.now = 110.0
-    pace.step(50, 250)
-    pace.window(5)
-    assert pace.text() == "5 of 25 windows · 0:40 left"
-    assert pace.fraction == pytest.approx(0.2)
+    eta.step(50, 250)
+    eta.window(5)
+    assert eta.text() == "5 of 25 windows · 0:40 left"
+    assert eta.fraction == pytest.approx(0.2)
 
 
 def test_progress_never_goes_back():
-    pace = Pace(windows=2, clock=Clock())
-    pace.step(19, 20)
-    pace.window(1)
-    assert pace.fraction == pytest.approx(0.95)
+    eta = Eta(windows=2, clock=Clock())
+    eta.step(19, 20)
+    eta.window(1)
+    assert eta.fraction == pytest.approx(0.95)
 
 
 def test_nothing_is_left_at_the_end():
     clock = Clock()
-    pace = Pace(windows=2, clock=clock)
-    pace.window(1)
+    eta = Eta(windows=2, clock=clock)
+    eta.window(1)
     clock.now = 5.0
-    pace.window(2)
-    assert pace.text() == "2 of 2 windows"
+    eta.window(2)
+    assert eta.text() == "2 of 2 windows"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (3725, "1:02:05")])

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from napari_damm.events import (
     Event,
     FailedItem,
     Finished,
-    Notice,
     Preparing,
     TrainPlanned,
     TrainStep,
     Validated,
 )
-from napari_damm.util.advice import in_words
-from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.eta import duration
+from napari_damm.widgets.run.run_summary import RunSummary
 from napari_damm.widgets.train.request import Kept
 
 PHASES = {"joint": "joint phase", "gated": "gated phase"}
 
 
 @dataclass
-class TrainTally:
+class TrainingSummary(RunSummary):
     """Counts the events of one training of a model called `name`."""
 
     name: str
@@ -32,19 +30,16 @@ class TrainTally:
     planned: TrainPlanned | None = None
     step: TrainStep | None = None
     validated: Validated | None = None
-    finished: Finished | None = None
-    warnings: list[str] = field(default_factory=list)
     preparing: Preparing | None = None
 
     def count(self, event: Event) -> None:
         """Take note of one event."""
+        super().count(event)
         if isinstance(event, TrainStep | Validated | Finished):
             self.preparing = None
         match event:
-            case Notice(message, "warning"):
-                self._warn(message)
             case FailedItem():
-                self._warn(f"{event.item} could not be read")
+                self.warn(f"{event.item} could not be read")
             case TrainPlanned():
                 self.planned = event
                 self.validation_windows = min(self.validation_windows, event.validation_patches)
@@ -54,13 +49,6 @@ class TrainTally:
                 self.step = event
             case Validated():
                 self.validated = event
-            case Finished():
-                self.finished = event
-
-    def _warn(self, message: str) -> None:
-        message = in_words(message, control_name)
-        if message not in self.warnings:
-            self.warnings.append(message)
 
     @property
     def fraction(self) -> float:
@@ -89,26 +77,24 @@ class TrainTally:
 
     def state(self) -> str:
         """Say what is going on: what is trained on, and how the last validation went."""
-        words = []
         if self.validated is not None:
-            words.append(self._standing())
-        elif self.planned is not None:
-            plan = self.planned
-            words.append(
-                f"Training '{self.name}' on {_count(plan.train_patches, 'patch')} of "
-                f"{_count(plan.sections, 'section')}; {_count(plan.validation_patches, 'patch')} "
-                "elsewhere in the tissue are kept for validation"
-            )
-        return "; ".join(words + self.warnings)
+            return self.sentence(self._last_validation(self.validated))
+        if self.planned is None:
+            return self.sentence()
+        plan = self.planned
+        return self.sentence(
+            f"Training '{self.name}' on {_count(plan.train_patches, 'patch')} of "
+            f"{_count(plan.sections, 'section')}; {_count(plan.validation_patches, 'patch')} "
+            "elsewhere in the tissue are kept for validation"
+        )
 
     def done(self, finished: Finished, kept: Kept) -> str:
         """Say how a finished training went."""
         scores = dict(finished.result.scores)
         base = dict(finished.result.base_scores)
-        words = [f"Done in {duration(finished.seconds)}: {self._verdict(scores, base)}"]
-        if kept.model:
-            words.append(f"'{kept.model}' is ready in Predict")
-        return "; ".join(filter(None, [*words, kept.problem, *self.warnings]))
+        ready = f"'{kept.model}' is ready in Predict" if kept.model else ""
+        verdict = f"Done in {duration(finished.seconds)}: {self._verdict(scores, base)}"
+        return self.sentence(verdict, ready, kept.problem)
 
     def stopped(self, kept: Kept, why: str = "Stopped") -> str:
         """Say what is left of a training that was stopped, or ended by what `why` says."""
@@ -120,14 +106,13 @@ class TrainTally:
                 words.append(f"the best model so far is ready in Predict as '{kept.model}'")
                 words[-1] += f" ({verdict})" if verdict else ""
             words.append("Resume continues" if kept.resumable else "nothing to resume was saved")
-        return "; ".join(filter(None, [*words, kept.problem, *self.warnings]))
+        return self.sentence(*words, kept.problem)
 
-    def _standing(self) -> str:
-        assert self.validated is not None
-        scores, base = self.validated.scores, self.validated.base_scores
-        if self.validated.step == 0:
+    def _last_validation(self, validated: Validated) -> str:
+        scores, base = validated.scores, validated.base_scores
+        if validated.step == 0:
             return f"The base model has {_pair('SSIM', 'ssim', base or scores, {})}"
-        return f"Step {self.validated.step}: {self._verdict(scores, base)} so far"
+        return f"Step {validated.step}: {self._verdict(scores, base)} so far"
 
     def _verdict(self, scores: Mapping[str, float], base: Mapping[str, float]) -> str:
         """Compare the new model with the base model."""

@@ -8,13 +8,13 @@ from napari_damm.events import FailedItem, Notice, Preparing, TrainPlanned, Trai
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.run_folder import TrainingState
 from napari_damm.widgets.train.request import Kept
-from napari_damm.widgets.train.run_summary import TrainTally
+from napari_damm.widgets.train.training_summary import TrainingSummary
 
 PLANNED = TrainPlanned(1, 30, 5, ("T1", "T2", "FLAIR"), 1.0, Path(), {}, 100)
 
 
-def tally(*events) -> TrainTally:
-    made = TrainTally("mine", 12)
+def summarise(*events) -> TrainingSummary:
+    made = TrainingSummary("mine", 12)
     for event in events:
         made.count(event)
     return made
@@ -33,17 +33,17 @@ def step(**changes) -> TrainStep:
 
 
 def test_phase_epoch_and_time_left_are_told():
-    assert tally(step()).text() == "joint phase · epoch 2"
+    assert summarise(step()).text() == "joint phase · epoch 2"
     gated = step(phase="gated", epoch=12, seconds_left=200.0)
-    assert tally(gated).text() == "gated phase · epoch 12 · 3:20 left"
-    assert tally(step(phase="autoencoder of T1")).text() == "autoencoder of T1"
+    assert summarise(gated).text() == "gated phase · epoch 12 · 3:20 left"
+    assert summarise(step(phase="autoencoder of T1")).text() == "autoencoder of T1"
 
 
 def test_what_is_prepared_moves_the_bar_only_before_the_first_step():
     preparing = Preparing("measuring the images", 1, 4)
-    assert tally(preparing).text() == "measuring the images · 1 of 4"
-    assert tally(preparing).fraction == 0.25
-    midway = tally(step(progress=0.5), preparing)
+    assert summarise(preparing).text() == "measuring the images · 1 of 4"
+    assert summarise(preparing).fraction == 0.25
+    midway = summarise(step(progress=0.5), preparing)
     assert midway.fraction == 0.5
     assert midway.text().startswith("measuring")
     midway.count(step(progress=0.6))
@@ -51,7 +51,7 @@ def test_what_is_prepared_moves_the_bar_only_before_the_first_step():
 
 
 def test_the_plan_is_told_until_there_are_scores():
-    begun = tally(PLANNED)
+    begun = summarise(PLANNED)
     assert begun.state() == (
         "Training 'mine' on 30 patches of 1 section; 5 patches elsewhere in the tissue are kept "
         "for validation"
@@ -65,22 +65,25 @@ def test_the_plan_is_told_until_there_are_scores():
 
 
 def test_warnings_and_unreadable_patches_stay_in_sight():
-    told = tally(Notice("half the batch", "warning"), Notice("by the way"), FailedItem("p1", "bad"))
-    assert told.state() == "half the batch; p1 could not be read"
+    notices = Notice("half the batch", "warning"), Notice("by the way")
+    assert (
+        summarise(*notices, FailedItem("p1", "bad")).state()
+        == "half the batch; p1 could not be read"
+    )
 
 
 def test_a_stopped_training_says_what_is_left():
-    stopped = tally(PLANNED, step())
+    stopped = summarise(PLANNED, step())
     kept = Kept(state(0.4, {"ssim": 0.5}, {"ssim": 0.4}), "mine")
     assert stopped.stopped(kept) == (
         "Stopped at 40 %; the best model so far is ready in Predict as 'mine' (SSIM 0.400 → 0.500 "
         "on 5 validation windows); Resume continues"
     )
     assert stopped.stopped(kept, "disk is full").startswith("disk is full; the best model")
-    assert tally().stopped(Kept()) == "Stopped"
+    assert summarise().stopped(Kept()) == "Stopped"
 
 
 def test_a_refusal_says_nothing_about_an_earlier_run():
-    refused = tally(Preparing("measuring the images", 1, 1))
+    refused = summarise(Preparing("measuring the images", 1, 1))
     kept = Kept(state(0.4, {"ssim": 0.5}, {"ssim": 0.4}), "mine")
     assert refused.stopped(kept, "the images differ") == "the images differ"

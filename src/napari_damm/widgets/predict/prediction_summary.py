@@ -1,61 +1,69 @@
-"""What has happened so far in a run, and the sentence that it ends with."""
+"""What has happened so far in a prediction, and the sentence that it ends with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from napari_damm.events import FailedItem, Finished, Notice, Planned, ShardDone, Step, Tile
-from napari_damm.util.advice import in_words
-from napari_damm.widgets.control_names import control_name
-from napari_damm.widgets.run.eta import Pace, duration
+from napari_damm.events import Event, FailedItem, Finished, Planned, ShardDone, Step, Tile
+from napari_damm.widgets.run.eta import Eta, duration
+from napari_damm.widgets.run.run_summary import RunSummary
 
 GIB = 2**30
 
 
 @dataclass
-class Tally:
-    """Counts the events of one job."""
+class PredictionSummary(RunSummary):
+    """Counts the events of one prediction."""
 
-    pace: Pace = field(default_factory=lambda: Pace(windows=0))
+    eta: Eta = field(default_factory=lambda: Eta(windows=0))
     windows_multi_modal: int = 0
     shards_done: int = 0
     shards: int = 0
     failed: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    finished: Finished | None = None
 
-    def count(self, event: object) -> None:
+    def count(self, event: Event) -> None:
         """Take note of one event."""
+        super().count(event)
         match event:
-            case Notice(message, "warning"):
-                self.warnings.append(in_words(message, control_name))
             case Planned():
                 self.shards_done, self.shards = event.shards_done, event.shards
-                self.pace = Pace(event.windows, windows_done=event.windows_done)
+                self.eta = Eta(event.windows, windows_done=event.windows_done)
             case Step():
-                self.pace.step(event.done, event.total)
+                self.eta.step(event.done, event.total)
             case Tile():
                 self.windows_multi_modal += event.mostly_multi_modal
-                self.pace.window(event.windows_done)
+                self.eta.window(event.windows_done)
             case ShardDone():
                 self.shards_done = event.shards_done
             case FailedItem():
                 self.failed.append(event.item)
-            case Finished():
-                self.finished = event
 
-    def summary(self, finished: Finished) -> str:
+    @property
+    def fraction(self) -> float:
+        """Share of the window-steps that are made, 0..1."""
+        return self.eta.fraction
+
+    @property
+    def windows_share(self) -> float:
+        """Share of the windows that are finished, and thus shown, 0..1."""
+        return self.eta.windows_done / self.eta.windows if self.eta.windows else 0.0
+
+    def text(self) -> str:
+        """Return the state in words, such as "12 of 25 windows · 0:40 left"."""
+        return self.eta.text()
+
+    def done(self, finished: Finished) -> str:
         """Say in one line what a finished job did, with what earlier runs did for it."""
         record = finished.result.record
-        windows = record.get("windows", self.pace.windows_done)
+        windows = record.get("windows", self.eta.windows_done)
         multi_modal = record.get("multi_modal_windows", self.windows_multi_modal)
         share = 100 * multi_modal / max(windows, 1)
         seconds = finished.seconds
         time = f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
-        words = [f"Done in {time}: {windows} windows, {share:.0f} % multi-modal"]
-        if self.failed:
-            words.append(f"{len(self.failed)} failed ({self.failed[0]}, ...)")
-        return "; ".join(words + self.warnings)
+        failed = f"{len(self.failed)} failed ({self.failed[0]}, ...)" if self.failed else ""
+        return self.sentence(
+            f"Done in {time}: {windows} windows, {share:.0f} % multi-modal", failed
+        )
 
     def cancelled(self, shown: bool, saved: bool) -> str:
         """Say what is left of a job that was cancelled, in the viewer or on disk."""
@@ -63,7 +71,9 @@ class Tally:
             return f"Cancelled after {self.shards_done} of {self.shards} shards; Resume continues"
         if saved:
             return f"Cancelled before the first of {self.shards} shards was saved"
-        return f"Cancelled after {self.pace.windows_text()}, which stay" if shown else "Cancelled"
+        if not shown:
+            return "Cancelled"
+        return f"Cancelled after {self.eta.windows_text()}, which stay, marked as partial"
 
 
 def estimate(planned: Planned) -> str:

@@ -1,0 +1,128 @@
+"""The "Model" row: which models there are, and one line from the picked one's card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtWidgets import QWidget
+
+from napari_damm.widgets.controls import choice, stack
+from napari_damm.widgets.notes import Note
+
+SUMMARY_LENGTH = 70
+MODALITIES = ("vessels", "nuclei", "nanoparticles")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One model on offer; `problem` is a sentence where its file cannot be used."""
+
+    name: str
+    path: Path
+    modalities: tuple[str, ...] = MODALITIES
+    summary: str = ""
+    tooltip: str = ""
+    problem: str | None = None
+
+
+NO_MODEL = Card("", Path())
+
+
+class ModelPicker(QWidget):
+    """The bundled and the user's own models."""
+
+    changed = Signal()
+
+    def __init__(self, missing: str) -> None:
+        super().__init__()
+        self._missing = missing  # what to do where there is no model
+        self._problem = ""
+        self._cards: list[Card] = []
+        self.box, self.note = choice("model"), Note("model_note")
+        self.setLayout(stack(self.box, self.note))
+        self.box.currentIndexChanged.connect(self.changed)
+
+    def refill(self, pick: str = "") -> None:
+        """List the models anew; pick the one of this name, else keep the choice."""
+        wanted = pick or self.box.currentText()
+        try:
+            self._cards, self._problem = list_cards(), ""
+        except (OSError, ValueError) as error:
+            self._problem = str(error)
+        with QSignalBlocker(self.box):
+            self.box.clear()
+            self.box.addItems(self.names)
+            self.box.setCurrentIndex(max(self.box.findText(wanted), 0))
+        self.changed.emit()
+
+    @property
+    def names(self) -> list[str]:
+        """The names in the list."""
+        return [card.name for card in self._cards]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the picked model calls its images."""
+        return (self._card or NO_MODEL).modalities
+
+    def chosen(self) -> Card:
+        """Return the picked model.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, if there is none that can be used.
+        """
+        card = self._card
+        if card is None:
+            raise ValueError(self._problem or self._missing)
+        if card.problem is not None:
+            raise ValueError(card.problem)
+        return card
+
+    def explain(self, instead: str = "") -> None:
+        """Sum the picked model up, or say what is done `instead` of using one."""
+        card = self._card or NO_MODEL
+        self.box.setEnabled(not instead)
+        self.box.setToolTip("" if instead else card.tooltip)
+        self.note.say(instead or card.summary)
+        self.note.setToolTip(self.box.toolTip())
+
+    @property
+    def _card(self) -> Card | None:
+        row = self.box.currentIndex()
+        return self._cards[row] if 0 <= row < len(self._cards) else None
+
+
+def list_cards() -> list[Card]:
+    """List the bundled and the user's own models, reading their headers only."""
+    from napari_damm import model_file
+
+    cards = []
+    for info in model_file.list_models():
+        if info.problem is not None:
+            cards.append(Card(info.name, info.path, problem=info.problem))
+            continue
+        modalities = tuple(str(name) for name in info.card["modalities"])
+        cards.append(
+            Card(info.name, info.path, modalities, _summary(info.card), _details(info.card))
+        )
+    return cards
+
+
+def _summary(card: Mapping[str, Any]) -> str:
+    """Sum a card up in a line or two; name and modalities are shown beside it."""
+    from napari_damm.model_file import summary
+
+    *_, size_and_data = summary(card).split(" · ", 2)
+    return shorten(size_and_data, SUMMARY_LENGTH, placeholder="…")
+
+
+def _details(card: Mapping[str, Any]) -> str:
+    plain = {key: value for key, value in card.items() if isinstance(value, str | int | float)}
+    return "\n".join(f"{key}: {value}" for key, value in plain.items())

@@ -1,0 +1,136 @@
+"""Controls of a config's settings, made by magicgui from the config's own fields.
+
+1. `settings_of(Config)` says of each setting its kind, default, limits, choices and what it is for.
+2. `SettingsControls` makes one control of each: a choice, a number, a switch or a line of text. It
+   bears the setting's name as its objectName, and its help as its tooltip.
+3. A number that may be left out has one value more, below its lowest, that stands for None.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QWidget
+
+from napari_damm.util.settings import Setting, settings_of
+from napari_damm.widgets.controls import set_up
+
+LARGEST = 1_000_000
+"""Of a number without a limit: a control needs one."""
+AUTOMATIC = "automatic"
+
+
+class SettingsControls:
+    """The controls of the settings `names` of a config class.
+
+    `nothing` are the items that stand for None in choices that may be left out; `steps` by how much
+    the arrows change a number, `texts` what stands beside a switch.
+    """
+
+    def __init__(
+        self,
+        config: type,
+        names: Iterable[str],
+        nothing: Mapping[str, str] | None = None,
+        steps: Mapping[str, float] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
+        known = settings_of(config)
+        self._nothing, self._steps, self._texts = nothing or {}, steps or {}, texts or {}
+        self._settings = {name: known[name] for name in names}
+        self._controls = {name: self._made(each) for name, each in self._settings.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a control as magicgui knows it."""
+        return self._controls[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._controls)
+
+    def qt(self, name: str) -> Any:
+        """Return a control as Qt knows it."""
+        return self._controls[name].native
+
+    def meaning(self, name: str) -> str:
+        """Say what the chosen item of a setting means."""
+        return self._settings[name].choices.get(self._controls[name].value, "")
+
+    def add_rows(self, form: QFormLayout, *names: str) -> None:
+        """Add a row for each of these settings to a form."""
+        for name in names:
+            form.addRow(self._settings[name].label, self.qt(name))
+
+    def values(self) -> dict[str, Any]:
+        """Return what is set, None for what is left out."""
+        return {name: self._value(each) for name, each in self._settings.items()}
+
+    def _value(self, each: Setting) -> Any:
+        value = self._controls[each.name].value
+        return None if _may_be_automatic(each) and value < (each.smallest or 0) else value
+
+    def _made(self, each: Setting) -> Any:
+        from magicgui.widgets import create_widget
+
+        control: Any
+        if each.choices:
+            control = self._choice(each)
+        else:
+            control = create_widget(
+                _default(each), each.kind, each.name, options=self._options(each)
+            )
+        native: QWidget = control.native
+        native.setObjectName(each.name)
+        native.setToolTip(f"{each.help} Left out: {each.left_out}." if each.left_out else each.help)
+        if isinstance(native, QAbstractSpinBox) and _may_be_automatic(each):
+            native.setSpecialValueText(AUTOMATIC)
+        return control
+
+    def _options(self, each: Setting) -> dict[str, Any]:
+        if each.kind is bool:
+            return {"text": self._texts.get(each.name, "")}
+        if each.kind not in (int, float):
+            return {}
+        smallest = each.smallest or 0
+        largest = LARGEST if each.largest is None else each.largest
+        step = self._steps.get(each.name, 1 if each.kind is int else 0.05)
+        return {
+            "min": smallest - 1 if _may_be_automatic(each) else smallest,
+            "max": largest,
+            "step": step,
+        }
+
+    def _choice(self, each: Setting) -> Any:
+        from magicgui.widgets import ComboBox
+
+        offered = _offered(each)
+        nothing = self._nothing.get(each.name)
+        control = ComboBox(name=each.name, choices=list(offered), nullable=nothing is not None)
+        if nothing is not None:
+            control.null_string = nothing
+            control.reset_choices()
+        control.value = each.default if each.default in control.choices else next(iter(offered))
+        box: QComboBox = control.native
+        set_up(box, each.name)
+        for row in range(box.count()):
+            meaning = offered.get(box.itemText(row), each.left_out)
+            box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
+        return control
+
+
+def _offered(each: Setting) -> dict[str, str]:
+    """Return the choices that this machine can have: nobody else has Apple's processor."""
+    apple = sys.platform == "darwin"
+    return {value: words for value, words in each.choices.items() if value != "mps" or apple}
+
+
+def _may_be_automatic(each: Setting) -> bool:
+    return each.optional and each.kind in (int, float)
+
+
+def _default(each: Setting) -> Any:
+    if not _may_be_automatic(each):
+        return each.default
+    return (each.smallest or 0) - 1 if each.default is None else each.default

@@ -1,0 +1,43 @@
+"""What a run says about itself at its beginning and its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_damm.events import Planned, ShardDone
+from napari_damm.widgets.predict.prediction_summary import GIB, PredictionSummary, estimate
+
+
+def planned(**known) -> Planned:
+    return Planned((64, 64), 1.0, (0.0, 0.0), 40, 0, 36, 16, {}, None, **known)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, ""),
+        ({"seconds": 75.0}, " (about 1:15)"),
+        ({"memory_bytes": 2 * GIB, "disk_bytes": GIB // 2}, " (2.0 GB of memory, 0.5 GB of disk)"),
+        ({"seconds": 7200.0, "disk_bytes": 1000}, " (about 2:00:00)"),
+    ],
+)
+def test_the_estimate_names_what_is_known_and_worth_saying(known, words):
+    assert estimate(planned(**known)) == words
+
+
+def test_what_an_earlier_run_did_counts():
+    summary = PredictionSummary()
+    summary.count(planned(windows_done=10, shards_done=12))
+    assert summary.cancelled(shown=True, saved=True).startswith("Cancelled after 12 of 36 shards")
+    assert summary.eta.text() == "10 of 40 windows"
+    summary.count(ShardDone(3, 0, 13, 36))
+    assert summary.cancelled(shown=True, saved=True).endswith("13 of 36 shards; Resume continues")
+
+
+def test_where_nothing_is_saved_resuming_is_not_promised():
+    summary = PredictionSummary()
+    summary.count(planned())
+    assert "Resume" not in summary.cancelled(shown=True, saved=True)
+    words = "Cancelled after 0 of 40 windows, which stay, marked as partial"
+    assert summary.cancelled(shown=True, saved=False) == words
+    assert summary.cancelled(shown=False, saved=False) == "Cancelled"

@@ -1,0 +1,63 @@
+"""What the layers of a result say about themselves, and how they stand beside others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_damm.widgets.viewer.result_maps import with_share
+
+
+def shown(driver, kind: str) -> list[bool]:
+    """Tell which maps of a kind are visible, the oldest first."""
+    layers = driver.viewer.layers
+    return [layer.visible for layer in layers if layer.metadata.get("napari_damm_map") == kind]
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "said"),
+    [
+        ("Branch", 0.416, "Branch (partial, 41 %)"),
+        ("Branch", 0.999, "Branch (partial, 99 %)"),
+        ("my map z3 (partial, 41 %)", 0.5, "my map z3 (partial, 50 %)"),
+        ("my map (partial, 41 %)", 1.0, "my map"),
+        ("my map (partial)", 1.0, "my map (partial)"),
+    ],
+)
+def test_a_name_says_how_much_is_there(name, share, said):
+    assert with_share(name, share) == said
+
+
+def test_a_second_map_of_the_same_place_hides_the_first(open_widget, fake_predict):
+    driver = open_widget()
+    driver.run()
+    driver.viewer.layers["Uncertainty"].visible = True
+    driver.run()
+    assert shown(driver, "NP distribution") == [False, True]
+    assert shown(driver, "Uncertainty") == [False, False]
+    driver.run()
+    assert shown(driver, "NP distribution") == [False, False, True]
+
+
+def test_a_map_of_another_place_stays(open_widget, fake_predict):
+    driver = open_widget()
+    driver.run()
+    fake_predict.origin = (2000.0, 0.0)
+    driver.run()
+    assert shown(driver, "NP distribution") == [True, True]
+
+
+def test_what_merely_bears_the_name_is_not_hidden(open_widget, fake_predict):
+    driver = open_widget()
+    own = driver.viewer.add_image(np.zeros((896, 896), np.uint8), name="NP distribution")
+    driver.run()
+    assert own.visible
+
+
+def test_a_run_that_fails_leaves_maps_that_say_so(open_widget, fake_predict):
+    fake_predict.pause_after, fake_predict.error = 3, OSError("disk is full")
+    fake_predict.resume.set()
+    driver = open_widget()
+    driver.run()
+    names = [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
+    assert names == [f"{n} (partial, 75 %)" for n in ("NP distribution", "Uncertainty", "Branch")]
