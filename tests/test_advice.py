@@ -16,6 +16,7 @@ from napari_damm.util.errors import one_line
 from napari_damm.widgets.control_names import control_name
 
 PACKAGE = Path(napari_damm.__file__).parent
+DASHED = "--"  # a line style of matplotlib
 OPTION = re.compile(r"(?<![\w-])--(?=[a-z{]|$)")
 
 SIZE = Advice("a.tif has no pixel size", "give {pixel_size_um}, or leave {store}")
@@ -75,7 +76,7 @@ def test_no_module_but_the_command_line_speaks_of_options():
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.relative_to(PACKAGE).parts[0] != "cli"
         for line, text in _texts(path)
-        if OPTION.search(text)
+        if OPTION.search(text) and text != DASHED
     ]
     assert not found
 
@@ -83,4 +84,4 @@ def test_no_module_but_the_command_line_speaks_of_options():
 def test_what_speaks_of_options_would_be_found(tmp_path):
     module = tmp_path / "module.py"
     module.write_text('''"""Use --out."""\nf"leave out --{axis}"\n"a-- b"\n"x: --resume (y)"\n''')
-    assert [line for line, text in _texts(module) if OPTION.search(text)] == [1, 2, 4]
+    assert sorted(line for line, text in _texts(module) if OPTION.search(text)) == [1, 2, 4]

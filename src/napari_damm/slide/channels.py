@@ -84,13 +84,7 @@ def choose_channels(
                 found[role] = 1 - index
     for role, file in (("vessels", main), ("nuclei", other)):
         if found[role] is None:
-            raise ValueError(
-                Advice(
-                    f"cannot tell which channel of {file.path} shows the {role}",
-                    f"give {{{role}_channel}}, one of {{channels}}",
-                    channels=listed(file.channels),
-                )
-            )
+            raise unclear_channel(file, role)
     v, n = found["vessels"], found["nuclei"]
     assert v is not None
     assert n is not None
@@ -100,6 +94,17 @@ def choose_channels(
             f"two of {listed(main.channels)}"
         )
     return v, n
+
+
+def unclear_channel(file: ImageFile, role: str) -> ValueError:
+    """Say that none of a file's channels is known by its name to show a role."""
+    return ValueError(
+        Advice(
+            f"cannot tell which channel of {file.path} shows the {role}",
+            f"give {{{role}_channel}}, one of {{channels}}",
+            channels=listed(file.channels),
+        )
+    )
 
 
 def listed(names: Sequence[str]) -> str:

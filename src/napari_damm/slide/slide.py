@@ -18,7 +18,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from napari_damm.slide.channels import choose_channels, find_channel, guess_channel, listed
+from napari_damm.slide.channels import (
+    choose_channels,
+    find_channel,
+    guess_channel,
+    unclear_channel,
+)
 from napari_damm.slide.identity import check_files, identify_arrays, identify_files
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
@@ -204,10 +209,7 @@ def open_beside(
     else:
         index = find_channel(other.channels, channel, str(other.path))
     if index is None:
-        raise ValueError(
-            f"cannot tell which channel of {other.path} shows the {role}: give "
-            f"--{role}-channel, one of {listed(other.channels)}"
-        )
+        raise unclear_channel(other, role)
     raster = _raster(other, index, _pixel_size_beside(slide.vessels, other, pixel_size_um))
     _check_same_field(slide.vessels, raster, slide.name, str(other.path))
     return raster
