@@ -107,3 +107,8 @@ def test_no_path_is_suggested_where_it_would_not_help(tmp_path, monkeypatch):
     assert suggest(small) == ""
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert suggest(large_image(file)) == ""
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "slide\0", "slide\ud800"])
+def test_no_path_is_suggested_beside_a_file_that_cannot_be(tmp_path, name):
+    assert suggest(large_image(tmp_path / name)) == ""

@@ -30,8 +30,7 @@ def test_a_folder_to_train_on_cannot_be_such_a_path(open_trainer, tmp_path, text
     driver = open_trainer()
     driver.data.setCurrentText("Folders")
     driver.folder.setText(text if text.startswith("~") else str(tmp_path / text))
-    reason = driver.reason.text()
-    assert "cannot be looked up" in reason or "does not exist" in reason
+    assert "cannot be looked up" in driver.reason.text()
     assert not driver.start.isEnabled()
 
 

@@ -6,25 +6,29 @@ system raises where one would expect "not there".
 
 from __future__ import annotations
 
-from contextlib import suppress
+import errno
 from pathlib import Path
 
 from napari_damm.util.errors import one_line
 
-LOOKUP_ERRORS = (OSError, ValueError, RuntimeError)
-"""ValueError of a NUL or a lone surrogate, RuntimeError of "~" without a home folder."""
+LOOKUP_ERRORS = (OSError, RuntimeError)
+"""RuntimeError is what "~" without a home folder raises."""
 LONGEST = 80
 
 
 def check_lookup(path: Path) -> None:
-    """Raise what the system says where a path cannot be looked up; pathlib calls some missing."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    """Raise OSError where a path cannot be looked up; pathlib calls some of them missing."""
+    try:
         path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except ValueError:  # a NUL, a lone surrogate
+        raise OSError(errno.EINVAL, "no file can be called so") from None
 
 
 def cannot_look_up(text: str, error: BaseException) -> str:
     """Say in one sentence that a path cannot be looked up, and why."""
     readable = text.encode(errors="replace").decode().replace("\0", "?")
     shown = readable if len(readable) <= LONGEST else f"{readable[: LONGEST - 1]}…"
-    why = getattr(error, "strerror", None) or one_line(error)
+    why = getattr(error, "strerror", None) or one_line(error).rstrip(".")
     return f"'{shown}' cannot be looked up ({why}): choose another"

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QWidget
 
 from napari_damm.widgets.controls import PixelSizeBox, button, capital, rows
 from napari_damm.widgets.model_picker import MODALITIES
-from napari_damm.widgets.paths import cannot_look_up, check_lookup
+from napari_damm.widgets.paths import LOOKUP_ERRORS, cannot_look_up, check_lookup
 from napari_damm.widgets.train.request import FolderData
 
 USUAL = {"primary": "CD31", "secondary": "DAPI", "target": "QD"}
@@ -83,7 +83,7 @@ class FolderPicker(QWidget):
             path = Path(text).expanduser().absolute()
             check_lookup(path)
             return self._look(path, modalities)
-        except (OSError, UnicodeError, RuntimeError) as error:
+        except LOOKUP_ERRORS as error:
             raise ValueError(cannot_look_up(text, error)) from None
 
     def _look(self, path: Path, modalities: Sequence[str]) -> FolderData:

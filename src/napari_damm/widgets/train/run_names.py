@@ -33,7 +33,7 @@ def look_up(name: str, taken: Collection[str]) -> NameState:
     try:
         check_lookup(folder / f"{name}.safetensors")
         state, occupied = run_folder.read_training(folder), _occupied(folder)
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         return NameState(cannot_look_up(name, error))
     except ValueError as error:
         return NameState(str(error))
