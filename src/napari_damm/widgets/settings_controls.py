@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QWidget
 
 from napari_damm.util.settings import Setting, settings_of
 from napari_damm.widgets.controls import set_up
@@ -69,7 +70,9 @@ class SettingsControls:
 
     def _value(self, each: Setting) -> Any:
         value = self._controls[each.name].value
-        return None if _may_be_automatic(each) and value < (each.smallest or 0) else value
+        if not _may_be_automatic(each):
+            return value
+        return None if value < (each.smallest or 0) else each.kind(value)
 
     def _made(self, each: Setting) -> Any:
         from magicgui.widgets import create_widget
@@ -78,9 +81,12 @@ class SettingsControls:
         if each.choices:
             control = self._choice(each)
         else:
-            control = create_widget(
-                _default(each), each.kind, each.name, options=self._options(each)
-            )
+            # magicgui's control of whole numbers cannot show a word in place of one.
+            kind = float if _may_be_automatic(each) else each.kind
+            control = create_widget(_default(each), kind, each.name, options=self._options(each))
+        if isinstance(control.native, QDoubleSpinBox):
+            control.native.setDecimals(_decimals(each))
+            control.value = _default(each)
         native: QWidget = control.native
         native.setObjectName(each.name)
         native.setToolTip(f"{each.help} Left out: {each.left_out}." if each.left_out else each.help)
@@ -128,6 +134,14 @@ def _offered(each: Setting) -> dict[str, str]:
 
 def _may_be_automatic(each: Setting) -> bool:
     return each.optional and each.kind in (int, float)
+
+
+def _decimals(each: Setting) -> int:
+    """Return how many decimals a number is shown with: two, or as many as its default has."""
+    if each.kind is int:
+        return 0
+    exponent = Decimal(repr(each.default or 0.0)).as_tuple().exponent
+    return max(2, 1 - int(exponent))
 
 
 def _default(each: Setting) -> Any:
