@@ -103,12 +103,23 @@ def test_bad_usage_is_one_line_and_leaves_nothing(args, word, capfd, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", ["99999999", "1" + "0" * 30])
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("99999999", "px or less a side"),
+        ("1" + "0" * 30, "px or less a side"),
+        ("30000", "of memory and 1.0 GB are free: choose a smaller --size"),
+    ],
+)
 @pytest.mark.parametrize("command", [["simulate", "s.ome.tif"], ["demo", "--out", "demo"]])
-def test_a_section_that_memory_cannot_hold_is_refused(command, size, capfd, tmp_path, monkeypatch):
+def test_a_section_that_memory_cannot_hold_is_refused(
+    command, size, words, capfd, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
+    free = SimpleNamespace(available=10**9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
     assert cli.main([*command, "--size", size]) == 2
-    assert_one_line(capfd, size, "of memory", "choose a smaller --size")
+    assert_one_line(capfd, size, words)
     assert list(tmp_path.iterdir()) == []
 
 
