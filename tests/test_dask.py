@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -35,11 +33,11 @@ def out(tmp_path):
 class Cluster:
     """A scheduler and its workers, each a process of its own on this machine."""
 
-    def __init__(self, folder, *scheduler):
+    def __init__(self, folder):
         self.folder = folder
         self.file = folder / "scheduler.json"
         self.processes = []
-        self.scheduler = self.start("scheduler", "--port", "0", "--host", "127.0.0.1", *scheduler)
+        self.scheduler = self.start("scheduler", "--port", "0", "--host", "127.0.0.1")
         self.workers = [self.add_worker() for _ in range(2)]
         self.client = distributed.Client(
             scheduler_file=str(self.file), timeout=5, set_as_default=False
@@ -137,53 +135,6 @@ def test_the_command_line_computes_on_a_cluster(dask, folder, out, capfd):
     command = ["predict", section, "--out", str(out), *options, "--scheduler", dask.address]
     assert cli.main(command) == 0
     assert "windows     3 predicted" in capfd.readouterr().out
-
-
-@pytest.fixture
-def certificates(tmp_path, monkeypatch):
-    """An authority and a certificate, made as docs/scale-out.md says, and named as it says."""
-    text = (Path(__file__).parents[1] / "docs" / "scale-out.md").read_text()
-    commands = [line for line in text.splitlines() if line.startswith("openssl ")]
-    assert len(commands) == 3
-    folder = tmp_path / "tls"
-    folder.mkdir()
-    for command in commands:
-        subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True)
-    (settings,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
-    (folder / "config").mkdir()
-    file = folder / "config" / "tls.yaml"
-    file.write_text(settings.replace("/home/me/dask-tls", str(folder)))
-    monkeypatch.setenv("DASK_CONFIG", str(file))
-    return file
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
-def test_a_cluster_with_tls_computes_the_same_and_takes_nobody_without_a_certificate(
-    certificates, folder, out, tmp_path
-):
-    import dask.config
-    import yaml
-
-    ours = dask.config.merge(dask.config.config, yaml.safe_load(certificates.read_text()))
-    with dask.config.set(ours):
-        cluster = Cluster(tmp_path, "--protocol", "tls")
-        try:
-            assert cluster.address.startswith("tls://")
-            events = run(folder, out, client=cluster.client, steps=1)
-            command = ["predict", str(folder / "section.ome.tif"), "--mode", "draft"]
-            command += ["--model", str(folder / "tiny.safetensors"), "--steps", "1"]
-            command += ["--scheduler", cluster.address]
-            assert cli.main([*command, "--out", str(tmp_path / "by_command.ome.zarr")]) == 0
-        except BaseException:
-            cluster.close()
-            raise
-    try:
-        assert digest(events) == digest(run(folder, None, steps=1))
-        stranger = tmp_path / "stranger.ome.zarr"
-        assert cli.main([*command, "--out", str(stranger)]) == 2
-        assert not stranger.exists()
-    finally:
-        cluster.close()
 
 
 def test_a_wrong_address_is_bad_input_in_one_line(folder, out, capfd, monkeypatch):
