@@ -100,26 +100,6 @@ def test_a_failing_engine_leaves_a_message_and_a_ready_widget(driver, monkeypatc
     assert not driver.cancel.isEnabled()
 
 
-def test_closing_the_dock_mid_run_stops_the_thread(dock_widget, fake_predict):
-    fake_predict.pause_after = 1
-    driver = dock_widget()
-    driver.add_stains()
-    driver.click("predict")
-    driver.wait_for(lambda: "Branch" in driver.viewer.layers)
-    driver.viewer.window.remove_dock_widget(driver.widget)
-    assert fake_predict.closed.is_set()
-
-
-def test_closing_the_viewer_mid_run_stops_the_thread(dock_widget, fake_predict):
-    fake_predict.pause_after = 1
-    driver = dock_widget()
-    driver.add_stains()
-    driver.click("predict")
-    driver.wait_for(lambda: "Branch" in driver.viewer.layers)
-    driver.viewer.close()
-    driver.wait_for(fake_predict.closed.is_set)
-
-
 def test_a_result_on_disk_opens_as_its_layers(plugin, make_napari_viewer, model_file, tmp_path):
     section = api.simulate_slide(SIDE, 10_001)
     stains = {"vessels": section.vessels, "nuclei": section.nuclei}
