@@ -6,8 +6,8 @@ Run: python tests/benchmarks/train_autoencoder.py WORK_DIR [--steps 6500] [--pre
    haze, and the photographs that scikit-image ships; each crop with tones, focus and noise anew.
 2. One autoencoder learns them all. Its state goes to WORK_DIR every minute; run the same again to
    go on after any interruption.
-3. WORK_DIR/base.safetensors is a model of the preset with that autoencoder in its three roles and
-   an untrained noise estimator: what `napari-damm train --base` starts the bundled model from.
+3. WORK_DIR/ours.safetensors is the autoencoder: what new models of our recipe start with, when it
+   lies in weights/autoencoders.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from napari_damm.model.damm import DAMM, ROLES, DAMMConfig
-from napari_damm.model_file import save_model
+from napari_damm.model import DAMM, Autoencoder, DAMMConfig
+from napari_damm.model_file import save_autoencoder
 from napari_damm.train.autoencoder import AutoencoderState, AutoencoderTraining, train_autoencoder
 from napari_damm.train.autoencoder.pictures import PicturePool
 
 BATCH, CROP_PX, EMA_DECAY, RATE = 4, 128, 0.999, 1e-3
 SAVE_EVERY_S, PRINT_EVERY = 60.0, 100
-PIXEL_SIZE_UM = 1.0
+TRAINED_ON = "simulated sections, drawn pictures, photographs of scikit-image; no real section"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     model = DAMM(DAMMConfig.of_preset(args.preset, "ours"))
     stage = model.first_stage("primary").to(memory_format=torch.channels_last)
+    assert isinstance(stage, Autoencoder)
     config = AutoencoderTraining(args.steps, 0, RATE, ema_decay=EMA_DECAY)
     state = AutoencoderState(stage, config)
     args.work.mkdir(parents=True, exist_ok=True)
@@ -58,11 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if time.monotonic() - saved > SAVE_EVERY_S or step.step == step.steps:
             state.save(checkpoint)
             saved = time.monotonic()
-    for role in ROLES[1:]:
-        other = model.first_stage(role)
-        other.load_state_dict({**other.state_dict(), **stage.state_dict()})
-    card = {"pixel_size_um": PIXEL_SIZE_UM, "licence": "BSD-3-Clause"}
-    print(save_model(model, args.work / "base.safetensors", card))
+    card = {"trained_on": TRAINED_ON, "steps": args.steps, "licence": "BSD-3-Clause"}
+    print(save_autoencoder(stage, args.work / "ours.safetensors", card))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 1. `header`: the card and the shapes of the tensors, without torch.
 2. `weights`: save a model, read it back.
-3. `library`: the bundled models and the user's own, by name.
+3. `autoencoder`: the trained autoencoder that new models start with.
+4. `library`: the bundled models and the user's own, by name.
 
 Nothing is ever unpickled. Every complaint is one sentence that names the file.
 """
 
+from napari_damm.model_file.autoencoder import save_autoencoder, take_trained_autoencoders
 from napari_damm.model_file.header import first_few, read_card, spread_factor, summary
 from napari_damm.model_file.library import (
     ModelInfo,
@@ -38,9 +40,11 @@ __all__ = [
     "read_card",
     "remove_model",
     "resolve_device",
+    "save_autoencoder",
     "save_model",
     "sha256",
     "spread_factor",
     "summary",
+    "take_trained_autoencoders",
     "user_folder",
 ]

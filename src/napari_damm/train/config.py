@@ -164,7 +164,7 @@ class TrainConfig:
         "Steps of each autoencoder that is adapted. From scratch, of the start that all three "
         "share; each then goes on for half as many.",
         least=0,
-        left_out="300; from scratch 2000",
+        left_out="300; from scratch 2000, or, where a trained one fits the preset, none",
     )
     lpips: bool = setting(
         False, "Add the perceptual term to the autoencoders' loss (needs the package lpips)."

@@ -19,6 +19,7 @@ class TrainingParts:
     """The pieces that the autoencoders' preparation and the loop share.
 
     `model` is on the machine's device, and is what learns. `from_scratch`: it has no base.
+    `new_autoencoders`: they have learnt nothing yet.
     """
 
     config: TrainConfig
@@ -26,6 +27,7 @@ class TrainingParts:
     data: Data
     model: DAMM
     from_scratch: bool
+    new_autoencoders: bool
     schedule: Schedule
     validator: Validator
     checkpoints: Checkpointer

@@ -26,7 +26,7 @@ from napari_damm.dataset.patches import Split, split_patches
 from napari_damm.dataset.sections import without_names
 from napari_damm.events import Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
-from napari_damm.model_file import content_hash, load_model
+from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
 from napari_damm.tiling import CELL, WINDOW
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.version import __version__
@@ -36,11 +36,15 @@ LISTED_SECTIONS = 50
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """The model that a training starts from; `name` and `sha256` None for a new one."""
+    """The model that a training starts from; `name` and `sha256` None for a new one.
+
+    `new_autoencoders`: a new model's autoencoders have learnt nothing yet.
+    """
 
     model: DAMM
     name: str | None
     sha256: str | None
+    new_autoencoders: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,8 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
             torch.manual_seed(config.seed)
             made = DAMM(DAMMConfig.of_preset(config.preset, config.recipe), _new_card(config))
         _check_crops(made, config)
-        return Base(made, None, None)
+        trained = config.first_stage_steps is None and take_trained_autoencoders(made)
+        return Base(made, None, None, new_autoencoders=not trained)
     if isinstance(model, DAMM):
         loaded = copy.deepcopy(model).cpu().eval()
     else:

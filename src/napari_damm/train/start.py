@@ -65,6 +65,7 @@ class TrainingStart:
             data=data,
             model=model,
             from_scratch=base.name is None,
+            new_autoencoders=base.new_autoencoders,
             schedule=Schedule.of(data.split, config),
             validator=validator,
             checkpoints=Checkpointer(folder, base, config.name, record, machine.first),

@@ -55,6 +55,7 @@ class AutoencoderPreparation:
     def __init__(self, parts: TrainingParts) -> None:
         self.model, self.data, self.config = parts.model, parts.data, parts.config
         self.machine, self.unreadable = parts.machine, parts.unreadable
+        self.new = parts.new_autoencoders
         self.variants = parts.schedule.variants
         self.folder = parts.checkpoints.folder.path / AUTOENCODERS
         self.names = dict(zip(ROLES, self.model.card["modalities"], strict=True))
@@ -63,7 +64,7 @@ class AutoencoderPreparation:
 
     def events(self) -> Iterator[Event]:
         """Measure, then train what has to be trained."""
-        scratch = self.config.preset is not None
+        scratch = self.new
         roles = list(ROLES)
         if not scratch:
             yield from self._measure()
