@@ -10,6 +10,7 @@ NAMES = {
     "client": "--scheduler",
     "pixel_size_um": "--pixel-size UM",
     "nuclei": "--nuclei FILE",
+    "image": "--image N|NAME",
     "z": "--z N|all",
     "t": "--t N|all",
 }

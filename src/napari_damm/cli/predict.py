@@ -61,7 +61,7 @@ class Inputs:
             return [one]
         from napari_damm.slide import stack_size
 
-        size = stack_size(self.image, self.options["nuclei"])
+        size = stack_size(self.image, self.options["nuclei"], self.options["image"])
         found: list[dict[str, int]] = [one]
         for axis in sorted(every):
             length = getattr(size, axis)
@@ -74,7 +74,7 @@ HELP = "Predict nanoparticles, uncertainty and branch of a section of any size."
 
 @with_settings(PredictConfig, leave_out=("shard", "order"))
 def predict(
-    image: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
+    file: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
     out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
     nuclei: NucleiFile = None,
     vessels_channel: VesselsChannel = None,
@@ -87,6 +87,13 @@ def predict(
     t: Annotated[
         str | None, typer.Option(metavar="N|all", help="Time point of a series, from 0.")
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="N|NAME", help="Which image, where the file holds several."),
+    ] = None,
+    coarse_pixels: Annotated[
+        bool, typer.Option("--coarse-pixels", help="A --pixel-size above 25 um is meant.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what is in --out; skip what is finished.")
     ] = False,
@@ -108,8 +115,10 @@ def predict(
         "vessels_channel": name_or_index(vessels_channel),
         "nuclei_channel": name_or_index(nuclei_channel),
         "pixel_size_um": pixel_size,
+        "image": name_or_index(image),
+        "coarse_pixels": coarse_pixels,
     }
-    inputs = Inputs(image, options, {"z": z, "t": t})
+    inputs = Inputs(file, options, {"z": z, "t": t})
     targets = [(index, sliced(out, index, z, t)) for index in inputs.indices()]
     for _, target in targets:
         check_out(target, resume or dry_run)
@@ -155,6 +164,7 @@ class Prediction:
         """
         from napari_damm import api
 
+        echo(f"section     {self.slide}")
         tally = Tally()
         more = {"client": self.client} if self.client is not None else {}
         more |= {"resume": True} if self.resume else {}

@@ -1,13 +1,16 @@
 """Which channel is meant: by name, by number, or by what such channels are usually called.
 
 1. A name given is looked for in any case; digits that are no name are a number, from 0.
-2. Nothing given: the only channel of a file, the one with a usual name, or the other one of two.
+2. Nothing given: the only channel of a file, the one with a usual name, or the other one of two;
+   of an RGB picture of one stain the colour that it is in.
 3. What stays open is asked for, listing the channels there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from napari_damm.slide.raster import RGB, ImageFile
 from napari_damm.util.advice import Advice
@@ -21,6 +24,8 @@ USUAL_NAMES = {
     "target": ("nanoparticle", "quantum", "qd", "particle", "tracer", "target"),
 }  # fmt: skip
 LISTED_CHANNELS = 12
+NEARLY_ALL = 0.8
+LOOKED_AT_PX = 2048
 
 
 def find_channel(names: Sequence[str], wanted: str | int, where: str) -> int:
@@ -62,6 +67,25 @@ def guess_channel(names: Sequence[str], role: str) -> int | None:
     return None
 
 
+def only_colour(file: ImageFile) -> int | None:
+    """Return the colour of an RGB picture that holds nearly all its signal, None if none does.
+
+    Scanners save one stain as a picture in one colour. Signal is what lies above the picture's
+    darkest percent, seen at its coarsest level.
+    """
+    if tuple(file.channels[:3]) != RGB[:3]:
+        return None
+    signal = []
+    for levels in file.planes[:3]:
+        coarsest = levels[-1]
+        height, width = (min(n, LOOKED_AT_PX) for n in coarsest.shape)
+        top, left = (coarsest.shape[0] - height) // 2, (coarsest.shape[1] - width) // 2
+        pixels = np.asarray(coarsest[top : top + height, left : left + width], np.float64)
+        signal.append(float((pixels - np.percentile(pixels, 1)).clip(0).mean()))
+    brightest = int(np.argmax(signal))
+    return brightest if signal[brightest] > NEARLY_ALL * sum(signal) > 0 else None
+
+
 def choose_channels(
     main: ImageFile, other: ImageFile, vessels: str | int | None, nuclei: str | int | None
 ) -> tuple[int, int]:
@@ -76,7 +100,7 @@ def choose_channels(
         if wanted is not None:
             found[role] = find_channel(file.channels, wanted, str(file.path))
         else:
-            found[role] = 0 if len(file.channels) == 1 else guess_channel(file.channels, role)
+            found[role] = _unsaid(file, role, one_file)
     if one_file and len(main.channels) == 2:
         for role, partner in (("vessels", "nuclei"), ("nuclei", "vessels")):
             index = found[partner]
@@ -105,6 +129,14 @@ def unclear_channel(file: ImageFile, role: str) -> ValueError:
             channels=listed(file.channels),
         )
     )
+
+
+def _unsaid(file: ImageFile, role: str, one_file: bool) -> int | None:
+    """Return the channel of a role about which nothing was said, None if it cannot be told."""
+    if len(file.channels) == 1:
+        return 0
+    colour = None if one_file else only_colour(file)
+    return guess_channel(file.channels, role) if colour is None else colour
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """OME-Zarr images (0.4 and 0.5) as channels that are read chunk by chunk.
 
-1. Find the image: converters put it one level down; plates hold many and are refused.
-2. Read axes, scale, unit, translation and channel labels from its metadata.
-3. Each channel is a pyramid of planes, at the chosen z plane and time point.
+1. Look at the metadata before zarr does: arrays that only lure it are refused (`zarr_metadata`).
+2. Find the image that is meant: converters put it one level down; plates are refused.
+3. Read axes, scale, unit, translation and channel labels from its metadata.
+4. Each channel is a pyramid of planes, at the chosen z plane and time point.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from napari_damm.slide.images import ONLY_IMAGE, ImageChoice, choose_image
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
-from napari_damm.slide.raster import READABLE, ImageFile, Scale, to_um
+from napari_damm.slide.raster import READABLE, ImageFile, Scale, doubted_size, to_um
 from napari_damm.slide.stacks import StackSize, choose_plane
+from napari_damm.slide.zarr_metadata import check_arrays
+
+MOST_CHANNELS = 4096
+MOST_IMAGES = 1000
+MOST_CHUNK_BYTES = 2**31
 
 
-def read_zarr(path: Path, z: int | None = None, t: int | None = None) -> ImageFile:
+def read_zarr(
+    path: Path, z: int | None = None, t: int | None = None, image: str | int | None = None
+) -> ImageFile:
     """Read what an OME-Zarr image holds, its pixels lazily, at plane `z` and time point `t`.
 
     Raises
@@ -30,7 +39,7 @@ def read_zarr(path: Path, z: int | None = None, t: int | None = None) -> ImageFi
         It is not accessible.
     """
     try:
-        return _image_file(path, z, t)
+        return _image_file(path, z, t, image)
     except (ValueError, OSError):
         raise
     except Exception as error:
@@ -38,8 +47,9 @@ def read_zarr(path: Path, z: int | None = None, t: int | None = None) -> ImageFi
         raise ValueError(f"{path} has damaged metadata ({error!r}): export it again") from error
 
 
-def _image_file(path: Path, z: int | None, t: int | None) -> ImageFile:
-    group, multiscale, labels = _open_multiscale(path)
+def _image_file(path: Path, z: int | None, t: int | None, image: str | int | None) -> ImageFile:
+    check_arrays(path)
+    (group, multiscale, labels), choice = _chosen_image(path, image)
     axes = _axes(multiscale)
     datasets = multiscale.get("datasets") or []
     try:
@@ -52,6 +62,8 @@ def _image_file(path: Path, z: int | None, t: int | None) -> ImageFile:
         raise ValueError(
             f"{path} is damaged, its axes {axes} are not those of its arrays: export it again"
         )
+    for level in levels:
+        _check_array(path, level)
     lengths = _lengths(path, axes, levels[0].shape)
     at = {axis: choose_plane(path, axis, lengths[axis], n) for axis, n in (("z", z), ("t", t))}
     # A pyramid of volumes has fewer z planes per level: those hold other planes than the finest.
@@ -66,6 +78,8 @@ def _image_file(path: Path, z: int | None, t: int | None) -> ImageFile:
         else [""] * len(planes)
     )
     size, origin, no_size = _place(multiscale, datasets[0], axes)
+    if size is not None and (doubt := doubted_size(size)):
+        size, no_size = None, doubt
     return ImageFile(
         path,
         tuple(name or str(index) for index, name in enumerate(names)),
@@ -74,7 +88,38 @@ def _image_file(path: Path, z: int | None, t: int | None) -> ImageFile:
         origin,
         no_size,
         StackSize(lengths["z"], lengths["t"]),
+        choice,
     )
+
+
+def _chosen_image(
+    path: Path, wanted: str | int | None
+) -> tuple[tuple[Any, Mapping[str, Any], Sequence[str]], ImageChoice]:
+    """Return the image that is meant: bioformats2raw puts those of a file into groups 0, 1, ..."""
+    import zarr
+
+    try:
+        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
+    except Exception:
+        return _open_multiscale(path), ONLY_IMAGE
+    layout = "bioformats2raw.layout"
+    if layout not in attributes and layout not in attributes.get("ome", {}):
+        if wanted not in (None, 0, "0"):
+            raise ValueError(f"no image {wanted!r} in {path}: it holds one, number 0")
+        return _open_multiscale(path), ONLY_IMAGE
+    numbers = sorted(int(p.name) for p in path.iterdir() if p.name.isdecimal() and p.is_dir())
+    if not numbers:
+        raise ValueError(f"{path} holds no image: give the path of {READABLE}")
+    found = [_open_multiscale(path / str(number)) for number in numbers[:MOST_IMAGES]]
+    sizes = [_finest_size(group, multiscale) for group, multiscale, _ in found]
+    names = [str(multiscale.get("name") or "") for _, multiscale, _ in found]
+    choice = choose_image(path, names, sizes, wanted)
+    return found[choice.number], choice
+
+
+def _finest_size(group: Any, multiscale: Mapping[str, Any]) -> tuple[int, int]:
+    height, width = group[str(multiscale["datasets"][0]["path"])].shape[-2:]
+    return int(height), int(width)
 
 
 def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]:
@@ -87,12 +132,6 @@ def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]
     except Exception as error:
         raise ValueError(other) from error
     attributes: dict[str, Any] = dict(group.attrs)
-    if "bioformats2raw.layout" in attributes or "bioformats2raw.layout" in attributes.get(
-        "ome", {}
-    ):
-        if "0" not in group:
-            raise ValueError(other)
-        return _open_multiscale(path / "0")
     ome = attributes.get("ome", attributes)
     if "plate" in ome or "well" in ome:
         raise ValueError(f"{path} is a plate: give the path of one of the images inside it")
@@ -120,7 +159,26 @@ def _lengths(path: Path, axes: Sequence[str], shape: Sequence[int]) -> dict[str,
                 f"{path} has {length} planes along axis {axis!r}: save one of them as its own file"
             )
         lengths[axis] = int(length)
+    if lengths["c"] > MOST_CHANNELS:
+        raise ValueError(
+            f"{path} claims {lengths['c']:,} channels, more than {MOST_CHANNELS:,}: export it again"
+        )
     return lengths
+
+
+def _check_array(path: Path, level: Any) -> None:
+    """Check that an array can be read piece by piece: its shape and chunks are believable."""
+    if min(level.shape, default=0) < 1 or min(level.chunks, default=0) < 1:
+        raise ValueError(
+            f"{path} has an array of shape {tuple(level.shape)} in chunks of "
+            f"{tuple(level.chunks)}: export it again"
+        )
+    chunk = math.prod(level.chunks) * level.dtype.itemsize
+    if chunk > MOST_CHUNK_BYTES:
+        raise ValueError(
+            f"{path} has chunks of {tuple(level.chunks)} px, {chunk / 2**30:.3g} GiB each: save it "
+            "in smaller ones"
+        )
 
 
 def _zarr_plane(level: Any, axes: Sequence[str], at: Mapping[str, int]) -> Plane:

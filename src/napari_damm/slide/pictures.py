@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from napari_damm.slide.raster import RGB, ImageFile
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+MOST_PIXELS = 2**28
+"""16,384 x 16,384: a GB of RGB, decoded."""
 
 DECODED_BYTES = 512 * 2**20
 
@@ -91,6 +94,7 @@ def read_picture(path: Path, kind: str) -> ImageFile:
 
 
 def _decode(path: Path, kind: str) -> np.ndarray:
+    _check_size(path, kind)
     try:
         pixels = (_decode_png if kind == "PNG" else _decode_jpeg)(path.read_bytes())
     except _BrokenOffError as error:
@@ -101,6 +105,33 @@ def _decode(path: Path, kind: str) -> np.ndarray:
         ) from error
     grey = pixels[..., None] if pixels.ndim == 2 else pixels
     return np.asarray(np.moveaxis(grey, -1, 0), order="C")
+
+
+def _check_size(path: Path, kind: str) -> None:
+    """Refuse a picture whose header states more pixels than memory should be asked for."""
+    with path.open("rb") as file:
+        height, width = (_png_size if kind == "PNG" else _jpeg_size)(file)
+    if height * width > MOST_PIXELS:
+        raise ValueError(
+            f"{path} states {height:,} x {width:,} px, and a {kind} must be decoded whole: save it "
+            "as a tiled OME-TIFF"
+        )
+
+
+def _png_size(file: BinaryIO) -> tuple[int, int]:
+    start = file.read(24)
+    return int.from_bytes(start[20:24], "big"), int.from_bytes(start[16:20], "big")
+
+
+def _jpeg_size(file: BinaryIO) -> tuple[int, int]:
+    """Return the size in the first start-of-frame segment; (0, 0) where there is none."""
+    file.read(2)
+    while (marker := file.read(2)) and marker[:1] == b"\xff":
+        if marker[1] in JPEG_FRAMES:
+            frame = file.read(7)
+            return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[5:7], "big")
+        file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), 1)
+    return 0, 0
 
 
 def _decode_png(data: bytes) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from napari_damm.slide.images import ONLY_IMAGE, ImageChoice
 from napari_damm.slide.planes import Plane, as_dask
 from napari_damm.slide.stacks import NO_STACK, StackSize
 from napari_damm.util.advice import Advice
@@ -24,6 +25,8 @@ from napari_damm.util.advice import Advice
 READABLE = "OME-TIFF, TIFF, OME-Zarr, PNG or JPEG"
 RGB = ("red", "green", "blue", "alpha")
 PIXEL_SIZE_RANGE_UM = (1e-3, 1e4)
+LARGEST_USUAL_PIXEL_UM = 25.0
+"""Larger ones are nearly always a printer's or screen's resolution: 72 dpi are 352.8 um."""
 SQUARE_TOLERANCE = 0.01
 
 Scale = tuple[float, float]
@@ -159,7 +162,7 @@ class ImageFile:
 
     `planes[channel][level]`; `pixel_size_um` and `origin` are (y, x); where the file states no
     usable pixel size it is None and `no_size` says why. `stack` says among how many z planes
-    and time points these were chosen.
+    and time points these were chosen, `image` which image of the file they are.
     """
 
     path: Path
@@ -169,6 +172,14 @@ class ImageFile:
     origin: Scale = (0.0, 0.0)
     no_size: str = "it states none"
     stack: StackSize = NO_STACK
+    image: ImageChoice = ONLY_IMAGE
+
+
+def doubted_size(size: Scale) -> str:
+    """Return why a stated pixel size (y, x) in um is not believed without asking, or ""."""
+    if max(size) <= LARGEST_USUAL_PIXEL_UM:
+        return ""
+    return f"it states {size[1]:.4g} um, as a printer's or screen's resolution would be"
 
 
 _UM = {

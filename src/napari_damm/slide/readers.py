@@ -20,7 +20,12 @@ from napari_damm.slide.tiff import read_tiff
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_image(path: str | Path, z: int | None = None, t: int | None = None) -> ImageFile:
+def open_image(
+    path: str | Path,
+    z: int | None = None,
+    t: int | None = None,
+    image: str | int | None = None,
+) -> ImageFile:
     """Read what an image file holds, its pixels lazily where its format allows.
 
     Parameters
@@ -29,28 +34,37 @@ def open_image(path: str | Path, z: int | None = None, t: int | None = None) -> 
         The file, or the directory of an OME-Zarr image.
     z, t
         Which z plane and which time point, from 0. An image that has only one ignores them.
+    image
+        Which image of a file that holds several: its name, or its number from 0. None = the
+        largest, where the others are much smaller.
 
     Raises
     ------
     ValueError
-        It is not an image that can be read, not a set of 2-D channels, or a stack without a
-        choice of plane.
+        It is not an image that can be read, not a set of 2-D channels, several images or a stack
+        without a choice.
     OSError
         It is missing, not accessible, or truncated.
     """
     path = Path(path)
     kind = _kind(path)
     if kind == "zarr":
-        return read_zarr(path, z, t)
-    return read_tiff(path, z, t) if kind == "tiff" else read_picture(path, kind)
+        return read_zarr(path, z, t, image)
+    if kind == "tiff":
+        return read_tiff(path, z, t, image)
+    if image not in (None, 0, "0"):
+        raise ValueError(f"no image {image!r} in {path}: a {kind} holds one, number 0")
+    return read_picture(path, kind)
 
 
-def stack_size(path: str | Path, nuclei: str | Path | None = None) -> StackSize:
+def stack_size(
+    path: str | Path, nuclei: str | Path | None = None, image: str | int | None = None
+) -> StackSize:
     """Return how many z planes and time points there are to choose from. Reads no pixels.
 
     Parameters
     ----------
-    path, nuclei
+    path, nuclei, image
         As for `open_slide`.
 
     Raises
@@ -60,11 +74,12 @@ def stack_size(path: str | Path, nuclei: str | Path | None = None) -> StackSize:
     OSError
         It is missing, not accessible, or truncated.
     """
-    return common_stack({Path(p): _stack_of(Path(p)) for p in (path, nuclei) if p is not None})
+    given = {Path(path): image} | ({} if nuclei is None else {Path(nuclei): None})
+    return common_stack({p: _stack_of(p, which) for p, which in given.items()})
 
 
-def _stack_of(path: Path) -> StackSize:
-    return open_image(path, 0, 0).stack if _kind(path) in ("tiff", "zarr") else NO_STACK
+def _stack_of(path: Path, image: str | int | None) -> StackSize:
+    return open_image(path, 0, 0, image).stack if _kind(path) in ("tiff", "zarr") else NO_STACK
 
 
 def _kind(path: Path) -> str:
@@ -72,6 +87,8 @@ def _kind(path: Path) -> str:
         raise FileNotFoundError(f"{path} does not exist: check the path")
     if path.is_dir():
         return "zarr"
+    if not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device, no file: give an image file")
     try:
         with path.open("rb") as file:
             start = file.read(8)

@@ -26,7 +26,13 @@ from napari_damm.slide.channels import (
 )
 from napari_damm.slide.identity import check_files, identify_arrays, identify_files
 from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
-from napari_damm.slide.raster import ImageFile, Raster, Scale, square_pixel_um
+from napari_damm.slide.raster import (
+    LARGEST_USUAL_PIXEL_UM,
+    ImageFile,
+    Raster,
+    Scale,
+    square_pixel_um,
+)
 from napari_damm.slide.readers import open_image
 from napari_damm.slide.stacks import check_indices, common_stack
 from napari_damm.util.advice import Advice
@@ -51,6 +57,8 @@ class Slide:
         arrays it reads the content.
     index
         Of a stack, which plane this is, by axis ("z", "t").
+    source
+        What was read, for people: file, and image where it holds several.
     """
 
     channels: tuple[Raster, ...]
@@ -59,6 +67,7 @@ class Slide:
     name: str
     identify: Callable[[], dict[str, Any]] = field(repr=False)
     index: Mapping[str, int] = field(default_factory=dict, repr=False)
+    source: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         """Check that vessels and nuclei share ground."""
@@ -93,6 +102,11 @@ class Slide:
         """What tells this input from another: paths, sizes, times and hashes, per role."""
         return self.identify()
 
+    def __str__(self) -> str:
+        """Say which channels are taken for what."""
+        of = f" of {self.source or self.name}"
+        return f"vessels: channel {self.vessels.name!r}, nuclei: channel {self.nuclei.name!r}{of}"
+
     def check_unchanged(self, whole: bool = False) -> None:
         """Check that the files of this slide are those that it was opened from.
 
@@ -111,7 +125,7 @@ class Slide:
         return self.channels[find_channel([c.name for c in self.channels], name, self.name)]
 
 
-def open_slide(
+def open_slide(  # noqa: PLR0913 - one argument for everything that may have to be said
     path: str | Path,
     nuclei: str | Path | None = None,
     vessels_channel: str | int | None = None,
@@ -119,6 +133,8 @@ def open_slide(
     pixel_size_um: float | None = None,
     z: int | None = None,
     t: int | None = None,
+    image: str | int | None = None,
+    coarse_pixels: bool = False,
 ) -> Slide:
     """Open a section, lazily.
 
@@ -138,20 +154,25 @@ def open_slide(
     z, t
         Which z plane and time point of a stack, from 0, of both files; `stack_size` says how many
         there are. A file that is no stack goes with every plane of the other.
+    image
+        Which image of `path`, where it holds several: its name, or its number from 0.
+    coarse_pixels
+        Whether a `pixel_size_um` above 25 um is meant: mostly it is a slip of the unit.
 
     Raises
     ------
     ValueError
-        Not an image, no such channel or plane, no pixel size, or two files that do not fit.
+        Not an image, no such channel or plane, no pixel size, several images without a choice, or
+        two files that do not fit.
     OSError
         A file is missing, not accessible or truncated.
     """
-    main = open_image(path, z, t)
+    main = open_image(path, z, t, image)
     other = main if nuclei is None else open_image(nuclei, z, t)
     stack = common_stack({main.path: main.stack, other.path: other.stack})
     check_indices(main.path, stack, z, t)
     v, n = choose_channels(main, other, vessels_channel, nuclei_channel)
-    um = _pixel_size_um(main, pixel_size_um)
+    um = _pixel_size_um(main, pixel_size_um, coarse_pixels)
     channels = [_raster(main, index, um) for index in range(len(main.channels))]
     if other is not main:
         raster = _raster(other, n, _pixel_size_beside(channels[v], other, pixel_size_um))
@@ -162,13 +183,15 @@ def open_slide(
         channels.append(raster)
     roles = {"vessels": channels[v], "nuclei": channels[n]}
     files = {
-        role: (file.path, file.stack.chosen(z, t))
+        role: (file.path, file.stack.chosen(z, t) | _image_number(file))
         for role, file in (("vessels", main), ("nuclei", other))
     }
     identify = partial(identify_files, files, roles)
     chosen = stack.chosen(z, t)
     name = " ".join([main.path.name, *(f"{a}{i}" for a, i in chosen.items())])
-    slide = Slide(tuple(channels), channels[v], channels[n], name, identify, chosen)
+    slide = Slide(
+        tuple(channels), channels[v], channels[n], name, identify, chosen, _said(main, other)
+    )
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
     return slide
@@ -269,9 +292,28 @@ def slide_from_arrays(
     return Slide(tuple(rasters), roles["vessels"], roles["nuclei"], name, identify)
 
 
-def _pixel_size_um(file: ImageFile, given: float | None) -> float:
+def _image_number(file: ImageFile) -> dict[str, int]:
+    """Return which image was read, where the file holds several."""
+    return {"image": file.image.number} if len(file.image.names) > 1 else {}
+
+
+def _said(main: ImageFile, other: ImageFile) -> str:
+    """Name the files of a slide, and their images where there was a choice."""
+    parts = [f"{f.path.name} {f.image}".strip() for f in (main, other)]
+    return parts[0] if other is main else f"{parts[0]} and {parts[1]}"
+
+
+def _pixel_size_um(file: ImageFile, given: float | None, coarse: bool = False) -> float:
     if given is not None:
-        return square_pixel_um(given, str(file.path))
+        size = square_pixel_um(given, str(file.path))
+        if size > LARGEST_USUAL_PIXEL_UM and not coarse:
+            raise ValueError(
+                Advice(
+                    f"a pixel size of {size:g} um is larger than any microscope's",
+                    "give {pixel_size_um} in micrometres, or {coarse_pixels} if it is meant",
+                )
+            )
+        return size
     if file.pixel_size_um is None:
         raise ValueError(
             Advice(f"{file.path} has no pixel size ({file.no_size})", "give {pixel_size_um}")

@@ -1,6 +1,6 @@
 """TIFF files as lazily read planes: OME-TIFF, ImageJ, plain; tiled, in strips, pyramidal.
 
-1. Open the file with tifffile and choose its largest image (labels and macros are smaller).
+1. Open the file with tifffile and choose the image that is meant (`images`).
 2. Find the one axis that holds channels and, in a stack, the z plane and time point asked for;
    refuse anything unclear.
 3. Check that every byte the file promises is there: a copy that broke off is noticed now, not
@@ -14,6 +14,7 @@ Names and pixel size are read by `tiff_metadata`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC, TiffFile, TiffFileError, TiffPageSeries
 
+from napari_damm.slide.images import ONLY_IMAGE, ImageChoice, choose_image
+from napari_damm.slide.ome_xml import TooMuchClaimedError, check_claims, missing_files, pixels_of
 from napari_damm.slide.planes import BlockSource, LazyPlane
 from napari_damm.slide.raster import ImageFile
 from napari_damm.slide.stacks import StackSize, choose_plane
@@ -29,22 +32,28 @@ from napari_damm.slide.tiff_sources import MappedSource, Page, SegmentSource, qu
 from napari_damm.slide.tiff_structure import directories_are_whole
 
 CHANNEL_AXES = "CSQI"
+MOST_SEGMENTS = 2**24
+"""Tiles of a plane: 2 million px a side in tiles of 512."""
+FEW = 4
+"""No section is so few pixels wide."""
 
 
-def read_tiff(path: Path, z: int | None = None, t: int | None = None) -> ImageFile:
+def read_tiff(
+    path: Path, z: int | None = None, t: int | None = None, image: str | int | None = None
+) -> ImageFile:
     """Read what a TIFF holds, its pixels lazily, at plane `z` and time point `t`.
 
     Raises
     ------
     ValueError
-        The file is damaged, holds something that is not a set of 2-D channels, or is a stack
-        without a choice of plane.
+        The file is damaged, holds something that is not a set of 2-D channels, several images of
+        similar size without a choice of one, or a stack without a choice of plane.
     OSError
         The file is truncated.
     """
     with quiet_tifffile(), _open(path) as tif:
         try:
-            return _image_file(path, tif, z, t)
+            return _image_file(path, tif, {"Z": z, "T": t}, image)
         except (ValueError, OSError) as error:
             if isinstance(error, TiffFileError):
                 raise _damaged(path, error) from error
@@ -54,20 +63,24 @@ def read_tiff(path: Path, z: int | None = None, t: int | None = None) -> ImageFi
             raise _damaged(path, error) from error
 
 
-def _image_file(path: Path, tif: TiffFile, z: int | None, t: int | None) -> ImageFile:
-    series, stack = _largest_image(tif)
+def _image_file(
+    path: Path, tif: TiffFile, wanted: dict[str, int | None], image: str | int | None
+) -> ImageFile:
+    series, stack, choice = _chosen_image(path, tif, image)
+    pixels = pixels_of(tif, series) if tif.is_ome else None
     layout = _layout(path, series, len(stack))
-    for level in (level for image in stack for level in image.levels):
-        _check_complete(path, level)
+    absent = missing_files(tif, pixels)
+    for level in (level for each in stack for level in each.levels):
+        _check_complete(path, level, absent)
     at = {
-        "Z": choose_plane(path, "z", layout.length("Z"), z),
-        "T": choose_plane(path, "t", layout.length("T"), t),
+        axis: choose_plane(path, axis.lower(), layout.length(axis), number)
+        for axis, number in wanted.items()
     }
     planes = _planes(stack, layout, layout.planes_at(at))
-    names = channel_names(tif, series, layout.numbers)
-    size, no_size = pixel_size(tif, series)
+    names = channel_names(tif, series, layout.numbers, pixels)
+    size, no_size = pixel_size(tif, series, pixels)
     stack_size = StackSize(layout.length("Z"), layout.length("T"))
-    return ImageFile(path, names, planes, size, no_size=no_size, stack=stack_size)
+    return ImageFile(path, names, planes, size, no_size=no_size, stack=stack_size, image=choice)
 
 
 def _open(path: Path) -> TiffFile:
@@ -77,11 +90,14 @@ def _open(path: Path) -> TiffFile:
     tif = None
     try:
         tif = TiffFile(path)
+        check_claims(path, tif.ome_metadata)
         if not tif.series:
             raise TiffFileError("no image")
     except Exception as error:
         if tif is not None:
             tif.close()
+        if isinstance(error, TooMuchClaimedError):
+            raise
         raise _damaged(path, error) from error
     return tif
 
@@ -95,12 +111,38 @@ def _truncated(path: Path) -> OSError:
     return OSError(f"{path} is truncated after {size:,} bytes: copy or export the file again")
 
 
-def _largest_image(tif: TiffFile) -> tuple[TiffPageSeries, list[TiffPageSeries]]:
-    """Return the image to read, and all images that make up its channels (mostly itself)."""
-    main = max(tif.series, key=lambda s: s.keyframe.imagelength * s.keyframe.imagewidth)
-    same = [s for s in tif.series if (s.shape, s.axes, s.dtype) == (main.shape, "YX", main.dtype)]
-    # Programs that save channel by channel make plain TIFFs of several one-page images.
-    return main, same if len(same) > 1 and not tif.is_ome else [main]
+def _chosen_image(
+    path: Path, tif: TiffFile, wanted: str | int | None
+) -> tuple[TiffPageSeries, list[TiffPageSeries], ImageChoice]:
+    """Return the image to read, all images that make up its channels (mostly itself), and which."""
+    here = [series for series in tif.series if _is_in(series, path)]
+    if not here:
+        raise ValueError(f"{path} holds no image, its planes are in other files: open one of those")
+    main = max(here, key=lambda s: math.prod(_size(s)))
+    same = [s for s in here if (s.shape, s.axes, s.dtype) == (main.shape, "YX", main.dtype)]
+    if len(same) > 1 and not tif.is_ome and wanted is None:
+        # Programs that save channel by channel make plain TIFFs of several one-page images.
+        return main, same, ONLY_IMAGE
+    names = [_name(tif, series) for series in here]
+    choice = choose_image(path, names, [_size(series) for series in here], wanted)
+    main = here[choice.number]
+    return main, [main], choice
+
+
+def _is_in(series: TiffPageSeries, path: Path) -> bool:
+    """Tell whether any plane of an image is in this file; a set of files lists those of others."""
+    return any(
+        page is not None and Path(page.parent.filehandle.path).name == path.name for page in series
+    )
+
+
+def _name(tif: TiffFile, series: TiffPageSeries) -> str:
+    pixels = pixels_of(tif, series) if tif.is_ome else None
+    return str(series.name or "").strip() if pixels is None else pixels.name
+
+
+def _size(series: TiffPageSeries) -> tuple[int, int]:
+    return series.keyframe.imagelength, series.keyframe.imagewidth
 
 
 @dataclass(frozen=True)
@@ -154,18 +196,37 @@ def _layout(path: Path, series: TiffPageSeries, images: int) -> _Layout:
         )
     if images > 1:
         return _Layout("C", (images,))
+    _check_channels_come_first(path, series, math.prod(long.values()))
     return _Layout("".join(long), tuple(long.values()))
 
 
-def _check_complete(path: Path, level: TiffPageSeries) -> None:
-    """Check that the pixels of a level are inside the file."""
+def _check_channels_come_first(path: Path, series: TiffPageSeries, planes: int) -> None:
+    """Refuse (y, x, c) saved as if it were (c, y, x): y pages, each x by a few pixels."""
+    height, width = _size(series)
+    if min(height, width) <= FEW <= planes // FEW and max(height, width) > FEW:
+        raise ValueError(
+            f"{path} holds {planes} planes of {height} x {width} px, so its channels seem to come "
+            "last: save it with the channels first, (c, y, x)"
+        )
+
+
+def _check_complete(path: Path, level: TiffPageSeries, absent: Sequence[str] = ()) -> None:
+    """Check that the pixels of a level are inside the file; `absent` are files that it names."""
+    segments_stated = math.prod(level.keyframe.chunked)
+    if segments_stated > MOST_SEGMENTS:
+        raise ValueError(
+            f"{path} is cut into {segments_stated:,} tiles of {level.keyframe.tilelength} x "
+            f"{level.keyframe.tilewidth} px: save it in tiles of 256 px or more"
+        )
     if level.dataoffset is not None and level.parent is not None:
         end = level.dataoffset + math.prod(level.shape) * level.dtype.itemsize
         if end > level.parent.filehandle.size:
             raise _truncated(path)
     for page in level:
         if page is None or not len(page.dataoffsets):
-            raise OSError(f"{path} is incomplete, planes are missing: copy or export it again")
+            where = f" (they should be in {', '.join(absent[:3])})" if absent else ""
+            remedy = "put that file beside it" if absent else "copy or export it again"
+            raise OSError(f"{path} is incomplete, planes are missing{where}: {remedy}")
         segments = zip(page.dataoffsets, page.databytecounts, strict=False)
         if max(offset + count for offset, count in segments) > page.parent.filehandle.size:
             raise _truncated(path)

@@ -14,27 +14,30 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffFile, TiffPage, TiffPageSeries
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
-from napari_damm.slide.raster import RGB, Scale, to_um
+from napari_damm.slide.ome_xml import Pixels
+from napari_damm.slide.raster import RGB, Scale, doubted_size, to_um
 
-# 72 to 600 dots per inch are printers' and screens' resolutions that programs write by default.
-LARGEST_TAGGED_PIXEL_UM = 25.0
 UNSTATED = "it states none"
+COLOURED = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+"""Samples of other pages are stains side by side, not red, green and blue."""
 
 
 def channel_names(
-    tif: TiffFile, series: TiffPageSeries, numbers: NDArray[np.intp]
+    tif: TiffFile, series: TiffPageSeries, numbers: NDArray[np.intp], pixels: Pixels | None
 ) -> tuple[str, ...]:
     """Return the names of the channels, their number where there is none.
 
-    `numbers` (channel, ...) are the planes of each channel, as they are numbered in the file.
+    `numbers` (channel, ...) are the planes of each channel, as they are numbered in the file;
+    `pixels` is what an OME-TIFF says of this image.
     """
     labels: list[str] = []
-    if dict(zip(series.axes, series.shape, strict=True)).get("S", 1) > 1:
+    samples = dict(zip(series.axes, series.shape, strict=True)).get("S", 1)
+    if samples > 1 and series.keyframe.photometric in COLOURED:
         labels = list(RGB[: len(numbers)])
     elif tif.is_ome:
-        labels = [c.get("Name", "") for c in _ome_pixels(tif, series).findall("{*}Channel")]
+        labels = list(pixels.channels) if pixels is not None else []
     elif tif.is_imagej and tif.imagej_metadata:
         found = tif.imagej_metadata.get("Labels", [])
         labels = _shared_labels([found] if isinstance(found, str) else found, numbers)
@@ -67,31 +70,22 @@ def _xml(text: str | None) -> ElementTree.Element:
         return ElementTree.Element("none")
 
 
-def _ome_pixels(tif: TiffFile, series: TiffPageSeries) -> ElementTree.Element:
-    """Return the OME-XML element that describes a series."""
-    images = _xml(tif.ome_metadata).findall("{*}Image/{*}Pixels")
-    if not images:
-        return ElementTree.Element("Pixels")
-    same_number = len(images) == len(tif.series)
-    return images[tif.series.index(series) if same_number else 0]
-
-
-def pixel_size(tif: TiffFile, series: TiffPageSeries) -> tuple[Scale | None, str]:
+def pixel_size(
+    tif: TiffFile, series: TiffPageSeries, pixels: Pixels | None
+) -> tuple[Scale | None, str]:
     """Return the size of a pixel (y, x) in um, or None and the reason."""
     if tif.is_ome:
-        return _ome_pixel_size(_ome_pixels(tif, series))
+        return (None, UNSTATED) if pixels is None else _ome_pixel_size(pixels)
     if tif.is_svs and (um := _aperio_um(tif.pages.first.description)) is not None:
         return (um, um), ""
     return _tagged_pixel_size(tif, series)
 
 
-def _ome_pixel_size(pixels: ElementTree.Element) -> tuple[Scale | None, str]:
+def _ome_pixel_size(pixels: Pixels) -> tuple[Scale | None, str]:
     sizes = []
-    for axis in "YX":
-        text = pixels.get(f"PhysicalSize{axis}")
+    for text, unit in pixels.sizes:
         if text is None:
             return None, UNSTATED
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
         try:
             size = to_um(float(text), unit)
         except ValueError:
@@ -99,7 +93,8 @@ def _ome_pixel_size(pixels: ElementTree.Element) -> tuple[Scale | None, str]:
         if size is None or not 0 < size < math.inf:
             return None, f"it states {text} {unit}"
         sizes.append(size)
-    return (sizes[0], sizes[1]), ""
+    doubt = doubted_size((sizes[0], sizes[1]))
+    return (None, doubt) if doubt else ((sizes[0], sizes[1]), "")
 
 
 def _aperio_um(description: str) -> float | None:
@@ -124,9 +119,8 @@ def _tagged_pixel_size(tif: TiffFile, series: TiffPageSeries) -> tuple[Scale | N
     if to_um(1.0, unit) is None or not all(0 < value < math.inf for value in per_unit):
         return None, UNSTATED
     y, x = (to_um(1 / value, unit) or 0.0 for value in per_unit)
-    if max(y, x) > LARGEST_TAGGED_PIXEL_UM and unit in ("inch", "cm"):
-        return None, f"its resolution tag says {x:.4g} um, a printer's or screen's resolution"
-    return (y, x), ""
+    doubt = doubted_size((y, x))
+    return (None, doubt) if doubt else ((y, x), "")
 
 
 def _ratio(value: tuple[int, int]) -> float:

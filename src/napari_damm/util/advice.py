@@ -15,13 +15,14 @@ import string
 from collections.abc import Callable
 from typing import Any
 
+SWITCHES = ("resume", "coarse_pixels")
 Names = Callable[[str], str]
 """What a front end calls a parameter."""
 
 
 def python_name(parameter: str) -> str:
     """Call a parameter as Python does; a switch is something to set."""
-    return "resume=True" if parameter == "resume" else parameter
+    return f"{parameter}=True" if parameter in SWITCHES else parameter
 
 
 class Advice(str):
