@@ -2,7 +2,8 @@
 
 1. Of the blocks of 128 model pixels that hold tissue take all, or 256 spread evenly over the slide
    where it is large. Always the same blocks.
-2. Percentiles 0.1 and 99.9 of each channel, at the model's resolution, over tissue in these blocks.
+2. Percentiles 0.1 and 99.9 of each channel, at the model's resolution, over tissue in these
+   blocks. Pixels that are fill (`fill`) are no part of them.
 3. The model sees them as -1 and 1, and nothing beyond.
 """
 
@@ -146,7 +147,10 @@ def _tissue_values(
                 raise
             unreadable = error
             continue
-        values.append(pixels[mask[np.ix_(rows, cols)]])
+        tissue_here = mask[np.ix_(rows, cols)]
+        values.append(pixels[tissue_here & ~raster.fill.covers(pixels)])
     if not values and unreadable is not None:
         raise unreadable
-    return np.concatenate(values)
+    found = np.concatenate(values)
+    # a blank channel is all fill: what it is blank with is to be said, not that nothing is left
+    return found if found.size else np.asarray(raster.fill.values[:1], np.float32)

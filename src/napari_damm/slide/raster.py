@@ -17,6 +17,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from napari_damm.slide.fill import Fill, border_fill
 from napari_damm.slide.images import ONLY_IMAGE, ImageChoice
 from napari_damm.slide.planes import Plane, as_dask
 from napari_damm.slide.stacks import NO_STACK, StackSize
@@ -149,6 +150,11 @@ class Raster:
             )
             sizes.append((sizes[-1][0] * factors[0], sizes[-1][1] * factors[1]))
         return tuple(sizes)
+
+    @cached_property
+    def fill(self) -> Fill:
+        """What stands where there is no picture: values of the border, and NaN there."""
+        return border_fill(self.planes)
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.slide.fill import reaches_the_edge
 from napari_damm.slide.raster import Raster, Scale
 
 if TYPE_CHECKING:
@@ -122,8 +123,22 @@ def check_raster_finite(raster: Raster) -> None:
     tops, lefts = (range(0, length, CHECK_BLOCK) for length in (height, width))
     if not small:
         tops, lefts = (r[:: -(-len(r) // CHECK_SAMPLES)] for r in (tops, lefts))
+    elif raster.fill.nan_as is not None:
+        _refuse_inner_nan(raster, level)
     for top, left in product(tops, lefts):
         _read(raster, level, (top, top + CHECK_BLOCK), (left, left + CHECK_BLOCK))
+
+
+def _refuse_inner_nan(raster: Raster, level: int) -> None:
+    """Refuse NaN that is not connected with the border: no program fills with it there."""
+    missing = np.isnan(np.asarray(raster.planes[level][:, :]))
+    inside = np.argwhere(missing & ~reaches_the_edge(missing))
+    if len(inside):
+        y, x = inside[0]
+        raise ValueError(
+            f"channel {raster.name!r} has NaN pixels inside the picture, the first at y {y}, "
+            f"x {x} of level {level}: replace them by numbers, or cut that part off"
+        )
 
 
 @dataclass(frozen=True)
@@ -246,9 +261,12 @@ def _read(raster: Raster, level: int, rows: tuple[int, int], cols: tuple[int, in
             f"channel {raster.name!r} cannot be read at {where} ({error}): check the file"
         ) from error
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        pixels = raster.fill.without_nan(pixels)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         y, x = np.argwhere(~np.isfinite(pixels))[0]
         raise ValueError(
             f"channel {raster.name!r} has NaN or infinite pixels, the first at y {rows[0] + y}, "
-            f"x {cols[0] + x} of level {level}: replace them, for example by 0"
+            f"x {cols[0] + x} of level {level}: replace them by numbers, or cut "
+            "that part off"
         )
     return pixels

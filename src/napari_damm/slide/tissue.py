@@ -16,7 +16,9 @@ place is empty only where nothing speaks against it:
 5. Holes stay tissue: only empty squares that are connected with the slide's border count. What is
    left is widened by one cell.
 6. A slide without structure, or without anything that is clearly empty, is tissue all over.
-7. What cannot be read is tissue: whoever needs it will meet the error, and say where.
+7. Fill (`fill`) of the vessel image that reaches in from the edge is no tissue, whatever else
+   there is: nothing can be predicted without vessels.
+8. What cannot be read is tissue: whoever needs it will meet the error, and say where.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_damm.slide.fill import TOLERANCE, reaches_the_edge
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, pick_level, read_region
 from napari_damm.tiling import CELL, Box, Lattice
@@ -76,18 +79,24 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
         cell_px *= 2
     empty = np.ones(tuple(max(0, n - SQUARE + 1) for n in cells), bool)
     structure_anywhere = False
-    unreadable = np.zeros(cells, bool)
+    unreadable, filled = np.zeros(cells, bool), np.zeros(cells, bool)
     for raster in (slide.vessels, slide.nuclei):
-        if not empty.any():
+        is_needed = raster is slide.vessels and bool(raster.fill.values)
+        if not empty.any() and not is_needed:
             break
         statistics = _cell_statistics(raster, slide, cell_px * model_um, cells)
         unreadable |= statistics.unreadable
+        if raster is slide.vessels:
+            filled = statistics.fill & ~unreadable
+        if not empty.size:
+            break
         squares = _squares(statistics.mean, statistics.variance)
         structure_anywhere |= bool(squares.structured.any())
         empty &= squares.clearly_empty()
-    if not structure_anywhere or not empty.any():
-        return np.ones(cells, bool), cell_px
-    mask = _cells_of(empty, cells) | unreadable
+    mask = np.ones(cells, bool)
+    if structure_anywhere and empty.any():
+        mask = _cells_of(empty, cells) | unreadable
+    mask &= ~filled
     return (mask if mask.any() else np.ones(cells, bool)), cell_px
 
 
@@ -124,13 +133,15 @@ class _Statistics:
     mean: Floats
     variance: Floats
     unreadable: Mask
+    fill: Mask
 
     def filled(self) -> _Statistics:
-        """Give unreadable cells the values of typical others, so that they stand out nowhere."""
-        if not self.unreadable.any():
+        """Give cells that show nothing the values of typical others: they stand out nowhere."""
+        nothing = self.unreadable | self.fill
+        if not nothing.any() or nothing.all():
             return self
         for values in (self.mean, self.variance):
-            values[self.unreadable] = np.median(values[~self.unreadable])
+            values[nothing] = np.median(values[~nothing])
         return self
 
 
@@ -139,7 +150,7 @@ def _cell_statistics(
 ) -> _Statistics:
     """Reduce a channel to cells; raises the reader's error if nothing can be read."""
     coarse_um = cell_um / CELL_SIDE
-    found = _Statistics(np.zeros(cells), np.zeros(cells), np.zeros(cells, bool))
+    found = _Statistics(*(np.zeros(cells, kind) for kind in (float, float, bool, bool)))
     finest = min(raster.level_pixel_um[pick_level(raster, coarse_um)])
     step = max(1, min(READ_CELLS, int(READ_PIXELS * finest / cell_um)))
     corners = product(*(range(0, n, step) for n in cells))
@@ -161,6 +172,10 @@ def _cell_statistics(
                 found.unreadable[box.slices] = True
                 if found.unreadable.all():
                     raise
+    constant = found.variance <= (TOLERANCE * found.mean) ** 2
+    if raster.fill.values:
+        filled = constant & raster.fill.covers(found.mean)
+        found.fill[:] = reaches_the_edge(filled)
     return found.filled()
 
 
@@ -267,8 +282,5 @@ def _cells_of(empty: Mask, cells: tuple[int, int]) -> Mask:
     # A square covers the cells from its own on: spread each mark down and right.
     half = SQUARE // 2
     glass = ndimage.maximum_filter(padded, size=SQUARE, origin=half - 1, mode="constant", cval=0)
-    regions, _ = ndimage.label(glass)
-    rim = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    glass = np.isin(regions, rim[rim > 0])
-    tissue: Mask = ndimage.binary_dilation(~glass, np.ones((3, 3), bool))
+    tissue: Mask = ndimage.binary_dilation(~reaches_the_edge(glass), np.ones((3, 3), bool))
     return tissue
