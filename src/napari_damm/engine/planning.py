@@ -24,6 +24,10 @@ from napari_damm.slide import (
 )
 from napari_damm.store.layout import ResultLayout
 from napari_damm.tiling import Box, Lattice, Window
+from napari_damm.util.advice import Advice
+
+MOST_WINDOWS = 5_000_000
+"""Windows of 192 um each way: a section of 40 cm."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
     config = config or PredictConfig()
     model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
     lattice = Lattice(model_shape(slide, model_um))
+    _check_size(slide, lattice)
     region = _region(slide, model_um, lattice.shape, config.roi)
     mask, cell_px = tissue_mask(slide, model_um)
     normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
@@ -142,6 +147,20 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         _in_order(shards),
         len(wanted) - len(run),
     )
+
+
+def _check_size(slide: Slide, lattice: Lattice) -> None:
+    """Refuse, before windows are listed, a section that no microscope has seen."""
+    windows = lattice.rows * lattice.cols
+    if windows > MOST_WINDOWS:
+        height, width = lattice.shape
+        raise ValueError(
+            Advice(
+                f"{slide.name} with pixels of {slide.pixel_size_um:g} um would be {height:,} x "
+                f"{width:,} model pixels, {windows:,} windows",
+                "check the pixel size, and give {pixel_size_um}",
+            )
+        )
 
 
 def _shard(

@@ -69,7 +69,7 @@ def pixels_of(tif: TiffFile, series: TiffPageSeries) -> Pixels | None:
         return None
     at = page.index if isinstance(page.index, int) else page.index[0]
     where = (Path(page.parent.filehandle.path).name, at)
-    images = list(_images(tif.ome_metadata))
+    images = root.findall("{*}Image/{*}Pixels")
     for element in images:
         if any(_covers(data, where, own, own_uuid) for data in element.findall("{*}TiffData")):
             return _pixels(element, root, own_uuid)
