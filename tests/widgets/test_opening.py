@@ -21,7 +21,7 @@ from napari.components import ViewerModel
 application = QApplication([])
 from napari_damm import widgets
 widget = widgets.{widget}(ViewerModel())
-slow = {{"torch", "napari_damm.engine", "napari_damm.slide", "zarr", "pyqtgraph"}}
+slow = {{"torch", "napari_damm.engine.job", "napari_damm.slide", "zarr", "pyqtgraph"}}
 loaded = slow & set(sys.modules)
 assert not loaded, loaded
 """
@@ -39,6 +39,6 @@ def test_importing_the_package_loads_neither_napari_nor_qt():
     run(BARE)
 
 
-@pytest.mark.parametrize("widget", ["PredictWidget", "TrainWidget"])
+@pytest.mark.parametrize("widget", ["PredictWidget", "TrainWidget", "AnalyzeWidget"])
 def test_opening_a_widget_loads_neither_torch_nor_the_engine(widget):
     run(OPEN.format(widget=widget))
