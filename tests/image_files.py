@@ -81,3 +81,68 @@ TIFFS = {
     "big endian": lambda p: plain(p, byteorder=">"),
     "page by page": page_by_page,
 }
+
+
+def ome_set(folder, names, images, here=None, um=None, uuids=True):
+    """Write one OME-TIFF per name; each carries the description of the whole set.
+
+    `images` is (name, [(file number, channel name, plane)]) of each image; `here`, the numbers of
+    the files that are written (all); `um`, their pixel sizes by image.
+    """
+    import uuid
+
+    ids = [f"urn:uuid:{uuid.UUID(int=k + 1)}" for k in range(len(names))]
+    planes = [[] for _ in names]
+    described = ""
+    for number, (image, channels) in enumerate(images):
+        height, width = channels[0][2].shape
+        size = 0.5 if um is None else um[number]
+        inside = "".join(
+            f'<Channel ID="Channel:{number}:{c}" Name="{name}" SamplesPerPixel="1"/>'
+            for c, (_, name, _) in enumerate(channels)
+        )
+        for c, (file, _, plane) in enumerate(channels):
+            text = ids[file] if uuids else ""
+            inside += (
+                f'<TiffData FirstC="{c}" IFD="{len(planes[file])}" PlaneCount="1">'
+                f'<UUID FileName="{names[file]}">{text}</UUID></TiffData>'
+            )
+            planes[file].append(plane)
+        described += (
+            f'<Image ID="Image:{number}" Name="{image}"><Pixels ID="Pixels:{number}" '
+            f'DimensionOrder="XYZCT" Type="uint16" SizeX="{width}" SizeY="{height}" '
+            f'SizeC="{len(channels)}" SizeZ="1" SizeT="1" PhysicalSizeX="{size}" '
+            f'PhysicalSizeY="{size}">{inside}</Pixels></Image>'
+        )
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    for k in range(len(names)) if here is None else here:
+        own = f' UUID="{ids[k]}"' if uuids else ""
+        xml = f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="{schema}"{own}>{described}</OME>'
+        with tifffile.TiffWriter(folder / names[k]) as tif:
+            for index, plane in enumerate(planes[k]):
+                description = {"description": xml.encode()} if index == 0 else {}
+                tif.write(plane, photometric="minisblack", metadata=None, **description)
+    return [folder / name for name in names]
+
+
+def several_images(path, images, um=(0.5, 1.0, 2.0)):
+    """Write several images of two channels into one OME-TIFF: a field, position or scene each."""
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for number, image in enumerate(images):
+            metadata = {
+                "axes": "CYX",
+                "Name": f"pos{number}",
+                "Channel": {"Name": [f"CD31 {number}", f"DAPI {number}"]},
+                "PhysicalSizeX": um[number],
+                "PhysicalSizeY": um[number],
+            }
+            tif.write(image, photometric="minisblack", metadata=metadata)
+    return path
+
+
+def converted(path, images):
+    """Write what bioformats2raw makes: a folder of numbered OME-Zarr images."""
+    zarr.open_group(path, mode="w", zarr_format=2).attrs["bioformats2raw.layout"] = 3
+    for number, image in enumerate(images):
+        ome_zarr(path / str(number), "0.4", image)
+    return path

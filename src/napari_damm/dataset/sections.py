@@ -140,8 +140,9 @@ def _open_slide(source: SlideSource) -> Section:
         source.primary_channel,
         source.secondary_channel,
         source.pixel_size_um,
-        source.z,
-        source.t,
+        z=source.z,
+        t=source.t,
+        image=source.image,
     )
     if source.target is None:
         target = _own_target(slide, source.target_channel, str(source.path))

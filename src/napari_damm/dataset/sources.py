@@ -39,7 +39,8 @@ class Region:
 class SlideSource:
     """One section in files: `path`, with channels by name or number, as `open_slide` takes them.
 
-    `secondary` and `target` are files of their own where the channels are not all in `path`.
+    `image` is one of several in a file. `secondary` and `target` are files of their own where the
+    channels are not all in `path`.
     `roi` = (y0, x0, y1, x1) in pixels of the primary image, half-open. `use`: "split" into training
     and validation, or all for "train" or all for "validation".
     """
@@ -55,6 +56,7 @@ class SlideSource:
     z: int | None = None
     t: int | None = None
     use: str = "split"
+    image: str | int | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the files."""

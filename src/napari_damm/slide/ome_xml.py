@@ -41,12 +41,12 @@ class Pixels:
 
 
 def check_claims(path: Path, text: str | None) -> None:
-    """Check how many planes the XML claims, before a reader makes a list of them.
+    """Check what the XML claims, before a reader makes a list of planes or opens other files.
 
     Raises
     ------
     TooMuchClaimedError
-        If an image claims more than a believable number of planes.
+        If an image claims more than a believable number of planes, or planes in another folder.
     """
     for element in _images(text):
         claimed = 1
@@ -57,6 +57,25 @@ def check_claims(path: Path, text: str | None) -> None:
             raise TooMuchClaimedError(
                 f"{path} claims more than {MOST_PLANES:,} planes in its OME-XML: export it again"
             )
+        for data in element.findall("{*}TiffData"):
+            _check_place(path, data)
+
+
+def _check_place(path: Path, data: ElementTree.Element) -> None:
+    """Check one statement of where planes are."""
+    for name in ("IFD", "FirstC", "FirstZ", "FirstT", "PlaneCount"):
+        number = data.get(name, "0")
+        if not number.isdecimal() or len(number) > 9 or int(number) > MOST_PLANES:
+            raise TooMuchClaimedError(
+                f"{path} claims {name} {number[:20]} in its OME-XML: export it again"
+            )
+    uuid = data.find("{*}UUID")
+    file = "" if uuid is None else uuid.get("FileName", "")
+    if PureWindowsPath(file).name != file:
+        raise TooMuchClaimedError(
+            f"{path} names {file[:80]!r} for its planes, outside of its own folder: put the files "
+            "of a set beside each other"
+        )
 
 
 def pixels_of(tif: TiffFile, series: TiffPageSeries) -> Pixels | None:

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC, TiffFile, TiffFileError, TiffPageSeries
 
 from napari_damm.slide.images import ONLY_IMAGE, ImageChoice, choose_image
-from napari_damm.slide.ome_xml import TooMuchClaimedError, check_claims, missing_files, pixels_of
+from napari_damm.slide.ome_xml import (
+    MOST_PLANES,
+    TooMuchClaimedError,
+    check_claims,
+    missing_files,
+    pixels_of,
+)
 from napari_damm.slide.planes import BlockSource, LazyPlane
 from napari_damm.slide.raster import ImageFile
 from napari_damm.slide.stacks import StackSize, choose_plane
@@ -32,6 +38,7 @@ from napari_damm.slide.tiff_sources import MappedSource, Page, SegmentSource, qu
 from napari_damm.slide.tiff_structure import directories_are_whole
 
 CHANNEL_AXES = "CSQI"
+MOST_PIECE_BYTES = 2**30
 MOST_SEGMENTS = 2**24
 """Tiles of a plane: 2 million px a side in tiles of 512."""
 FEW = 4
@@ -91,6 +98,7 @@ def _open(path: Path) -> TiffFile:
     try:
         tif = TiffFile(path)
         check_claims(path, tif.ome_metadata)
+        _check_imagej(path, tif)
         if not tif.series:
             raise TiffFileError("no image")
     except Exception as error:
@@ -100,6 +108,15 @@ def _open(path: Path) -> TiffFile:
             raise
         raise _damaged(path, error) from error
     return tif
+
+
+def _check_imagej(path: Path, tif: TiffFile) -> None:
+    """Refuse a number of planes that ImageJ's description cannot mean."""
+    stated = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    for name in ("images", "channels", "slices", "frames"):
+        number = stated.get(name, 1)
+        if not isinstance(number, int) or number > MOST_PLANES:
+            raise TooMuchClaimedError(f"{path} claims {number!r:.20} {name}: export it again")
 
 
 def _damaged(path: Path, problem: Exception) -> ValueError:
@@ -212,6 +229,13 @@ def _check_channels_come_first(path: Path, series: TiffPageSeries, planes: int) 
 
 def _check_complete(path: Path, level: TiffPageSeries, absent: Sequence[str] = ()) -> None:
     """Check that the pixels of a level are inside the file; `absent` are files that it names."""
+    piece = math.prod(level.keyframe.chunks) * level.dtype.itemsize
+    contiguous = level.keyframe.is_contiguous and level.keyframe.compression == 1
+    if piece > MOST_PIECE_BYTES and not contiguous:
+        raise ValueError(
+            f"{path} is stored in pieces of {piece / 2**30:.3g} GiB that must be unpacked whole: "
+            "save it in tiles"
+        )
     segments_stated = math.prod(level.keyframe.chunked)
     if segments_stated > MOST_SEGMENTS:
         raise ValueError(

@@ -79,7 +79,7 @@ def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        reason = type(error).__name__ if isinstance(error, RecursionError) else error
+        reason = "nested without end" if isinstance(error, RecursionError) else error
         raise ValueError(f"{file} is damaged metadata ({reason}): export it again") from None
 
 

@@ -3,7 +3,8 @@
 1. A result store (`*.ome.zarr`) becomes its layers, each with the job record. Any other zarr
    is declined, so that napari's own reader takes it.
 2. An OME-TIFF of 2-D channels becomes one lazy, multiscale layer per channel, with its name and in
-   um: what the pickers need to find vessels and nuclei. Stacks and the like are declined.
+   um: what the pickers need to find vessels and nuclei. Of several images of similar size each
+   gets layers of its own. Stacks and the like are declined.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.layer_slides import World
-from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
+from napari_damm.widgets.viewer.roles import RGB_NAMES, stain_colour
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -33,11 +34,21 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
         return None
     if Path(path).is_dir():
         return read_result if is_result(path) else None
+    with suppress(OSError, ValueError):
+        return partial(_read_section, _images(path))
+    return None
+
+
+def _images(path: str) -> list[ImageFile]:
+    """Return the image of a file, or each of several of similar size."""
     from napari_damm.slide.readers import open_image
 
-    with suppress(OSError, ValueError):
-        return partial(_read_section, open_image(path))
-    return None
+    try:
+        return [open_image(path)]
+    except ValueError:
+        # the first says how many there are, unless something else is wrong with the file
+        names = open_image(path, image=0).image.names
+        return [open_image(path, image=number) for number in range(len(names))]
 
 
 def is_result(path: str) -> bool:
@@ -57,13 +68,27 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     return layer_tuples(Maps.of_result(api.open_result(path)), World())
 
 
-def _read_section(file: ImageFile, path: str | Sequence[str]) -> list[LayerDataTuple]:
+def _read_section(images: list[ImageFile], path: str | Sequence[str]) -> list[LayerDataTuple]:
+    # Images lie on each other here: the first is shown, the others are at hand.
+    return [
+        layer
+        for number, file in enumerate(images)
+        for layer in _layers(file, "" if len(images) == 1 else _title(file), number == 0)
+    ]
+
+
+def _title(file: ImageFile) -> str:
+    return (file.image.names[file.image.number] or f"image {file.image.number}") + " "
+
+
+def _layers(file: ImageFile, title: str, shown: bool) -> list[LayerDataTuple]:
     stained = [colour_of(name) != UNKNOWN for name in file.channels]
     # What is neither vessels nor nuclei is shown when asked for, unless there is nothing else.
-    return [
-        _channel(file, index, visible=known or not any(stained))
-        for index, known in enumerate(stained)
-    ]
+    layers = []
+    for index, known in enumerate(stained):
+        data, arguments, kind = _channel(file, index, shown and (known or not any(stained)))
+        layers.append((data, arguments | {"name": title + arguments["name"]}, kind))
+    return layers
 
 
 def _channel(file: ImageFile, index: int, visible: bool) -> LayerDataTuple:
