@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.layer_slides import World
-from napari_damm.widgets.viewer.roles import RGB_NAMES, stain_colour
+from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
