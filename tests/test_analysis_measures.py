@@ -10,7 +10,7 @@ from skimage.draw import disk
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.particle_map import LabelImage
-from napari_damm.extravasation import (
+from napari_damm.util.extravasation import (
     extravasation_distance,
     extravasation_profile,
     vessel_distance,

@@ -11,7 +11,7 @@ from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.analysis.regions import Band, Labelled, Outline, labelled_regions
 from napari_damm.analysis.sources import array_map
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 TRIANGLE = np.array([[10.0, 10.0], [10.0, 150.0], [180.0, 80.0]])
 

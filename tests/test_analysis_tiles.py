@@ -20,7 +20,7 @@ from napari_damm.analysis.distance import distance_to, signed_distance
 from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.analysis.structures import Structures
 from napari_damm.analysis.thresholds import Histogram
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 SIDE = 700
 PICTURES = Path(__file__).parents[2] / "shared" / "real" / "dextran"

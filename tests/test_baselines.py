@@ -10,7 +10,7 @@ import pytest
 from benchmarks import baselines
 from scipy import ndimage
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 TINY = (4, 4, 8, 8, 8, 4)
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model.damm import ROLES
 from napari_damm.model_file import autoencoder, bundled_folder, take_trained_autoencoders
 from napari_damm.simulate import simulate_slide
 from napari_damm.slide import read_region
-from napari_damm.tiling import Box
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.setup import find_base
+from napari_damm.util import metrics
+from napari_damm.util.tiling import Box
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "dextran"
 

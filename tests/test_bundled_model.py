@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.slide import slide_from_arrays
+from napari_damm.util import metrics
 
 SEED = 10_006
 SIDE = 448

@@ -19,7 +19,7 @@ from napari_damm.dataset.patches import (
     split_patches,
 )
 from napari_damm.dataset.views import View, draw_view, plain_view, read_view
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 
 def fields_of(*sources, um=1.0):

@@ -19,7 +19,7 @@ from napari_damm.dataset import (
     survey,
 )
 from napari_damm.dataset.sources import source_from_dict, source_to_dict
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 
 def opened(source):

@@ -14,7 +14,7 @@ from napari_damm.engine.pipeline import pool_size
 from napari_damm.events import FailedItem, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.slide import slide_from_arrays
 from napari_damm.store import ShardStatus, open_result
-from napari_damm.tiling import Lattice
+from napari_damm.util.tiling import Lattice
 
 SHAPE = (450, 300)
 QUICK = {"steps": 2, "batch_size": 2}

@@ -12,7 +12,7 @@ from napari_damm.dataset import Region, SectionSource, open_sections, survey
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.scores import Ground, ground_of, score
 from napari_damm.evaluation.summary import paired_differences, summarise
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 SHAPE = (256, 320)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_damm import extravasation
+from napari_damm.util import extravasation
 
 
 def straight_vessel(width=800, height=200, vessel=(390, 410)):

@@ -12,7 +12,7 @@ from stores import shard_maps
 from napari_damm.engine.live_preview import LivePreview
 from napari_damm.events import Tile
 from napari_damm.store import ResultLayout, ResultStore, ShardStatus, halve, to_half
-from napari_damm.tiling import CELL, Box, Lattice
+from napari_damm.util.tiling import CELL, Box, Lattice
 
 
 def make(shape=(300, 520), shard=128, offset=(0, 0)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 A = np.array([[0.0, 0.5], [1.0, 0.5]])
 B = np.array([[0.1, 0.5], [0.9, 0.7]])

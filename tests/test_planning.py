@@ -8,7 +8,7 @@ import pytest
 from napari_damm.engine.config import PredictConfig, default_batch
 from napari_damm.engine.planning import plan
 from napari_damm.slide import slide_from_arrays
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 CARD = {"pixel_size_um": 1.0}
 

@@ -16,7 +16,7 @@ from baselines.pixel_unet import PixelUNet, predict_pixels, train_pixel_unet
 from real_tracer import Field, blurred, half_distance, linear, main, rows_of
 
 from napari_damm.dataset import SlideSource
-from napari_damm.extravasation import vessel_distance
+from napari_damm.util.extravasation import vessel_distance
 
 
 def field(seed, made):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from napari_damm.slide import check_finite, model_shape, read_region, resample, slide_from_arrays
 from napari_damm.slide.raster import Raster
-from napari_damm.tiling import Box, Lattice
+from napari_damm.util.tiling import Box, Lattice
 
 RNG = np.random.default_rng(2)
 NOISE = RNG.normal(100, 30, (211, 187)).astype(np.float32)

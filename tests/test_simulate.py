@@ -10,13 +10,14 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_damm import metrics, simulate
+from napari_damm import simulate
 from napari_damm.simulate import SimulatedSlide, simulate_slide, training_seed, write_section
 from napari_damm.simulate.divergence import DivergenceConfig, plant_divergence
 from napari_damm.simulate.fields import smooth_field
 from napari_damm.simulate.jpeg import JPEGConfig, compress
 from napari_damm.simulate.microscope import FULL_SCALE
 from napari_damm.simulate.particles import ParticleConfig, bind, solve_steady_state
+from napari_damm.util import metrics
 
 IMAGES = ("vessels", "nuclei", "nanoparticles")
 

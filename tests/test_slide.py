@@ -20,7 +20,7 @@ from napari_damm.slide import (
     slide_from_arrays,
 )
 from napari_damm.slide.raster import Raster
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 RNG = np.random.default_rng(1)
 V, N, Q = RNG.integers(0, 4000, (3, 90, 110)).astype(np.uint16)

@@ -10,7 +10,7 @@ from napari_damm.store import (
     halve,
     to_half,
 )
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 shapes = st.tuples(st.integers(1, 700), st.integers(1, 700))
 offsets = st.tuples(st.integers(0, 31), st.integers(0, 31))

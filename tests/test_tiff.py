@@ -9,7 +9,7 @@ from image_files import ALL, COLOUR, IMAGE, NAMES, TIFFS, imagej, ome, plain
 from napari_damm.slide import planes, read_region, tiff_sources
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.readers import open_image
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 
 @pytest.mark.parametrize("write", TIFFS.values(), ids=TIFFS)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_damm.tiling import CELL, Box, Lattice, shard_boxes, tokens_to_cells
+from napari_damm.util.tiling import CELL, Box, Lattice, shard_boxes, tokens_to_cells
 
 sides = st.integers(1, 900)
 GEOMETRIES = [(256, 192), (128, 96), (64, 32), (64, 64), (160, 96)]

@@ -21,7 +21,7 @@ from napari_damm.slide import (
     tissue_mask,
     touches_tissue,
 )
-from napari_damm.tiling import Lattice
+from napari_damm.util.tiling import Lattice
 
 
 @lru_cache

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.events import Finished
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, SimulatedSlide
 from napari_damm.slide import slide_from_arrays
+from napari_damm.util import metrics
 
 
 def scaled(image: np.ndarray) -> np.ndarray:

@@ -14,12 +14,13 @@ import argparse
 
 import numpy as np
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.sources import slide_map
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.slide import Raster, slide_from_arrays
 from napari_damm.slide.planes import ArraySource, LazyPlane
+from napari_damm.util import metrics
 
 INTENSITIES = ("auc_100", "cell_dose")
 """In the units of a map, which differ: of these the table has the correlation r."""

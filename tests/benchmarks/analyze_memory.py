@@ -20,7 +20,7 @@ from napari_damm.analysis.measures import measures_of
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Tissue
 from napari_damm.analysis.walk import count_section, find_thresholds
-from napari_damm.tiling import CELL, Box
+from napari_damm.util.tiling import CELL, Box
 
 
 def vessels(box: Box) -> np.ndarray:

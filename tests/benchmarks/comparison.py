@@ -47,7 +47,7 @@ from windows import FastWindows, evaluation_section, load_model, machine, whole_
 
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.slide import Slide, slide_from_arrays
-from napari_damm.tiling import STRIDE, WINDOW
+from napari_damm.util.tiling import STRIDE, WINDOW
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

@@ -30,9 +30,10 @@ from real_pictures import resampled
 from report import print_table, write_json
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.simulate import SimulatedSlide, simulate_slide
+from napari_damm.util import metrics
 
 
 def scaled(image: np.ndarray) -> np.ndarray:

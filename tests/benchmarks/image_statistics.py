@@ -26,7 +26,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
-from napari_damm.extravasation import vessel_mask
+from napari_damm.util.extravasation import vessel_mask
 
 Image = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_damm import api
 from napari_damm.slide import Raster, Slide, model_shape, read_region
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 GUESSED_UM = 0.6
 """Side of a pixel. At 0.6 um the nuclei of both measure about as wide as simulated ones of 8 um."""

@@ -36,8 +36,9 @@ from real_pictures import PICTURES, STATED_UM, Picture, resampled
 from report import print_table, write_json
 from scipy import ndimage
 
-from napari_damm import api, extravasation, metrics
+from napari_damm import api
 from napari_damm.events import FailedItem, Finished
+from napari_damm.util import extravasation, metrics
 
 if TYPE_CHECKING:
     from napari_damm.engine.planning import Plan

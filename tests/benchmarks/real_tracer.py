@@ -37,10 +37,11 @@ from real_pictures import resampled
 from report import print_table, write_json
 from scipy import ndimage
 
-from napari_damm import api, metrics
+from napari_damm import api
 from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished
-from napari_damm.extravasation import (
+from napari_damm.util import metrics
+from napari_damm.util.extravasation import (
     extravasation_profile,
     vessel_distance,
     vessel_mask,

@@ -40,7 +40,7 @@ from napari_damm import api
 from napari_damm.engine.config import default_samplers
 from napari_damm.events import Finished, Planned, ShardDone, Step, Tile
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, write_section
-from napari_damm.tiling import WINDOW
+from napari_damm.util.tiling import WINDOW
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

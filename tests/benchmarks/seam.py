@@ -54,7 +54,7 @@ from napari_damm.engine.planning import Plan, plan
 from napari_damm.model.damm import DAMM
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.slide import Slide, tissue_mask
-from napari_damm.tiling import STRIDE, WINDOW, Box, Lattice, Window
+from napari_damm.util.tiling import STRIDE, WINDOW, Box, Lattice, Window
 
 BAND = WINDOW - STRIDE
 FINE_PX = 3.0

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from napari_damm import metrics
 from napari_damm.simulate import PRESETS, SimulatedSlide, simulate_slide
+from napari_damm.util import metrics
 
 BOXES = (9, 17, 33, 65, 129)
 BOUNDS = {

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 CHANNELS = ("vessels", "nuclei")
 GRAIN = 128

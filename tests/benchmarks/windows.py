@@ -21,7 +21,7 @@ import numpy as np
 
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, SimulatedSlide, simulate_slide
 from napari_damm.slide import Slide, normalise, read_region, slide_from_arrays
-from napari_damm.tiling import Box, Window
+from napari_damm.util.tiling import Box, Window
 
 if TYPE_CHECKING:
     from torch import Tensor

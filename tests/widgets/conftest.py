@@ -18,7 +18,7 @@ from napari_damm.engine.live_preview import LivePreview
 from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.model_file import ModelInfo
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
-from napari_damm.tiling import Lattice
+from napari_damm.util.tiling import Lattice
 
 CARD = {
     "name": "tiny",

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import metrics
 from napari_damm.analysis.particle_map import ParticleMap
-from napari_damm.extravasation import tile_means
 from napari_damm.slide import intensity_limits
-from napari_damm.tiling import Box
+from napari_damm.util import metrics
+from napari_damm.util.extravasation import tile_means
+from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from skimage.feature import peak_local_max
 
 from napari_damm.analysis.distance import PixelSize
 from napari_damm.analysis.particle_map import ParticleMap
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_damm.analysis.distance import PixelSize
 from napari_damm.analysis.profile import FARTHEST_UM, Shells
 from napari_damm.analysis.structures import Structures
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

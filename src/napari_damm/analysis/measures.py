@@ -15,7 +15,7 @@ from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.counts import Counts, gini, variation
 from napari_damm.analysis.profile import EXPOSURE_UM, exposure, half_distance, reach
 from napari_damm.analysis.thresholds import Threshold
-from napari_damm.extravasation import LEAST_PIXELS, extravasation_distance
+from napari_damm.util.extravasation import LEAST_PIXELS, extravasation_distance
 
 UM2_PER_MM2 = 1e6
 

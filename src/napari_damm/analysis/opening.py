@@ -22,8 +22,8 @@ from napari_damm.slide.channels import listed
 from napari_damm.slide.planes import ArraySource, LazyPlane
 from napari_damm.slide.readers import open_image
 from napari_damm.store import Result, open_result
-from napari_damm.tiling import CELL
 from napari_damm.util.advice import Advice
+from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig

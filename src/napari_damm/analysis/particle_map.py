@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_damm.analysis.distance import PixelSize
-from napari_damm.tiling import CELL, Box
+from napari_damm.util.tiling import CELL, Box
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

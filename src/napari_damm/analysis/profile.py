@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.extravasation import BIN_UM, LEAST_PIXELS, LIMIT_UM, Profile
+from napari_damm.util.extravasation import BIN_UM, LEAST_PIXELS, LIMIT_UM, Profile
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.analysis.particle_map import LabelImage, ParticleMap
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 Mask = NDArray[np.bool_]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_damm.analysis.particle_map import Mask, ParticleMap
 from napari_damm.analysis.regions import Region
 from napari_damm.slide import Raster, Slide, read_region, tissue_mask
-from napari_damm.tiling import CELL, Box
+from napari_damm.util.tiling import CELL, Box
 
 FINEST_UM = 0.5
 SAME_PLACE_PX = 1.0

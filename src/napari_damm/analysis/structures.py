@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 Labels = NDArray[np.int64]
 EIGHT = np.ones((3, 3), bool)

@@ -8,7 +8,7 @@ from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.report import Thumbnail
 from napari_damm.analysis.thresholds import Threshold
 from napari_damm.analysis.vessels import vessels_in
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 LONGEST_PX = 700
 BAND_PX = 1024

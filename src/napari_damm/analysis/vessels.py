@@ -17,8 +17,8 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from napari_damm.analysis.particle_map import ParticleMap
-from napari_damm.extravasation import BLUR_UM, SPECK_UM2, drop_specks
-from napari_damm.tiling import Box
+from napari_damm.util.extravasation import BLUR_UM, SPECK_UM2, drop_specks
+from napari_damm.util.tiling import Box
 
 Mask = NDArray[np.bool_]
 TRUNCATE = 4.0

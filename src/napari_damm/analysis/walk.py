@@ -26,7 +26,7 @@ from napari_damm.analysis.profile import FARTHEST_UM
 from napari_damm.analysis.regions import Region, trusted_in
 from napari_damm.analysis.thresholds import Histogram, PixelRange, Threshold
 from napari_damm.analysis.vessels import blurred_vessels, centre_lines, vessels_in
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 Pixels = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]

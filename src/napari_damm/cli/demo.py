@@ -60,8 +60,8 @@ class Demo:
 
     def report(self) -> Iterator[str]:
         """Compare the stored result with the truth, draw the figure, say what was found."""
-        from napari_damm import metrics
         from napari_damm.evaluation.section_figure import SectionPanels, save_figure
+        from napari_damm.util import metrics
 
         slide, result = self._open(), api.open_result(self.result_path)
         prediction = np.asarray(result.np, dtype=np.float32)
@@ -103,7 +103,7 @@ class Demo:
 def _on_model_grid(slide: Slide, result: Result, channel: str) -> np.ndarray:
     """Return a channel on the grid of the result, scaled by its percentiles to 0..1."""
     from napari_damm.slide import read_region
-    from napari_damm.tiling import Box
+    from napari_damm.util.tiling import Box
 
     shape: tuple[int, int] = result.np.shape
     image = read_region(

@@ -28,7 +28,7 @@ from napari_damm.slide import (
     tissue_values,
 )
 from napari_damm.slide.resample import check_raster_finite
-from napari_damm.tiling import CELL, Box
+from napari_damm.util.tiling import CELL, Box
 
 Mask = NDArray[np.bool_]
 Limits = dict[str, tuple[float, float]]

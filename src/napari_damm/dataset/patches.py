@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.dataset.fields import Field, Mask
-from napari_damm.tiling import CELL, WINDOW, Box
+from napari_damm.util.tiling import CELL, WINDOW, Box
 
 SIDE = WINDOW // CELL
 BLOCK = 2 * SIDE

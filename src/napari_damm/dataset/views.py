@@ -26,7 +26,7 @@ from scipy import ndimage
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
-from napari_damm.tiling import CELL, WINDOW, Box
+from napari_damm.util.tiling import CELL, WINDOW, Box
 
 MOVE_CELLS = 3
 SHIFT_PX = 2

@@ -17,7 +17,7 @@ from napari_damm.engine.pipeline import Blended
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.events import Tile
 from napari_damm.store import ShardMaps, ShardStatus
-from napari_damm.tiling import Box, Lattice, Window
+from napari_damm.util.tiling import Box, Lattice, Window
 
 if TYPE_CHECKING:
     from napari_damm.engine.windows import WindowOutput

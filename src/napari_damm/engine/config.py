@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_damm.tiling import SHARD
 from napari_damm.util.advice import Advice
 from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, is_finite, setting
+from napari_damm.util.tiling import SHARD
 
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation

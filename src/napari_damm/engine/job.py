@@ -24,8 +24,8 @@ from napari_damm.engine.setup import Sampling, Setup
 from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import Result, ResultStore, ShardStatus, open_result
-from napari_damm.tiling import Box
 from napari_damm.util.advice import Advice
+from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from napari_damm.events import Tile
 from napari_damm.store import ResultStore, ShardStatus, halve, to_half
-from napari_damm.tiling import Box
+from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
     from zarr import Array

@@ -23,8 +23,8 @@ from napari_damm.slide import (
     touches_tissue,
 )
 from napari_damm.store.layout import ResultLayout
-from napari_damm.tiling import Box, Lattice, Window
 from napari_damm.util.advice import Advice
+from napari_damm.util.tiling import Box, Lattice, Window
 
 MOST_WINDOWS = 5_000_000
 """Windows of 192 um each way: a section of 40 cm."""

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_damm.engine.config import POOL_BATCHES, default_batch
-from napari_damm.tiling import Window
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory, one_line
+from napari_damm.util.tiling import Window
 
 if TYPE_CHECKING:
     from napari_damm.engine.sampler import WindowSampler

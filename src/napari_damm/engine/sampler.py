@@ -36,7 +36,7 @@ from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import DAMM
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.tiling import tokens_to_cells
+from napari_damm.util.tiling import tokens_to_cells
 
 
 class Conditions(NamedTuple):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_damm.engine.planning import Plan
 from napari_damm.events import Branch
 from napari_damm.slide import Slide, normalise, read_region
-from napari_damm.tiling import Window
+from napari_damm.util.tiling import Window
 
 PAUSES_S = (0.1, 1.0)
 """How long to wait before each further attempt."""

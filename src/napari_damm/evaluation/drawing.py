@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
 from napari_damm.events import Branch
-from napari_damm.extravasation import BIN_UM
+from napari_damm.util.extravasation import BIN_UM
 from napari_damm.util.panels import finish_panel, show_image
 from napari_damm.util.text import count
 

@@ -30,9 +30,9 @@ from napari_damm.evaluation.writing import write
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
 from napari_damm.model_file import load_model, summary
 from napari_damm.store import Result
-from napari_damm.tiling import CELL
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
+from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from napari_damm import extravasation, metrics
 from napari_damm.dataset import Field
-from napari_damm.tiling import CELL, Box
+from napari_damm.util import extravasation, metrics
+from napari_damm.util.tiling import CELL, Box
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

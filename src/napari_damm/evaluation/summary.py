@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from napari_damm import metrics
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.report import BRANCHES, MEASURES, Row, Summary
+from napari_damm.util import metrics
 
 
 def summarise(rows: Sequence[Row], config: EvaluateConfig) -> Iterator[Summary]:

@@ -3,9 +3,11 @@
 1. `planes`: 2-D pictures read piece by piece; `raster`: one channel with its place in the world.
 2. `readers`: files as such channels (`tiff`, `ome_zarr`, `pictures`); `stacks`: which plane of
    them. `identity`: what tells one input from another.
-3. `channels`: which of them are vessels and nuclei; `slide`: both together, at what pixel size.
+3. `channels`: which of them are vessels and nuclei; `images`: which image of a file; `slide`: both
+   channels together; `opening`: from files, at what pixel size.
 4. `resample`: boxes of the model grid, the same whichever window asks.
-5. `tissue`: what of a slide is tissue; `normalisation`: how bright that is.
+5. `tissue`: what of a slide is tissue; `fill`: what is no picture at all; `normalisation`: how
+   bright tissue is.
 """
 
 from napari_damm.slide.channels import find_channel, guess_channel
@@ -16,15 +18,11 @@ from napari_damm.slide.normalisation import (
     normalise,
     tissue_values,
 )
+from napari_damm.slide.opening import open_beside, open_slide
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.readers import stack_size
 from napari_damm.slide.resample import check_finite, model_shape, read_region
-from napari_damm.slide.slide import (
-    Slide,
-    open_beside,
-    open_slide,
-    slide_from_arrays,
-)
+from napari_damm.slide.slide import Slide, slide_from_arrays
 from napari_damm.slide.stacks import StackSize
 from napari_damm.slide.tissue import tissue_mask, touches_tissue
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, read_region
 from napari_damm.slide.tissue import Mask
-from napari_damm.tiling import Box
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory
+from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide

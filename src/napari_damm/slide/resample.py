@@ -31,7 +31,7 @@ from napari_damm.slide.raster import Raster, Scale
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide
-    from napari_damm.tiling import Box
+    from napari_damm.util.tiling import Box
 
 # Sizes are computed from decimal numbers: 1000 px of 0.325 um are 650.0000000000001 um.
 ROUNDING = 1e-6

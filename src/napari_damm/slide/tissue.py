@@ -36,8 +36,8 @@ from scipy import ndimage
 from napari_damm.slide.fill import TOLERANCE, reaches_the_edge
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, pick_level, read_region
-from napari_damm.tiling import CELL, Box, Lattice
 from napari_damm.util.errors import is_out_of_memory
+from napari_damm.util.tiling import CELL, Box, Lattice
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.tiling import CELL, SHARD, Box, shard_boxes
+from napari_damm.util.tiling import CELL, SHARD, Box, shard_boxes
 
 COARSE_ENOUGH = 512
 """The pyramid ends with the first level whose sides are no longer than this."""

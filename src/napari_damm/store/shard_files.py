@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from napari_damm.store.arrays import Array, damage_named, layout_of, open_arrays, open_group
 from napari_damm.store.layout import Level, ResultLayout, halve, to_half
-from napari_damm.tiling import Box
 from napari_damm.util.errors import disk_full_named
 from napari_damm.util.files import seal
+from napari_damm.util.tiling import Box
 
 RESUME = "free some space and run again with {resume}"
 

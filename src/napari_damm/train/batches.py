@@ -24,10 +24,10 @@ from napari_damm.dataset.patches import Split, epoch_order
 from napari_damm.dataset.views import View, draw_view, planted_share, read_view
 from napari_damm.events import Notice
 from napari_damm.model.damm import DAMM
-from napari_damm.tiling import WINDOW
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
 from napari_damm.train.unreadable import UnreadablePatches
+from napari_damm.util.tiling import WINDOW
 
 Value = TypeVar("Value")
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from napari_damm.dataset.sources import ROLES
 from napari_damm.model.damm import DAMM
-from napari_damm.tiling import WINDOW
 from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.tiling import WINDOW
 
 CHECKSUM = 4
 SPARE_BYTES = 2**30

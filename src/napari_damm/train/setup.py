@@ -27,8 +27,8 @@ from napari_damm.dataset.sections import without_names
 from napari_damm.events import Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
-from napari_damm.tiling import CELL, WINDOW
 from napari_damm.train.config import TrainConfig
+from napari_damm.util.tiling import CELL, WINDOW
 from napari_damm.util.version import __version__
 
 LISTED_SECTIONS = 50

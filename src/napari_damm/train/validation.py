@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm import metrics
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
@@ -31,6 +30,7 @@ from napari_damm.events import Preparing, ValidationTile
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.unreadable import UnreadablePatches
+from napari_damm.util import metrics
 from napari_damm.util.errors import is_out_of_memory
 
 WHAT = "trying the model on validation windows"

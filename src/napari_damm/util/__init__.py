@@ -1,1 +1,1 @@
-"""What every other package may use: errors, files, locks, words, this machine's hardware."""
+"""What every other package may use: errors and advice, files, locks, words; tiling and measures."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_damm.metrics import best_blur
+from napari_damm.util.metrics import best_blur
 
 Image = NDArray[np.float32]
 

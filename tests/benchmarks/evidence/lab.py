@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from napari_damm import api
 from napari_damm.events import Finished
-from napari_damm.tiling import STRIDE, WINDOW
+from napari_damm.util.tiling import STRIDE, WINDOW
 
 from .rows import read_row, write_row
 from .sections import Section

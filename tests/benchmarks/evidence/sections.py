@@ -16,11 +16,11 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import extravasation, metrics
 from napari_damm.evaluation.scores import Ground, score
 from napari_damm.simulate import SimulatedSlide, divergence, simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays, tissue_mask
-from napari_damm.tiling import CELL, Box
+from napari_damm.util import extravasation, metrics
+from napari_damm.util.tiling import CELL, Box
 
 from .settings import Specimen
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 Stat = dict[str, Any]
 Number = float | None

@@ -19,7 +19,7 @@ from napari_damm.engine.recovery import Downgraded, Ladder, StepsDone, WindowFai
 from napari_damm.engine.workers.coordinator import Outcome, ShardReport
 from napari_damm.events import FailedItem, Step
 from napari_damm.store import ShardWriter
-from napari_damm.tiling import Window
+from napari_damm.util.tiling import Window
 
 
 def compute(job: Job, left: Plan) -> Iterator[Outcome]:

@@ -22,7 +22,6 @@ from napari_damm.dataset.patches import Patch
 from napari_damm.dataset.views import View, draw_view, plain_view, read_view
 from napari_damm.events import Event, Notice, Preparing, TrainStep
 from napari_damm.model.damm import ROLES
-from napari_damm.tiling import WINDOW
 from napari_damm.train.autoencoder import (
     POOR_R2,
     AutoencodersTraining,
@@ -37,6 +36,7 @@ from napari_damm.train.state import NotFinite
 from napari_damm.train.validation import evenly
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault
+from napari_damm.util.tiling import WINDOW
 
 MEASURED = 8
 CROPS = {"tiny": (4, 64)}

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_damm import metrics
 from napari_damm.model.damm import FirstStage
+from napari_damm.util import metrics
 from napari_damm.util.advice import Advice
 
 POOR_R2 = 0.8

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 from .. import figures
 from ..lab import Job, Lab

@@ -12,7 +12,7 @@ from typing import Any
 
 import baselines
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 from .. import figures
 from ..lab import Job, Lab, file_digest

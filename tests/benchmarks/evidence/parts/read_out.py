@@ -13,8 +13,8 @@ from typing import Any
 import calibration
 import numpy as np
 
-from napari_damm import metrics
 from napari_damm.model.damm import READ_OUTS
+from napari_damm.util import metrics
 
 from ..lab import Job, Lab
 from ..rows import Row

@@ -14,8 +14,8 @@ from typing import Any
 
 import spectrum
 
-from napari_damm import metrics
 from napari_damm.engine.config import STEPS
+from napari_damm.util import metrics
 
 from .. import figures
 from ..lab import Job, Lab

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import seam
 
-from napari_damm.tiling import Lattice
+from napari_damm.util.tiling import Lattice
 
 from ..lab import Job, Lab
 from ..rows import Row

@@ -17,7 +17,7 @@ import calibration
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm import metrics
+from napari_damm.util import metrics
 
 from .. import figures
 from ..lab import Job, Lab
