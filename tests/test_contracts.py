@@ -198,14 +198,8 @@ def test_signatures_of_the_model():
     from napari_damm.model import DAMM, select_branch
 
     assert parameters(DAMM.encode) == ["self", "image", "modality"]
-    assert parameters(DAMM.predict_noise) == [
-        "self",
-        "x_t",
-        "t",
-        "primary",
-        "secondary",
-        "use_uncertainty",
-    ]
+    wanted = ["self", "x_t", "t", "primary", "secondary", "use_uncertainty"]
+    assert parameters(DAMM.predict_noise) == wanted
     assert inspect.signature(DAMM.predict_noise).parameters["use_uncertainty"].default is True
     assert parameters(DAMM.decode)[:3] == ["self", "z", "modality"]
     assert inspect.signature(DAMM.decode).parameters["modality"].default is None
