@@ -202,7 +202,8 @@ def test_signatures_of_the_model():
     assert parameters(DAMM.predict_noise) == wanted
     assert inspect.signature(DAMM.predict_noise).parameters["use_uncertainty"].default is True
     assert parameters(DAMM.decode)[:3] == ["self", "z", "modality"]
-    assert inspect.signature(DAMM.decode).parameters["modality"].default is None
+    for optional in ("modality", "primary"):
+        assert inspect.signature(DAMM.decode).parameters[optional].default is None
     assert parameters(select_branch) == ["outputs", "gamma"]
 
 
