@@ -18,12 +18,8 @@ from checkpoints import WEIGHTS, assert_weights, pack, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_damm.model_file.pickle_reader import (
-    CheckpointError,
-    Placeholder,
-    read_state_dict,
-    replay,
-)
+from napari_damm.model_file.pickle_opcodes import Placeholder, replay
+from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
 
 
 @pytest.fixture

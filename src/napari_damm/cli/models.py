@@ -43,13 +43,12 @@ def show(
     ] = None,
 ) -> None:
     """Print what a model says of itself."""
-    from napari_damm.model_file import find_model, read_card, sha256
+    from napari_damm.model_file import card_and_sum, find_model
 
     path = find_model(model)
-    for line in card_lines(read_card(path)):
+    card, checksum = card_and_sum(path)
+    for line in [*card_lines(card), f"file: {path}", f"sha256: {checksum}"]:
         echo(line)
-    echo(f"file: {path}")
-    echo(f"sha256: {sha256(path)}")
 
 
 @models.command("import", help=IMPORT_HELP)

@@ -25,6 +25,7 @@ from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import Result, ResultStore, ShardStatus, open_result
 from napari_damm.util.advice import Advice
+from napari_damm.util.errors import one_line
 from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def survey_to_resume(
     earlier = open_result(store) if resume and store is not None and Path(store).exists() else None
     if earlier is not None:
         # Measured once per job: parts that can be read today may not have been, then.
-        stored = Normalisation(**{k: tuple(v) for k, v in earlier.record["normalisation"].items()})
+        stored = _stored_normalisation(earlier)
         config = replace(
             config,
             shard=earlier.layout.shard,
@@ -248,6 +249,19 @@ def prepare(
     if cost.seconds is not None or planned.shards_done:
         notices.append(Notice(statement(planned, cost)))
     return Job(slide, model, config, planned, setup, cost, opened, tuple(notices))
+
+
+def _stored_normalisation(earlier: Result) -> Normalisation:
+    """Return what was measured when a job began."""
+    try:
+        limits = earlier.record["normalisation"]
+        (v_low, v_high), (n_low, n_high) = limits["vessels"], limits["nuclei"]
+        return Normalisation((v_low, v_high), (n_low, n_high))
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{earlier.path} is damaged (the normalisation in its record: {one_line(error)}): "
+            "predict it again"
+        ) from None
 
 
 def mark_background(job: Job) -> tuple[Plan, list[tuple[int, int]]]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_damm.model.layers import Downsample, Upsample, check_channels, zero_init
+from napari_damm.model.layers import Downsample, Upsample, check_channels, check_size, zero_init
 
 FOLD = 2
 """Side of the block of pixels that the stem folds into channels."""
@@ -55,8 +55,7 @@ class AutoencoderConfig:
         """Check the rules that the layers rely on."""
         check_channels("autoencoder", self.channels)
         for name in ("image_channels", "latent_channels", "depth"):
-            if not 1 <= getattr(self, name) <= 1024:
-                raise ValueError(f"{name} must be in 1..1024, got {getattr(self, name)}")
+            check_size(name, getattr(self, name), 1, 1024)
 
     @property
     def factor(self) -> int:

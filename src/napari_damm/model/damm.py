@@ -11,7 +11,7 @@ Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -70,7 +70,7 @@ class DAMMConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
-        if not 0 <= self.uni_share <= 1:
+        if isinstance(self.uni_share, bool) or not 0 <= self.uni_share <= 1:
             raise ValueError(f"uni_share must be in 0..1, got {self.uni_share}")
         if len(self.first_stages) != 3:
             raise ValueError(f"first_stages must be 3 (one per role), got {len(self.first_stages)}")
@@ -162,21 +162,32 @@ class DAMMConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DAMMConfig:
-        """Read back what `to_dict` wrote (lists become tuples)."""
-        stages = tuple(_stage_config(stage) for stage in values["first_stages"])
-        unet = values["unet"]
-        return cls(
-            stages,  # type: ignore[arg-type]  # __post_init__ checks that there are three
-            UNetConfig(**{**unet, "channels": tuple(unet["channels"])}),
-            values.get("gate", "window"),
-            values.get("read_out", "last"),
-            float(values.get("uni_share", 1.0)),
-        )
+        """Read back what `to_dict` wrote (lists become tuples).
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If an entry is missing, unknown or of another kind: an architecture that is only half
+            understood is another one.
+        """
+        known = _known(cls, values)
+        stages = tuple(_stage_config(stage) for stage in known.pop("first_stages"))
+        unet = known.pop("unet")
+        unet = UNetConfig(**_known(UNetConfig, {**unet, "channels": tuple(unet["channels"])}))
+        return cls(stages, unet, **known)  # type: ignore[arg-type]  # __post_init__ counts them
+
+
+def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config, which must be its fields."""
+    unknown = sorted(set(values) - {each.name for each in fields(kind)})
+    if unknown:
+        raise ValueError(f"unknown entry {unknown[0]!r:.80}")
+    return dict(values)
 
 
 def _stage_config(values: Mapping[str, Any]) -> FirstStageConfig:
     kind = VQGANConfig if "codebook" in values else AutoencoderConfig
-    return kind(**{**values, "channels": tuple(values["channels"])})
+    return kind(**_known(kind, {**values, "channels": tuple(values["channels"])}))
 
 
 def _stage(config: FirstStageConfig) -> FirstStage:

@@ -19,13 +19,23 @@ from torch.nn import functional as F
 
 NORM_GROUPS = 32
 MOST_LEVELS = 8
+MOST_CHANNELS = 8192
 
 
 def check_channels(what: str, channels: tuple[int, ...]) -> None:
     """Check the channel counts of a network's levels, shallow to deep."""
-    if not 2 <= len(channels) <= MOST_LEVELS or any(c <= 0 or c % NORM_GROUPS for c in channels):
-        rule = f"2 to {MOST_LEVELS} multiples of {NORM_GROUPS}"
+    widths = range(NORM_GROUPS, MOST_CHANNELS + 1, NORM_GROUPS)
+    if not 2 <= len(channels) <= MOST_LEVELS or any(
+        type(c) is not int or c not in widths for c in channels
+    ):
+        rule = f"2 to {MOST_LEVELS} multiples of {NORM_GROUPS} up to {MOST_CHANNELS}"
         raise ValueError(f"{what} channels must be {rule}, got {channels!r:.80}")
+
+
+def check_size(name: str, size: int, low: int, high: int) -> None:
+    """Check a size of a network: a whole number within bounds, whoever wrote it."""
+    if type(size) is not int or not low <= size <= high:
+        raise ValueError(f"{name} must be a whole number in {low}..{high}, got {size!r:.40}")
 
 
 def zero_init(conv: nn.Conv2d) -> nn.Conv2d:

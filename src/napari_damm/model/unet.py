@@ -31,6 +31,7 @@ from napari_damm.model.layers import (
     TimeEmbedding,
     Upsample,
     check_channels,
+    check_size,
     zero_init,
 )
 from napari_damm.schedule import NoiseSchedule
@@ -77,7 +78,9 @@ class UNetConfig:
                 raise ValueError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
-        if self.time_channels < 8 or self.time_channels % 8:
+        check_size("latent_channels", self.latent_channels, 1, 256)
+        check_size("time_channels", self.time_channels, 8, 2**14)
+        if self.time_channels % 8:
             raise ValueError(f"time_channels must be a multiple of 8, got {self.time_channels}")
         if self.latent_channels < 1:
             raise ValueError(f"latent_channels must be 1 or more, got {self.latent_channels}")

@@ -16,7 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_damm.model.layers import Downsample, ResBlock, Upsample, check_channels, zero_init
+from napari_damm.model.layers import (
+    Downsample,
+    ResBlock,
+    Upsample,
+    check_channels,
+    check_size,
+    zero_init,
+)
 
 COMMITMENT = 0.25
 
@@ -36,9 +43,9 @@ class VQGANConfig:
     def __post_init__(self) -> None:
         """Check the rules that the layers rely on."""
         check_channels("first-stage", self.channels)
-        for name, low in (("image_channels", 1), ("latent_channels", 1), ("codebook", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be {low} or more, got {getattr(self, name)}")
+        check_size("image_channels", self.image_channels, 1, 16)
+        check_size("latent_channels", self.latent_channels, 1, 256)
+        check_size("codebook", self.codebook, 0, 2**20)
 
     @property
     def factor(self) -> int:

@@ -9,7 +9,13 @@ Nothing is ever unpickled. Every complaint is one sentence that names the file.
 """
 
 from napari_damm.model_file.autoencoder import save_autoencoder, take_trained_autoencoders
-from napari_damm.model_file.header import first_few, read_card, spread_factor, summary
+from napari_damm.model_file.header import (
+    card_and_sum,
+    first_few,
+    read_card,
+    spread_factor,
+    summary,
+)
 from napari_damm.model_file.library import (
     ModelInfo,
     bundled_folder,
@@ -29,6 +35,7 @@ from napari_damm.util.files import sha256
 __all__ = [
     "ModelInfo",
     "bundled_folder",
+    "card_and_sum",
     "check_new_name",
     "content_hash",
     "export_model",

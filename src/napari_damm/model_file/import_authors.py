@@ -1,6 +1,6 @@
 """Import a checkpoint made with the authors' training code.
 
-1. Read the tensors of the Lightning `.ckpt` (`checkpoint_reader`: nothing in it is executed).
+1. Read the tensors of the Lightning `.ckpt` (`pickle_reader`: nothing in it is executed).
 2. Read the architecture off their shapes.
 3. Look up each of our weights under its name in the authors' network; refuse, by name, what is
    missing, unknown or of the wrong shape; fill our model.
@@ -15,8 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_damm.model_file import first_few, save_model, sha256
-from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
+from napari_damm.model_file import first_few, save_model
+from napari_damm.model_file.pickle_opcodes import CheckpointError
+from napari_damm.model_file.pickle_reader import read_with_sum
+from napari_damm.model_file.weights import check_size
 from napari_damm.util.text import count
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def import_authors_checkpoint(
         If it is no such checkpoint, or keys are missing, unknown or of the wrong shape.
     """
     path = Path(path)
-    state = read_state_dict(path)
+    state, checksum = read_with_sum(path)
     try:
         model = from_state_dict(state)
     except CheckpointError as error:
@@ -131,7 +133,7 @@ def import_authors_checkpoint(
                 "description": "unknown data (imported from a checkpoint of the authors' code)",
             },
             "intensity_reference": {"kind": "percentile", "low": 0.1, "high": 99.9},
-            "imported_from": {"file": path.name, "sha256": sha256(path)},
+            "imported_from": {"file": path.name, "sha256": checksum},
         }
     )
     if out is not None:
@@ -154,6 +156,10 @@ def from_state_dict(state: Mapping[str, torch.Tensor]) -> DAMM:
     state = {key: value for key, value in state.items() if not IGNORED.search(key)}
     with torch.device("meta"):  # shapes only: memory is taken when everything fits
         model = DAMM(infer_config(state))
+    try:
+        check_size(model)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint is too large: {error}") from None
     wanted = {authors_key(name): value.shape for name, value in model.state_dict().items()}
     problems = [
         *_say("missing key", [key for key in wanted if key not in state]),

@@ -18,7 +18,7 @@ from platformdirs import user_data_path
 
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
-from napari_damm.util.files import check_new, copy_file, sha256
+from napari_damm.util.files import check_new, copy_file
 from napari_damm.util.settings import DEVICES
 
 if TYPE_CHECKING:
@@ -122,7 +122,6 @@ def load_model(name_or_path: str | Path | DAMM | None = None, device: str = "aut
         return name_or_path if device == "auto" else name_or_path.to(target)
     path = find_model(name_or_path)
     model = read_model(path)
-    model.card["sha256"] = sha256(path)
     model.file = str(path.absolute())
     return model.to(target)
 
@@ -167,14 +166,14 @@ def import_model(path: str | Path, name: str | None = None, replace: bool = Fals
         If it is not a usable model, or the name is taken or not fit for a file.
     """
     path = Path(path)
-    read_model(path)
+    checked = read_model(path)
     folder = user_folder()
     name = path.stem if name is None else name
     if not (replace and name in _files(folder)):
         check_new_name(name)
     target = folder / f"{name}{SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
-    copy_file(path, target)
+    copy_file(path, target, checked.card["sha256"])
     return _describe(target, bundled=False)
 
 

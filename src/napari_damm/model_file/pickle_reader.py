@@ -1,35 +1,49 @@
 """Read the weights of a PyTorch checkpoint without running anything that is in it.
 
 1. The file is a zip: `data.pkl` describes the objects, `data/<key>` holds the numbers.
-2. `pickletools` cuts the pickle into opcodes; none is executed.
-3. A small stack machine replays them. It knows plain containers and tensors. A global is only a
-   name to it, and whatever would call, create or set up anything else leaves a `Placeholder`.
+2. `pickle_opcodes` replays the description, executing nothing.
+3. Members are seen not to overlap, and sizes to be plain numbers, before anything is multiplied.
 4. The tensors of `state_dict` are read, once their shapes were seen to fit what is stored.
 
-Python's own unpickler, restricted through `find_class`, is not enough: it still calls what the
-stand-ins offer, and a few bytes of pickle make it allocate gigabytes or overflow the C stack.
+Why not `torch.load(weights_only=True)`: it refuses the whole file for one class that it does not
+know, and a Lightning checkpoint names the authors' own classes among its hyperparameters; it
+believes sizes (a few bytes of pickle make it allocate gigabytes); and in the versions of torch
+before 2.6 it could be made to run code (CVE-2025-32434). Python's own unpickler, restricted by
+`find_class`, is not enough either: it still calls what stand-ins offer, and overflows the stack.
 """
 
 from __future__ import annotations
 
-import pickletools
+import hashlib
+import os
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_damm.model_file.pickle_opcodes import CheckpointError, Storage, StoredTensor, replay
+from napari_damm.util.files import open_regular
+from napari_damm.util.text import printable
 
 if TYPE_CHECKING:
     import torch
 
 
-class CheckpointError(ValueError):
-    """The file is not a checkpoint that we can read."""
+LONGEST_PICKLE = 4 * 2**20
+"""Bytes: what a pickle makes may take a hundred times as much memory."""
+MOST_MEMBERS = 100_000
+MOST_DIMENSIONS = 8
+_BEYOND = 2**63
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a Lightning checkpoint's `state_dict`.
+    """Return the tensors of a Lightning checkpoint's `state_dict`; see `read_with_sum`."""
+    return read_with_sum(path)[0]
+
+
+def read_with_sum(path: str | Path) -> tuple[dict[str, torch.Tensor], str]:
+    """Return the tensors of a Lightning checkpoint's `state_dict`, and the SHA-256 of the file.
 
     Raises
     ------
@@ -39,50 +53,70 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         If it is no checkpoint, or damaged; the message is one sentence that names the file.
     """
     path = Path(path)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
+        before = os.fstat(stream.fileno())
+        checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         if not zipfile.is_zipfile(stream):
             raise CheckpointError(
                 f"{path} is not a PyTorch checkpoint, or is cut short (it is no zip archive)"
             )
         try:
             with zipfile.ZipFile(stream) as archive:
-                return _Archive(archive).state_dict()
+                state = _Archive(archive, stream).state_dict()
         except CheckpointError as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from None
         except MemoryError:
             raise
         except Exception as error:  # a damaged or hostile file can raise anything
             reason = f"{type(error).__name__}: {error}"
-            raise CheckpointError(f"{path} is damaged or no checkpoint ({reason})") from None
+            raise CheckpointError(
+                f"{path} is damaged or no checkpoint ({printable(reason[:300])})"
+            ) from None
+        after = os.fstat(stream.fileno())
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise CheckpointError(f"{path} changed while it was read: try again")
+    return state, checksum
 
 
-# ---------------------------------------------------------------- the archive
+_ITEM_BYTES = {
+    **{"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bool": 1},
+    **{"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1},
+}
 
 
-@dataclass(frozen=True)
-class Storage:
-    """A flat array in the archive: `elements` numbers of a torch dtype, under `key`."""
-
-    dtype: str
-    key: str
-    elements: int
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A view of a storage, not read yet."""
+class _Checked(NamedTuple):
+    """A view of a storage whose numbers are numbers, so that they may be multiplied."""
 
     storage: Storage
-    offset: Any
-    size: Any
-    stride: Any
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, stored: StoredTensor) -> _Checked:
+        size, stride = stored.size, stored.stride
+        lists = isinstance(size, tuple | list) and isinstance(stride, tuple | list)
+        if not lists or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+            raise CheckpointError(
+                f"{name[:80]!r} has no shape of at most {MOST_DIMENSIONS} dimensions"
+            )
+        numbers = (stored.offset, *size, *stride, stored.storage.elements)
+        if not all(type(number) is int and 0 <= number < _BEYOND for number in numbers):
+            raise CheckpointError(f"{name[:80]!r} has a shape that is not of whole numbers")
+        return cls(stored.storage, stored.offset, tuple(size), tuple(stride))
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.size) * _ITEM_BYTES[self.storage.dtype]
 
 
 class _Archive:
     """The zip, and the storages read from it so far (tensors share them)."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, stream: BufferedReader) -> None:
         self._archive = archive
+        self._size = os.fstat(stream.fileno()).st_size
+        _check_members(archive.infolist(), stream, self._size)
         names = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(names) != 1:
             raise CheckpointError(f"it must contain one data.pkl, got {len(names)}")
@@ -90,24 +124,30 @@ class _Archive:
         self._storages: dict[str, bytearray] = {}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        content = replay(self._member("data.pkl"))
+        content = replay(self._member("data.pkl", LONGEST_PICKLE))
         state = content.get("state_dict") if isinstance(content, dict) else None
         if not isinstance(state, dict):
             raise CheckpointError("it holds no state_dict: is it a Lightning checkpoint?")
         for key, value in state.items():
             if not isinstance(key, str) or not isinstance(value, StoredTensor):
                 raise CheckpointError(f"state_dict entry {str(key)[:80]!r} is not a tensor")
-        return {key: self._tensor(key, value) for key, value in state.items()}
+        checked = {key: _Checked.of(key, stored) for key, stored in state.items()}
+        # One tensor under two names is stored once.
+        if sum(each.bytes for each in set(checked.values())) > self._size:
+            raise CheckpointError("its tensors take more bytes than the file has")
+        return {key: self._tensor(key, each) for key, each in checked.items()}
 
-    def _tensor(self, name: str, stored: StoredTensor) -> torch.Tensor:
-        offset, size, stride = stored.offset, tuple(stored.size), tuple(stored.stride)
+    def _tensor(self, name: str, stored: _Checked) -> torch.Tensor:
         flat = self._flat(stored.storage)
-        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        pairs = zip(stored.size, stored.stride, strict=True)
+        last = stored.offset + sum((n - 1) * s for n, s in pairs)
         # the count too: a stride of 0 would make a huge tensor of one stored number
-        fits = prod(size) <= flat.numel() and (0 in size or last < flat.numel())
-        if min((offset, *size, *stride)) < 0 or not fits:
-            raise CheckpointError(f"{name[:80]!r} of shape {list(size)} does not fit its storage")
-        return flat.as_strided(size, stride, offset)
+        fits = prod(stored.size) <= flat.numel() and (0 in stored.size or last < flat.numel())
+        if not fits:
+            raise CheckpointError(
+                f"{name[:80]!r} of shape {list(stored.size)} does not fit its storage"
+            )
+        return flat.as_strided(stored.size, stored.stride, stored.offset)
 
     def _flat(self, storage: Storage) -> torch.Tensor:
         import torch
@@ -121,7 +161,7 @@ class _Archive:
             raise CheckpointError(f"its storage {storage.key} is cut short")
         return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0)
 
-    def _member(self, name: str) -> bytes:
+    def _member(self, name: str, most: int | None = None) -> bytes:
         try:
             info = self._archive.getinfo(self._root + name)
         except KeyError:
@@ -129,193 +169,26 @@ class _Archive:
         if info.compress_type != zipfile.ZIP_STORED:
             # PyTorch never compresses; so what is read is never larger than the file
             raise CheckpointError(f"its {name} is compressed: save it with torch.save")
+        if most is not None and info.file_size > most:
+            raise CheckpointError(f"its {name} has {info.file_size} bytes, more than {most}")
         return self._archive.read(info)
 
 
-# ---------------------------------------------------------------- the pickle
+def _check_members(members: list[zipfile.ZipInfo], stream: BufferedReader, size: int) -> None:
+    """See that no two members share bytes: nested ones would be read again and again."""
+    if len(members) > MOST_MEMBERS:
+        raise CheckpointError(f"it has {len(members)} members, more than {MOST_MEMBERS}")
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        stream.seek(member.header_offset)
+        local = stream.read(_LOCAL_HEADER)
+        if member.header_offset < end or len(local) < _LOCAL_HEADER:
+            raise CheckpointError("its members overlap: save it with torch.save")
+        name, extra = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+        end = member.header_offset + _LOCAL_HEADER + name + extra + member.compress_size
+    if end > size:
+        raise CheckpointError("its members are longer than the file")
 
 
-@dataclass(frozen=True)
-class Global:
-    """A name in the pickle that asks for an import. It stays a name."""
-
-    module: str
-    name: str
-
-
-class Placeholder:
-    """Stands for everything that we do not read."""
-
-
-def replay(pickled: bytes) -> Any:
-    """Replay a pickle's opcodes: plain containers, `StoredTensor`s, `Placeholder`s."""
-    machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name in _LITERALS:
-            machine.push(argument)
-        elif opcode.name in _ACTIONS:
-            _ACTIONS[opcode.name](machine, argument)
-        elif opcode.name not in _NOTHING_TO_DO:
-            raise CheckpointError(f"its pickle uses {opcode.name}, which no checkpoint needs")
-    return machine.pop()
-
-
-class _Machine:
-    """The stack, the stacks below each mark, and the memo."""
-
-    def __init__(self) -> None:
-        self._stack: list[Any] = []
-        self._below: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
-
-    def push(self, value: Any) -> None:
-        self._stack.append(value)
-
-    def pop(self) -> Any:
-        return self._stack.pop()
-
-    def mark(self) -> None:
-        self._below.append(self._stack)
-        self._stack = []
-
-    def pop_to_mark(self) -> list[Any]:
-        items, self._stack = self._stack, self._below.pop()
-        return items
-
-    def discard(self) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._stack = self._below.pop()
-
-    def discard_to_mark(self) -> None:
-        self._stack = self._below.pop()
-
-    def duplicate(self) -> None:
-        self.push(self._stack[-1])
-
-    def pop_tuple(self, n: int) -> None:
-        self.push(tuple(reversed([self.pop() for _ in range(n)])))
-
-    def remember(self, index: int | None) -> None:
-        self._memo[len(self._memo) if index is None else index] = self._stack[-1]
-
-    def recall(self, index: int) -> None:
-        self.push(self._memo[index])
-
-    def extend(self, items: list[Any]) -> None:
-        if isinstance(self._stack[-1], list):
-            self._stack[-1].extend(items)
-
-    def update(self, items: list[Any]) -> None:
-        if isinstance(self._stack[-1], dict):
-            self._stack[-1].update(_plain_pairs(items))
-
-    def stack_global(self) -> None:
-        name, module = self.pop(), self.pop()
-        self.push(Global(str(module), str(name)))
-
-    def call(self) -> None:
-        arguments, function = self.pop(), self.pop()
-        self.push(_call(function, arguments))
-
-    def call_with_keywords(self) -> None:
-        self.discard()
-        self.call()
-
-    def instantiate(self) -> None:
-        self.discard_to_mark()
-        self.push(Placeholder())
-
-
-def _plain_pairs(items: list[Any]) -> dict[Any, Any]:
-    """Pair up keys and values; only plain keys: hashing a tuple recurses as deep as it nests."""
-    pairs = zip(items[::2], items[1::2], strict=True)
-    return {k: v for k, v in pairs if k is None or isinstance(k, str | bytes | int | float)}
-
-
-def _call(function: Any, arguments: Any) -> Any:
-    """Answer the only calls that a state_dict needs; all others leave a placeholder."""
-    match function, arguments:
-        case Global("collections", "OrderedDict"), ():
-            return {}
-        case Global("torch._utils", "_rebuild_tensor_v2"), (Storage() as storage, o, s, t, *_):
-            return StoredTensor(storage, o, s, t)
-        case Global("torch._utils", "_rebuild_parameter"), (StoredTensor() as tensor, *_):
-            return tensor
-    return Placeholder()
-
-
-def _storage(reference: Any) -> Any:
-    """Resolve a persistent id: ('storage', dtype, key, device, elements)."""
-    match reference:
-        case "storage", Global("torch", kind), str(key), _, int(elements) if kind in _DTYPES:
-            return Storage(_DTYPES[kind], key, elements)
-    return Placeholder()
-
-
-_DTYPES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-
-_NOTHING_TO_DO = {"PROTO", "FRAME", "STOP"}
-
-# Opcodes whose argument is the value itself.
-_LITERALS = {
-    *("INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT"),
-    *("UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-}
-
-# Sets become lists: nothing is ever hashed but plain keys.
-_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "NONE": lambda m, _: m.push(None),
-    "NEWTRUE": lambda m, _: m.push(True),
-    "NEWFALSE": lambda m, _: m.push(False),
-    "EMPTY_DICT": lambda m, _: m.push({}),
-    "EMPTY_LIST": lambda m, _: m.push([]),
-    "EMPTY_SET": lambda m, _: m.push([]),
-    "EMPTY_TUPLE": lambda m, _: m.push(()),
-    "MARK": lambda m, _: m.mark(),
-    "DICT": lambda m, _: m.push(_plain_pairs(m.pop_to_mark())),
-    "LIST": lambda m, _: m.push(m.pop_to_mark()),
-    "FROZENSET": lambda m, _: m.push(m.pop_to_mark()),
-    "TUPLE": lambda m, _: m.push(tuple(m.pop_to_mark())),
-    "TUPLE1": lambda m, _: m.pop_tuple(1),
-    "TUPLE2": lambda m, _: m.pop_tuple(2),
-    "TUPLE3": lambda m, _: m.pop_tuple(3),
-    "APPEND": lambda m, _: m.extend([m.pop()]),
-    "APPENDS": lambda m, _: m.extend(m.pop_to_mark()),
-    "ADDITEMS": lambda m, _: m.extend(m.pop_to_mark()),
-    "SETITEM": lambda m, _: m.update([m.pop(), m.pop()][::-1]),
-    "SETITEMS": lambda m, _: m.update(m.pop_to_mark()),
-    "POP": lambda m, _: m.discard(),
-    "POP_MARK": lambda m, _: m.discard_to_mark(),
-    "DUP": lambda m, _: m.duplicate(),
-    "PUT": lambda m, index: m.remember(index),
-    "BINPUT": lambda m, index: m.remember(index),
-    "LONG_BINPUT": lambda m, index: m.remember(index),
-    "MEMOIZE": lambda m, _: m.remember(None),
-    "GET": lambda m, index: m.recall(index),
-    "BINGET": lambda m, index: m.recall(index),
-    "LONG_BINGET": lambda m, index: m.recall(index),
-    "GLOBAL": lambda m, name: m.push(Global(*name.split(" ", 1))),
-    "STACK_GLOBAL": lambda m, _: m.stack_global(),
-    "REDUCE": lambda m, _: m.call(),
-    "NEWOBJ": lambda m, _: m.call(),
-    "NEWOBJ_EX": lambda m, _: m.call_with_keywords(),
-    "OBJ": lambda m, _: m.instantiate(),
-    "INST": lambda m, _: m.instantiate(),
-    "BUILD": lambda m, _: m.discard(),
-    "BINPERSID": lambda m, _: m.push(_storage(m.pop())),
-}
+_LOCAL_HEADER = 30
+"""Bytes of a member's header in the file, before its name (4.3.7 of the zip specification)."""

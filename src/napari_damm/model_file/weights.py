@@ -2,7 +2,8 @@
 
 1. Saving rounds them to float16; BatchNorm statistics and codebooks stay float32.
 2. Reading compares the header's tensors with the architecture on the card before it takes any
-   memory, then fills the model in float32.
+   memory, then fills the model in float32. The checksum is that of the bytes that were read,
+   whatever becomes of the file meanwhile.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.model_file.header import (
     CARD_KEY,
     FORMAT_VERSION,
+    Entry,
     check_card,
     first_few,
+    open_model,
     read_header,
 )
 from napari_damm.util.files import written_whole
+from napari_damm.util.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +32,12 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 SUFFIX = ".safetensors"
+MOST_WEIGHTS = 2**29
+"""The paper's sizes have 0.16 billion; more than this would take over 2 GB."""
+_STORED = {
+    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"},
+    **{"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"},
+}
 _KEPT_FLOAT32 = ("running_mean", "running_var", "codebook")
 
 
@@ -91,23 +101,47 @@ def _as_stored(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def read_model(path: Path) -> DAMM:
-    """Read a model file onto the CPU, checking it against its card first."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """Read a model file onto the CPU; `card["sha256"]` is the checksum of the bytes read.
 
-    card, shapes = read_header(path)
-    model = _empty_model(path, card)
-    _check_tensors(path, shapes, model.state_dict())
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): get the file again") from None
-    # copies: the file is only mapped into memory, and may be replaced or removed
-    state = {
-        name: tensors[name].to(empty.dtype, copy=True) for name, empty in model.state_dict().items()
-    }
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no model file, does not fit its card, or holds weights that are not finite.
+    """
+    with open_model(path) as stream:
+        card, entries, raw = read_header(stream, path)
+        model = _empty_model(path, card)
+        wanted = model.state_dict()
+        _check_tensors(path, entries, wanted)
+        digest = hashlib.sha256(raw)
+        state = {}
+        for name, entry in entries.items():  # in the order of the file
+            data = bytearray(entry.end - entry.start)
+            if stream.readinto(data) != len(data):
+                raise ValueError(f"{path} was cut short while it was read: get it again")
+            digest.update(data)
+            state[name] = _tensor(path, name, entry, data, wanted[name].dtype)
     model.load_state_dict(state, assign=True)
+    model.card["sha256"] = digest.hexdigest()
     return model.eval()
+
+
+def _tensor(
+    path: Path, name: str, entry: Entry, data: bytearray, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return stored numbers as the network's; one that is not finite would spread over a map."""
+    import torch
+
+    stored: torch.dtype = getattr(torch, _STORED[entry.dtype])
+    flat = torch.frombuffer(data, dtype=stored) if data else torch.empty(0, dtype=stored)
+    tensor = flat.reshape(entry.shape).to(dtype)
+    if dtype.is_floating_point and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{path} cannot be used: its weights {name} are not finite numbers")
+    if name.endswith("running_var") and bool((tensor < 0).any()):
+        raise ValueError(f"{path} cannot be used: its variances {name} are below 0")
+    return tensor
 
 
 def _empty_model(path: Path, card: Mapping[str, Any]) -> DAMM:
@@ -118,21 +152,38 @@ def _empty_model(path: Path, card: Mapping[str, Any]) -> DAMM:
 
     try:
         with torch.device("meta"):
-            return DAMM(DAMMConfig.from_dict(card["architecture"]), card)
+            model = DAMM(DAMMConfig.from_dict(card["architecture"]), card)
+        check_size(model)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
-        raise ValueError(f"{path} has an invalid architecture on its card: {reason}") from None
+        raise ValueError(
+            f"{path} has an invalid architecture on its card: {printable(reason[:300])}"
+        ) from None
+    return model
+
+
+def check_size(model: DAMM) -> None:
+    """Refuse a network without memory yet that would take too much.
+
+    Raises
+    ------
+    ValueError
+        If it has more than `MOST_WEIGHTS`.
+    """
+    weights = sum(value.numel() for value in model.state_dict().values())
+    if weights > MOST_WEIGHTS:
+        raise ValueError(f"it has {weights} weights, more than {MOST_WEIGHTS}")
 
 
 def _check_tensors(
-    path: Path, shapes: Mapping[str, tuple[str, list[int]]], wanted: Mapping[str, torch.Tensor]
+    path: Path, entries: Mapping[str, Entry], wanted: Mapping[str, torch.Tensor]
 ) -> None:
     """Compare the header's (dtype, shape) of each tensor with the architecture's."""
-    missing = [name for name in wanted if name not in shapes]
-    extra = [name for name in shapes if name not in wanted]
+    missing = [name for name in wanted if name not in entries]
+    extra = [name for name in entries if name not in wanted]
     wrong = [
         f"{name} ({dtype} {shape}, expected {list(wanted[name].shape)})"
-        for name, (dtype, shape) in shapes.items()
+        for name, (dtype, shape, *_) in entries.items()
         if name in wanted
         and (
             shape != list(wanted[name].shape)

@@ -26,7 +26,10 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
+from napari_damm.store.checking import check_arrays, check_record, read_attributes
 from napari_damm.store.layout import ResultLayout
+from napari_damm.util.bounded_json import read_json
+from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import replace_file
 
 RECORD = "napari_damm"
@@ -82,11 +85,10 @@ def open_group(path: Path, writable: bool = False) -> zarr.Group:
         raise FileNotFoundError(f"{path} does not exist: give the path of a result (.ome.zarr)")
     refusal = f"{path} is not a napari-damm result: give the folder that predict wrote"
     try:
-        store = LocalStore(path, read_only=not writable)
-        group = zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3)
-        own = group.attrs.get(STORE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(refusal) from error
+        attributes = read_attributes(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{refusal} ({one_line(error)})") from error
+    own = attributes.get(STORE)
     if not isinstance(own, dict):
         raise ValueError(refusal)
     if own.get("format") != FORMAT:
@@ -94,7 +96,11 @@ def open_group(path: Path, writable: bool = False) -> zarr.Group:
             f"{path} has result format {own.get('format')}, this version reads {FORMAT}: "
             "open it with the napari-damm version that wrote it"
         )
-    return group
+    with damage_named(path):
+        check_record(attributes.get(RECORD))
+        check_arrays(path, ResultLayout.from_json(own["layout"]))
+        store = LocalStore(path, read_only=not writable)
+        return zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3)
 
 
 @contextmanager
@@ -103,7 +109,9 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): predict it again") from error
+        if is_disk_full(error):
+            raise
+        raise ValueError(f"{path} is damaged ({one_line(error)}): predict it again") from error
 
 
 def layout_of(group: zarr.Group) -> ResultLayout:
@@ -115,10 +123,7 @@ def layout_of(group: zarr.Group) -> ResultLayout:
 def record_of(group: zarr.Group) -> dict[str, Any]:
     """Return the job record of a group of ours."""
     attributes: dict[str, Any] = dict(group.attrs.asdict())
-    record = attributes[RECORD]
-    if not isinstance(record, dict):
-        raise TypeError("the job record is not a table")
-    return record
+    return check_record(attributes[RECORD])
 
 
 def with_record(group: zarr.Group, path: Path | None, record: dict[str, Any]) -> zarr.Group:
@@ -126,7 +131,7 @@ def with_record(group: zarr.Group, path: Path | None, record: dict[str, Any]) ->
     if path is None:
         return group.update_attributes({RECORD: record})
     # zarr would rename the new metadata into place unsynced: a power cut could leave it empty.
-    metadata = json.loads((path / "zarr.json").read_bytes())
+    metadata = read_json(path / "zarr.json")
     metadata["attributes"][RECORD] = record
     replace_file(path / "zarr.json", json.dumps(metadata, indent=2).encode())
     return open_group(path, writable=True)

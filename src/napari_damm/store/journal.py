@@ -15,14 +15,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from napari_damm.store.layout import ShardStatus
-from napari_damm.util.files import sync_files
+from napari_damm.util.bounded_json import parse_json
+from napari_damm.util.files import open_regular, sync_files
 
 JOURNAL = "journal.jsonl"
+LONGEST_LINE = 2**20
+"""Bytes; a line names some thirty files."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,10 @@ class Entry:
     def parse(cls, line: bytes) -> Entry | None:
         """Return the entry in a line; None where it is torn or is something else."""
         try:
-            values = json.loads(line)
+            values = parse_json(line, LONGEST_LINE)
             row, col = map(operator.index, values["shard"])
             status, files = ShardStatus(values["status"]), dict(values["files"])
-            return cls(row, col, status, files, int(values.get("windows", 0)))
+            return cls(row, col, status, files, operator.index(values.get("windows", 0)))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -92,20 +96,20 @@ class Journal:
     def latest(self) -> Iterator[Entry]:
         """Yield the last entry of every shard that has one, in the order of the shards."""
         try:
-            file = self._path.open("rb")
+            file = open_regular(self._path)
         except FileNotFoundError:
             return
         with file:
             for start in self._last_lines(file):
                 file.seek(start)
-                if entry := Entry.parse(file.readline()):
+                if entry := Entry.parse(file.readline(LONGEST_LINE)):
                     yield entry
 
-    def _last_lines(self, lines: Iterable[bytes]) -> list[int]:
+    def _last_lines(self, file: BufferedReader) -> list[int]:
         """Return where in the file the last entry of each shard starts."""
         starts = np.full(self._grid, -1, np.int64)
         start = 0
-        for line in lines:
+        while line := file.readline(LONGEST_LINE):  # a longer one is cut into pieces, and no entry
             entry = Entry.parse(line)
             if entry and 0 <= entry.row < self._grid[0] and 0 <= entry.col < self._grid[1]:
                 starts[entry.row, entry.col] = start

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -24,6 +25,11 @@ from napari_damm.util.tiling import CELL, SHARD, Box, shard_boxes
 
 COARSE_ENOUGH = 512
 """The pyramid ends with the first level whose sides are no longer than this."""
+
+LONGEST_SIDE = 2**24
+LARGEST_SHARD = 2**15
+MOST_SHARDS = 2**20
+"""Bounds for a layout that a file states: sixteen metres of tissue at 1 um."""
 
 _LARGEST_CHUNKS = 512, 512, 384, 384, 192
 _SHARD_UNIT = 64
@@ -82,12 +88,22 @@ class ResultLayout:
         """Check every value."""
         if min(self.shape) < 1:
             raise ValueError(f"result must have at least one pixel, got shape {self.shape}")
+        if max(self.shape) > LONGEST_SIDE:
+            raise ValueError(f"result must be at most {LONGEST_SIDE} px long, got {self.shape}")
+        if not all(map(math.isfinite, self.origin)):
+            raise ValueError(f"origin must be two numbers, got {self.origin}")
         if not (math.isfinite(self.pixel_size_um) and self.pixel_size_um > 0):
             raise ValueError(f"pixel size must be a positive number, got {self.pixel_size_um} um")
         if not all(0 <= offset < CELL for offset in self.cells_origin):
             raise ValueError(f"cells_origin must be in 0..{CELL - 1}, got {self.cells_origin}")
-        if self.shard < _SHARD_UNIT or self.shard % _SHARD_UNIT:
-            raise ValueError(f"shard must be a multiple of {_SHARD_UNIT} px, got {self.shard}")
+        if not _SHARD_UNIT <= self.shard <= LARGEST_SHARD or self.shard % _SHARD_UNIT:
+            raise ValueError(
+                f"shard must be a multiple of {_SHARD_UNIT} px up to {LARGEST_SHARD}, "
+                f"got {self.shard}"
+            )
+        rows, cols = self.grid
+        if rows * cols > MOST_SHARDS:
+            raise ValueError(f"result must have at most {MOST_SHARDS} shards, got {rows} x {cols}")
 
     @classmethod
     def for_region(
@@ -197,13 +213,22 @@ class ResultLayout:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ResultLayout:
-        """Restore what `to_json` gave, after a trip through JSON."""
+        """Restore what `to_json` gave, after a trip through JSON.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If an entry is missing, of another kind or out of bounds.
+        """
+        height, width = map(operator.index, values["shape"])
+        y, x = map(float, values["origin"])
+        dy, dx = map(operator.index, values["cells_origin"])
         return cls(
-            shape=(int(values["shape"][0]), int(values["shape"][1])),
+            shape=(height, width),
             pixel_size_um=float(values["pixel_size_um"]),
-            origin=(float(values["origin"][0]), float(values["origin"][1])),
-            cells_origin=(int(values["cells_origin"][0]), int(values["cells_origin"][1])),
-            shard=int(values["shard"]),
+            origin=(y, x),
+            cells_origin=(dy, dx),
+            shard=operator.index(values["shard"]),
             with_std=bool(values.get("with_std", False)),  # results of before samples lack it
         )
 

@@ -39,6 +39,7 @@ from napari_damm.store.arrays import (
     record_of,
     with_record,
 )
+from napari_damm.store.checking import check_own_files
 from napari_damm.store.journal import Entry, Journal
 from napari_damm.store.layout import ResultLayout, ShardStatus
 from napari_damm.store.result import Result, read_result, settled_in
@@ -130,6 +131,7 @@ class ResultStore:
         """
         path = Path(location)
         open_group(path)  # nothing is put, not even a lock, into a folder that is not ours
+        check_own_files(path)
         with ExitStack() as undo, disk_full_named("the result", path, RESUME):
             lock = WriterLock(path)
             undo.callback(lock.release)

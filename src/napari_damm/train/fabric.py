@@ -18,6 +18,7 @@ from napari_damm.engine.config import cores
 from napari_damm.model_file import resolve_device
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.advice import Advice
+from napari_damm.util.children import safe_children
 
 Value = TypeVar("Value")
 
@@ -77,7 +78,8 @@ class Machine:
                     precision=precision,  # type: ignore[arg-type]
                 )
                 if config.devices > 1:
-                    self.fabric.launch()
+                    with safe_children():
+                        self.fabric.launch()
             except (ValueError, RuntimeError, TypeError) as error:
                 raise ValueError(
                     f"cannot train on {config.devices} x {kind} with strategy "

@@ -15,6 +15,8 @@ import string
 from collections.abc import Callable
 from typing import Any
 
+from napari_damm.util.text import printable
+
 SWITCHES = ("resume", "coarse_pixels")
 Names = Callable[[str], str]
 """What a front end calls a parameter."""
@@ -90,7 +92,7 @@ def _sentence(
 ) -> str:
     subject = f"{names(parameter)} " if parameter else ""
     advised = f": {remedy.format_map(_Words(values, names))}" if remedy else ""
-    return f"{subject}{problem}{advised}"
+    return printable(f"{subject}{problem}{advised}")
 
 
 class _Words(dict[str, Any]):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_damm.util.advice import Advice, advice_of
+from napari_damm.util.text import printable
 
 # Windows knows no quota error.
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -69,5 +70,5 @@ def one_line(error: BaseException) -> str:
     if advice is not None:
         return advice
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(" ".join(str(error).split())) or type(error).__name__

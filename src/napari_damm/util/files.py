@@ -11,13 +11,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -132,15 +135,44 @@ def replace_file(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
-    with source.open("rb") as original, written_whole(target) as copy:
-        shutil.copyfileobj(original, copy, 2**20)
+def copy_file(source: Path, target: Path, expected: str | None = None) -> None:
+    """Copy a file, whole or not at all; `expected` is its SHA-256 where it was read before.
+
+    Raises
+    ------
+    ValueError
+        If its bytes are others by now.
+    """
+    with open_regular(source) as original, written_whole(target) as copy:
+        digest = hashlib.sha256()
+        while piece := original.read(2**20):
+            digest.update(piece)
+            copy.write(piece)
+        if expected not in (None, digest.hexdigest()):
+            raise ValueError(f"{source} changed while it was read: try again")
+
+
+def open_regular(path: str | Path) -> BufferedReader:
+    """Open a file to read it; a pipe would block for ever, a device never end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is a folder, a pipe, a device.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def sha256(path: str | Path) -> str:
     """Sum up a file as hexadecimal digits, reading it piece by piece."""
-    with Path(path).open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -13,11 +13,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from napari_damm.util.advice import Advice
+from napari_damm.util.bounded_json import read_json
+from napari_damm.util.files import replace_file
 
 LOCK = "writer.lock"
 HOLDER = "writer.json"
@@ -39,6 +42,9 @@ class WriterLock:
             If somebody else holds it, in this process or another.
         """
         self._holder = root / HOLDER
+        # The library opens and empties whatever has that name.
+        if os.path.lexists(root / LOCK) and not stat.S_ISREG((root / LOCK).lstat().st_mode):
+            raise StoreLocked(f"{root / LOCK} is a link, or no file: remove it")
         # Not per thread: the run may be closed by another thread than the one that began it.
         self._lock = FileLock(root / LOCK, thread_local=False)
         try:
@@ -52,7 +58,7 @@ class WriterLock:
             ) from None
         try:
             here = {"process": os.getpid(), "host": platform.node()}
-            self._holder.write_text(json.dumps(here), encoding="utf-8")
+            replace_file(self._holder, json.dumps(here).encode())
         except BaseException:
             self.release()
             raise
@@ -72,8 +78,8 @@ class WriterLock:
 
 def _named(holder: Path) -> str:
     try:
-        about = json.loads(holder.read_text(encoding="utf-8"))
-        return f" (process {int(about['process'])} on {about['host']})"
+        about = read_json(holder, 2**16)
+        return f" (process {int(about['process'])} on {str(about['host'])[:80]})"
     except (OSError, ValueError, KeyError, TypeError):
         # It took the lock this very moment and has not written its name yet.
         return ""

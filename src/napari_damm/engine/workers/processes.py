@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import subprocess
@@ -35,6 +34,7 @@ from napari_damm.engine.workers.worker_main import ALIVE, ERROR, READY, REPORT, 
 from napari_damm.events import Event, Notice
 from napari_damm.slide import Slide
 from napari_damm.util.advice import Advice
+from napari_damm.util.children import safe_environment
 from napari_damm.util.errors import JobFault, is_disk_full, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -216,12 +216,8 @@ class _WorkerPool:
                 return report
 
     def _begin(self, seat: int) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(_trusted_path()),
-            # a network call has one thread; idle pools of more would only be in the way
-            "OMP_NUM_THREADS": "1",
-        }
+        # a network call has one thread; idle pools of more would only be in the way
+        environment = safe_environment(OMP_NUM_THREADS="1")
         process = subprocess.Popen(
             [sys.executable, *_PROGRAM, f"{self._watchdog.interval_s:g}"],
             stdin=subprocess.PIPE,
@@ -280,11 +276,3 @@ class _WorkerPool:
             if stream is not None:
                 with suppress(OSError):  # what was still buffered for a dead process
                     stream.close()
-
-
-def _trusted_path() -> Iterator[str]:
-    """Where this process finds modules, the current folder left out."""
-    here = os.path.realpath(os.curdir)
-    for place in sys.path:
-        if place and os.path.realpath(place) != here:
-            yield place

@@ -63,19 +63,20 @@ class ModelSource:
             If the file is not there, or not the one that the job was started with.
         """
         from napari_damm.model.damm import DAMM, DAMMConfig
-        from napari_damm.model_file import load_model, sha256
+        from napari_damm.model_file import load_model
 
         if self.path is None:
             model = DAMM(DAMMConfig.from_dict(self.config), self.card)
             model.load_state_dict(self.state or {})
             return model.eval()
-        found = sha256(self.path)
+        model = load_model(self.path, "cpu")
+        found = model.card["sha256"]
         if found != self.sha256:
             raise ValueError(
                 f"{self.path} is another model on this worker ({found[:8]} instead of "
                 f"{self.sha256[:8]}): install the same one everywhere"
             )
-        return load_model(self.path, "cpu")
+        return model
 
 
 @dataclass(frozen=True)

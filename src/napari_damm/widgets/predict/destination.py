@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.bounded_json import parse_json, read_json
+from napari_damm.util.text import printable
 from napari_damm.widgets.paths import LOOKUP_ERRORS, cannot_look_up, check_lookup
 from napari_damm.widgets.viewer.reader import STORE_KEY, is_result
 from napari_damm.widgets.viewer.roles import RESULT_KEY
@@ -128,8 +129,8 @@ def _new(path: Path) -> Destination:
 def _unfinished(path: Path) -> Unfinished | None:
     """Read how far a result came; None if it is finished, or none of ours."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-        layout, record = attributes[STORE_KEY]["layout"], attributes[RESULT_KEY]
+        attributes = read_json(path / "zarr.json")["attributes"]
+        layout, record = attributes[STORE_KEY]["layout"], dict(attributes[RESULT_KEY])
         side = int(layout["shard"])
         rows, cols = (-(-int(size) // side) for size in layout["shape"])
         done = _settled_shards(path / "journal.jsonl")
@@ -145,7 +146,7 @@ def _settled_shards(journal: Path) -> int:
         return 0
     for line in journal.read_text(encoding="utf-8").splitlines():
         with suppress(ValueError, KeyError, TypeError):  # a line torn by a power cut
-            entry = json.loads(line)
+            entry = parse_json(line)
             last[tuple(entry["shard"])] = entry["status"]
     return sum(status in SETTLED for status in last.values())
 
@@ -153,8 +154,9 @@ def _settled_shards(journal: Path) -> int:
 def _settings(record: Mapping[str, Any]) -> str:
     words = [str(record.get("mode") or ""), "a region" if record.get("roi") else ""]
     samples = record.get("samples", 1)
-    words.append(f"{samples} samples" if samples > 1 else "")
-    model = (record.get("model") or {}).get("name")
-    words.insert(0, f"model {model}" if model else "")
+    words.append(f"{samples} samples" if samples != 1 else "")
+    model = record.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    words.insert(0, f"model {name}" if name else "")
     known = ", ".join(word for word in words if word)
-    return f" ({known})" if known else ""
+    return printable(f" ({known})") if known else ""

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.bounded_json import read_json
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 
@@ -53,9 +53,8 @@ def _images(path: str) -> list[ImageFile]:
 
 def is_result(path: str) -> bool:
     """Tell whether a folder is a result store, from its root metadata alone."""
-    with suppress(OSError, ValueError):
-        root = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))
-        return STORE_KEY in root.get("attributes", {})
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return STORE_KEY in read_json(Path(path) / "zarr.json")["attributes"]
     return False
 
 

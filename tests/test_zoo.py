@@ -1,0 +1,24 @@
+"""The quick part of the zoo: hostile and odd inputs, under limits (all of it: `make zoo`)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent / "benchmarks" / "zoo.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the zoo forks, and limits what it forks")
+def test_every_quick_hostile_or_odd_input_is_refused_in_one_line_or_done_right():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--quick", "--processes", "2"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    *_, total = done.stdout.splitlines()
+    assert total.endswith(", 0 failed")
