@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -30,3 +33,37 @@ def pack(
 def assert_weights(state: dict[str, torch.Tensor]) -> None:
     assert list(state) == list(WEIGHTS)
     assert all(torch.equal(state[key], value) for key, value in WEIGHTS.items())
+
+
+def stored_tensor(size: object, stride: object, offset: object = 0, elements: int = 4) -> bytes:
+    """Pickle {'state_dict': {'w': a float32 tensor on storage 0}} by hand."""
+
+    class Stub:
+        def __reduce__(self):
+            return (torch._utils._rebuild_tensor_v2, (Storage(), offset, size, stride, False, {}))
+
+    class Storage: ...
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            known = isinstance(obj, Storage)
+            return ("storage", torch.FloatStorage, "0", "cpu", elements) if known else None
+
+    stream = io.BytesIO()
+    Pickler(stream, 2).dump({"state_dict": {"w": Stub()}})
+    return stream.getvalue()
+
+
+def nested(path: Path, copies: int = 300, megabytes: int = 40) -> None:
+    """Let every member of a zip hold all that come after it."""
+    pack(path, stored_tensor((1,), (1,)), storage=b"\0" * (megabytes * 2**20))
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    count, size, start = struct.unpack_from("<HII", data, end + 10)
+    directory = bytes(data[start : start + size])
+    last = directory[directory.rindex(b"PK\x01\x02") :]
+    more = b"".join(last.replace(b"data/0", b"data/" + bytes([48 + i % 64])) for i in range(copies))
+    struct.pack_into(
+        "<HHII", data, end + 8, count + copies, count + copies, size + len(more), start
+    )
+    path.write_bytes(bytes(data[:start]) + directory + more + bytes(data[end:]))

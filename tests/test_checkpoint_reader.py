@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import struct
 import zipfile
 from collections import OrderedDict
@@ -11,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from checkpoints import WEIGHTS, assert_weights, pack, save
+from checkpoints import WEIGHTS, assert_weights, pack, save, stored_tensor
 
 from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
 
@@ -24,25 +22,6 @@ def saved(tmp_path):
 @pytest.fixture
 def packed(tmp_path):
     return partial(pack, tmp_path / "crafted.ckpt")
-
-
-def stored_tensor(size: object, stride: object, offset: object = 0, elements: int = 4) -> bytes:
-    """Pickle {'state_dict': {'w': a float32 tensor on storage 0}} by hand."""
-
-    class Stub:
-        def __reduce__(self):
-            return (torch._utils._rebuild_tensor_v2, (Storage(), offset, size, stride, False, {}))
-
-    class Storage: ...
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, obj):
-            known = isinstance(obj, Storage)
-            return ("storage", torch.FloatStorage, "0", "cpu", elements) if known else None
-
-    stream = io.BytesIO()
-    Pickler(stream, 2).dump({"state_dict": {"w": Stub()}})
-    return stream.getvalue()
 
 
 # ---------------------------------------------------------------- files that torch wrote

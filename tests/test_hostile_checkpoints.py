@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import WEIGHTS, assert_weights, pack, save
+from checkpoints import WEIGHTS, assert_weights, nested, pack, save, stored_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +181,47 @@ DEPTH = 200_000
 def test_depth_and_large_indices_do_no_harm(packed, pickled):
     with pytest.raises(CheckpointError, match=r"crafted\.ckpt"):
         read_state_dict(packed(b"\x80\x02" + pickled))
+
+
+HUGE = 2 ** (8 * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "elements"),
+    [
+        ((HUGE,), (1,), 0, 4),  # multiplying these takes hours
+        ((2,), (HUGE,), 0, 4),
+        ((2,), (1,), HUGE, 4),
+        ((2,), (1,), 0, HUGE),
+        ((2**63,), (0,), 0, 4),
+        ((2**40,), ("ab",), 0, 4),  # text times a number is 2 TB of text
+        ((b"x",), (1,), 0, 4),
+        ((True,), (1,), 0, 4),
+        ((1,) * 9, (1,) * 9, 0, 4),
+    ],
+)
+def test_sizes_are_plain_numbers_before_they_are_multiplied(packed, size, stride, offset, elements):
+    pickled = stored_tensor(size, stride, offset, elements)
+    with pytest.raises(CheckpointError, match=r"has (a shape|no shape)"):
+        read_state_dict(packed(pickled, storage=bytes(16)))
+
+
+def test_members_that_share_bytes_are_refused(tmp_path):
+    path = tmp_path / "nested.ckpt"
+    nested(path, copies=3, megabytes=1)
+    with pytest.raises(CheckpointError, match=r"nested\.ckpt cannot be read: its members overlap"):
+        read_state_dict(path)
+
+
+def test_tensors_that_view_the_same_numbers_do_not_count_as_many(packed, saved):
+    pickled = stored_tensor((4,), (1,))
+    assert list(read_state_dict(packed(pickled, storage=bytes(16)))) == ["w"]
+    tied = torch.zeros(10_000)
+    state = read_state_dict(saved({"state_dict": {f"w{i}": tied for i in range(20)}}))
+    assert len(state) == 20
+    views = {f"w{i}": tied[i:] for i in range(20)}
+    with pytest.raises(CheckpointError, match="more bytes than the file has"):
+        read_state_dict(saved({"state_dict": views}))
 
 
 # ---------------------------------------------------------------- any damage

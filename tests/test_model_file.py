@@ -7,13 +7,15 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from models import CARD, random_model, tiny_config
+from models import CARD, header_of, random_model, tiny_config, with_header
 from safetensors import safe_open
 
 from napari_damm import model_file
 from napari_damm.model import DAMM, DAMMConfig
+from napari_damm.model_file import weights
 
 # ---------------------------------------------------------------- saving and loading
 
@@ -174,3 +176,50 @@ def test_a_device_that_is_not_there_is_refused_with_a_remedy(monkeypatch, tiny_m
 def test_an_unknown_device_is_refused_with_the_choices(tiny_model_file):
     with pytest.raises(ValueError, match="one of auto, cpu, cuda, mps, got 'gpu'"):
         model_file.load_model(tiny_model_file, "gpu")
+
+
+# ---------------------------------------------------------------- files that change, bad numbers
+
+
+@pytest.mark.parametrize("how", ["replaced", "overwritten"])
+def test_the_checksum_is_that_of_the_bytes_that_were_read(
+    tiny_model_file, tmp_path, monkeypatch, how
+):
+    path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    path.write_bytes(tiny_model_file.read_bytes())
+    model_file.save_model(random_model(seed=1), other, CARD)
+    real = weights.read_header
+
+    def swap(stream, name):
+        header = real(stream, name)
+        if how == "replaced":
+            other.replace(path)
+        else:
+            path.write_bytes(other.read_bytes())
+        return header
+
+    monkeypatch.setattr(weights, "read_header", swap)
+    loaded = model_file.load_model(path, "cpu")
+    on_disk = hashlib.sha256(path.read_bytes()).hexdigest()
+    first = hashlib.sha256(tiny_model_file.read_bytes()).hexdigest()
+    if how == "replaced":
+        assert loaded.card["sha256"] == first != on_disk
+    same = content(loaded) == content(model_file.load_model(tiny_model_file, "cpu"))
+    assert same == (loaded.card["sha256"] == first)
+
+
+def content(model):
+    return model_file.content_hash(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tiny_model_file, tmp_path, value):
+    header, numbers = header_of(tiny_model_file)
+    name = "unet.uni.output.bias"
+    start = header[name]["data_offsets"][0]
+    bad = np.array([value], np.float16).tobytes()
+    path = with_header(
+        tmp_path / "bad.safetensors", header, numbers[:start] + bad + numbers[start + 2 :]
+    )
+    with pytest.raises(ValueError, match=r"bad\.safetensors .* unet\.uni\.output\.bias .*finite"):
+        model_file.load_model(path, "cpu")

@@ -116,7 +116,7 @@ def test_every_weight_takes_part_in_training(unet):
     [
         ({"channels": (32,)}, "U-Net channels must be 2 to 8"),
         ({"time_channels": 20}, "time_channels must be a multiple of 8, got 20"),
-        ({"latent_channels": 0}, "latent_channels must be 1 or more, got 0"),
+        ({"latent_channels": 0}, "latent_channels must be a whole number in 1..256, got 0"),
     ],
 )
 def test_impossible_sizes_are_refused(changes, message):

@@ -109,9 +109,9 @@ def test_every_weight_takes_part_in_training(stage):
     ("changes", "message"),
     [
         ({"channels": (32, 40)}, "first-stage channels must be 2 to 8 multiples of 32"),
-        ({"image_channels": 0}, "image_channels must be 1 or more, got 0"),
-        ({"latent_channels": 0}, "latent_channels must be 1 or more, got 0"),
-        ({"codebook": -1}, "codebook must be 0 or more, got -1"),
+        ({"image_channels": 0}, "image_channels must be a whole number in 1..16, got 0"),
+        ({"latent_channels": 0}, "latent_channels must be a whole number in 1..256, got 0"),
+        ({"codebook": -1}, "codebook must be a whole number in 0..1048576, got -1"),
     ],
 )
 def test_impossible_sizes_are_refused(changes, message):

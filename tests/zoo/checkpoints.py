@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from checkpoints import nested
+
 from zoo.case import Group, canary
 
 CASES = Group("checkpoints")
@@ -57,21 +59,6 @@ def running(function: str, *arguments: object) -> bytes:
     return b"".join([*parts, b"tR."]).replace(b"\x94", b"")
 
 
-def nested(path: Path, copies: int = 300, megabytes: int = 40) -> None:
-    """Let every member of a zip hold all that come after it."""
-    pack(path, tensor((1,), (1,)), b"\0" * (megabytes * 2**20))
-    data = bytearray(path.read_bytes())
-    end = data.rindex(b"PK\x05\x06")
-    count, size, start = struct.unpack_from("<HII", data, end + 10)
-    directory = bytes(data[start : start + size])
-    last = directory[directory.rindex(b"PK\x01\x02") :]
-    more = b"".join(last.replace(b"data/0", b"data/" + bytes([48 + i % 64])) for i in range(copies))
-    struct.pack_into(
-        "<HHII", data, end + 8, count + copies, count + copies, size + len(more), start
-    )
-    path.write_bytes(bytes(data[:start]) + directory + more + bytes(data[end:]))
-
-
 def cut(path: Path, pickled: bytes) -> None:
     pack(path, pickled)
     os.truncate(path, path.stat().st_size - 30)
@@ -107,7 +94,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "many views of one storage": lambda p: pack(
         p, tensor((2**18,), (1,), elements=2**18, names=2000), b"\0" * 2**20
     ),
-    "members within members": nested,
+    "members within members": lambda p: nested(p, copies=300, megabytes=40),
     "100,001 members": many_members,
     "a pickle of 5 MB": lambda p: pack(p, b"\x80\x02" + b"(" * (5 * 2**20) + b"."),
     "4 MB of marks": lambda p: pack(p, b"\x80\x02" + b"(" * (4 * 2**20 - 3) + b"."),
