@@ -199,6 +199,7 @@ HUGE = 2 ** (8 * 100_000)
         ((True,), (1,), 0, 4),
         ((1,) * 9, (1,) * 9, 0, 4),
     ],
+    ids=["size", "stride", "offset", "elements", "2^63", "text", "bytes", "bool", "dimensions"],
 )
 def test_sizes_are_plain_numbers_before_they_are_multiplied(packed, size, stride, offset, elements):
     pickled = stored_tensor(size, stride, offset, elements)

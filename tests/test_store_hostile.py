@@ -47,7 +47,7 @@ def refusal(open_it, path, match):
         ("branch", {"node_type": "group"}, "node_type of branch"),
         ("branch", {"codecs": [{"name": "numcodecs.pickle"}]}, "branch is stored with"),
         ("branch", {"codecs": "bytes"}, "branch is stored with"),
-        ("np/0", {"codecs": [{"name": "bytes"}]}, "chunk of np/0"),
+        ("np/0", {"codecs": [{"name": "bytes"}]}, "sharding of np/0 is False"),
         ("uncertainty", {"chunk_grid": None}, "shard of uncertainty"),
         ("uncertainty", {"storage_transformers": [{"name": "x"}]}, "uncertainty is stored with"),
     ],

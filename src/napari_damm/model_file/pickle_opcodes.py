@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+MOST_OPCODES = 2**20
+"""A tensor takes some forty, and its optimiser three times as many."""
+
 
 class CheckpointError(ValueError):
     """The file is not a checkpoint that we can read."""
@@ -51,7 +54,9 @@ class Placeholder:
 def replay(pickled: bytes) -> Any:
     """Replay a pickle's opcodes: plain containers, `StoredTensor`s, `Placeholder`s."""
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(pickled):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
+        if number > MOST_OPCODES:
+            raise CheckpointError(f"its pickle has more than {MOST_OPCODES} opcodes")
         if opcode.name in _LITERALS:
             machine.push(argument)
         elif opcode.name in _ACTIONS:

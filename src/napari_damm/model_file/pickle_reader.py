@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_damm.model_file.pickle_opcodes import CheckpointError, Storage, StoredTensor, replay
 from napari_damm.util.files import open_regular
-from napari_damm.util.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -67,10 +66,9 @@ def read_with_sum(path: str | Path) -> tuple[dict[str, torch.Tensor], str]:
             raise CheckpointError(f"{path} cannot be read: {error}") from None
         except MemoryError:
             raise
-        except Exception as error:  # a damaged or hostile file can raise anything
-            reason = f"{type(error).__name__}: {error}"
+        except Exception:  # a damaged or hostile file can raise anything
             raise CheckpointError(
-                f"{path} is damaged or no checkpoint ({printable(reason[:300])})"
+                f"{path} is damaged or no checkpoint: what it holds makes no sense"
             ) from None
         after = os.fstat(stream.fileno())
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):

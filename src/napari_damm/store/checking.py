@@ -50,20 +50,21 @@ def check_arrays(path: Path, layout: ResultLayout) -> None:
     """
     cells, shape = layout.cells_chunk, layout.cells_shape
     for level in (*layout.levels, *layout.std_levels):
-        _check_array(path, level, "float16")
+        _check_array(path, level, "float16", sharded=True)
     for name, dtype in (("uncertainty", "float16"), ("branch", "uint8")):
         _check_array(path, Level(name, shape, cells, cells, 1), dtype)
     _check_array(path, Level("status", layout.grid, layout.grid, layout.grid, 1), "uint8")
 
 
-def _check_array(path: Path, level: Level, dtype: str) -> None:
+def _check_array(path: Path, level: Level, dtype: str, sharded: bool = False) -> None:
     said = read_json(path / level.path / "zarr.json")
     if not isinstance(said, dict):
         raise ValueError(f"{level.path} is no array")
     codecs = said.get("codecs")
     inner = codecs
     grid = _configured(said.get("chunk_grid"), "chunk_shape")
-    if isinstance(codecs, list) and [_name(codec) for codec in codecs] == [SHARDING]:
+    in_shards = isinstance(codecs, list) and [_name(codec) for codec in codecs] == [SHARDING]
+    if isinstance(codecs, list) and in_shards:
         inner = _configured(codecs[0], "codecs")
         index = _configured(codecs[0], "index_codecs")
         chunk = _configured(codecs[0], "chunk_shape")
@@ -75,6 +76,7 @@ def _check_array(path: Path, level: Level, dtype: str) -> None:
         "data_type": (said.get("data_type"), dtype),
         "shard": (grid, list(level.shard)),
         "chunk": (chunk, list(level.chunk)),
+        "sharding": (in_shards, sharded),
         "fill_value": (said.get("fill_value"), 0),
         "node_type": (said.get("node_type"), "array"),
     }
