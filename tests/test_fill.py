@@ -7,7 +7,12 @@ import pytest
 from scipy import ndimage
 
 from napari_damm.engine.planning import plan
-from napari_damm.slide import check_finite, slide_from_arrays
+from napari_damm.slide import (
+    check_finite,
+    measure_normalisation,
+    slide_from_arrays,
+    tissue_mask,
+)
 from napari_damm.slide.fill import Fill, border_fill
 
 SIDE, BORDER = 900, 260
@@ -85,3 +90,43 @@ def test_a_few_equal_pixels_on_the_edge_are_no_fill():
     assert border_fill([image]) == Fill()
     image[0, 100:140] = 7.0
     assert border_fill([image]).values == (7.0,)
+
+
+def test_single_pixels_of_the_fill_s_value_in_tissue_are_part_of_the_limits():
+    fill, rng = Fill((2.0,)), np.random.default_rng(0)
+    pixels = rng.integers(0, 8, (64, 64)).astype(np.float32)  # as lossy compression leaves tissue
+    assert not fill.solid(pixels, (False,) * 4).any()
+    pixels[20:30, 20:30] = 2.0
+    found = fill.solid(pixels, (False,) * 4)
+    assert found[18:32, 18:32].all()
+    assert found.sum() < 16 * 16
+    pixels[0] = 2.0
+    assert fill.solid(pixels, (True, False, False, False))[:3].all()
+
+
+@pytest.mark.parametrize("fill", [0.0, 255.0, -9999.0, 65535.0])
+@pytest.mark.parametrize("model_um", [1.0, 1.37, 3.0])
+def test_a_border_moves_no_limit_and_deletes_no_tissue_at_any_resolution(fill, model_um):
+    bare = slide_from_arrays(IMAGES, 1.0)
+    around = ((0, 100), (BORDER, 0))
+    images = {n: np.pad(i, around, constant_values=fill) for n, i in IMAGES.items()}
+    slide = slide_from_arrays(images, 1.0)
+    mask, cell_px = tissue_mask(slide, model_um)
+    inside = mask[: int(SIDE / model_um) // cell_px, -int(SIDE / model_um) // cell_px + 1 :]
+    assert inside.all()
+    expected = measure_normalisation(bare, *tissue_mask(bare, model_um), model_um)
+    found = measure_normalisation(slide, mask, cell_px, model_um)
+    assert found.vessels == pytest.approx(expected.vessels, rel=0.03)
+    assert found.nuclei == pytest.approx(expected.nuclei, rel=0.03)
+
+
+def test_glass_beside_a_border_is_still_told_from_tissue():
+    rng = np.random.default_rng(3)
+    images = {}
+    for name, image in IMAGES.items():
+        glass = rng.normal(100, 5, (1600, 1600)).astype(np.float32)
+        glass[:SIDE, :SIDE] += image
+        images[name] = np.pad(glass, ((0, 320), (0, 320)), constant_values=65535.0)
+    mask, cell_px = tissue_mask(slide_from_arrays(images, 1.0), 1.0)
+    assert mask[: SIDE // cell_px, : SIDE // cell_px].all()
+    assert mask.mean() < 0.45  # the section is 0.22 of it

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from image_files import ALL, IMAGE, ome, ome_zarr, plain
+from image_files import ALL, IMAGE, ome, ome_set, ome_zarr, plain, several_images
 
 from napari_damm.slide import open_slide
 from napari_damm.slide.images import choose_image
 from napari_damm.slide.readers import open_image
 from napari_damm.slide.tiff import _check_complete
+from napari_damm.util.errors import JobFault
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "scanner"
 OTHER = IMAGE[:, ::-1].copy()
@@ -235,15 +236,22 @@ def test_a_picture_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_pat
 
 def test_tiles_of_one_pixel_over_a_huge_plane_are_refused():
     path = Path("a.tif")
-    series = SimpleNamespace(
-        keyframe=SimpleNamespace(chunked=(1, 1, 100_000, 100_000, 1), tilelength=1, tilewidth=1)
+    keyframe = SimpleNamespace(
+        chunked=(1, 1, 100_000, 100_000, 1),
+        chunks=(1, 1, 1, 1, 1),
+        tilelength=1,
+        tilewidth=1,
+        is_contiguous=False,
+        compression=8,
     )
+    series = SimpleNamespace(keyframe=keyframe, dtype=np.dtype(np.uint8))
     with pytest.raises(ValueError, match="cut into 10,000,000,000 tiles of 1 x 1 px"):
         _check_complete(path, series)
 
 
-def test_channels_that_come_last_are_told_from_a_section_two_pixels_wide(tmp_path):
-    last = np.moveaxis(IMAGE[:2], 0, -1).copy()
+@pytest.mark.parametrize("channels", [2, 5, 16])
+def test_channels_that_come_last_are_told_from_a_section_as_many_pixels_wide(tmp_path, channels):
+    last = np.moveaxis(np.resize(IMAGE, (channels, 150, 170)), 0, -1).copy()
     with pytest.raises(ValueError, match="seem to come last"):
         open_image(plain(tmp_path / "a.tif", last))
 
@@ -291,3 +299,26 @@ def test_other_scanners_files_open_with_their_pixel_size(name, um):
     file = open_image(REAL / name)
     assert file.pixel_size_um == pytest.approx((um, um), abs=1e-3)
     assert len(file.channels) == 3
+
+
+def test_a_set_is_known_by_all_its_files(tmp_path):
+    image = [("all", [(0, "CD31", IMAGE[0]), (1, "DAPI", IMAGE[1])])]
+    paths = ome_set(tmp_path, ["c0.ome.tif", "c1.ome.tif"], image)
+    slide = open_slide(paths[0])
+    assert [one["name"] for one in slide.identity["vessels"]["set"]] == ["c1.ome.tif"]
+    slide.check_unchanged()
+    changed = [("all", [(0, "CD31", IMAGE[0]), (1, "DAPI", IMAGE[2])])]
+    ome_set(tmp_path, ["c0.ome.tif", "c1.ome.tif"], changed)
+    with pytest.raises(JobFault, match=r"c1\.ome\.tif was changed or replaced"):
+        slide.check_unchanged()
+
+
+def test_two_files_of_several_positions_give_the_same_position(tmp_path):
+    two = IMAGE[:2]
+    vessels, nuclei = (
+        several_images(tmp_path / f"{name}.ome.tif", [image, image[:, ::-1]], um=(0.5, 0.5))
+        for name, image in (("v", two), ("n", two[::-1]))
+    )
+    slide = open_slide(vessels, nuclei, vessels_channel=0, nuclei_channel=0, image="pos1")
+    np.testing.assert_array_equal(slide.vessels.planes[0][ALL], IMAGE[0][::-1])
+    np.testing.assert_array_equal(slide.nuclei.planes[0][ALL], IMAGE[1][::-1])

@@ -2,8 +2,9 @@
 
 1. Registration and stitching leave a border of one value (0, -9999, 255) or of NaN. A value is
    fill if the picture's edge shows it unchanged over a run of pixels; a camera never does that.
-2. Where such a value reaches in from the edge there is no tissue (`tissue`), and its pixels are no
-   part of intensity limits (`normalisation`).
+2. Where such a value reaches in from the edge there is no tissue (`tissue`), and solid patches of
+   it (5 x 5 model pixels, or at the slide's border), with the mixtures around them, are no part of
+   intensity limits (`normalisation`). Tissue in a JPEG has single pixels of any value.
 3. NaN at the edge is read as the darkest number of the picture. NaN elsewhere is a fault, and is
    refused.
 """
@@ -21,6 +22,9 @@ from napari_damm.slide.planes import Plane
 
 RUN_PX = 32
 """Equal neighbours along the edge that make a value fill."""
+PATCH_PX = 5
+MIXED_PX = 2
+REACH_PX = PATCH_PX + MIXED_PX
 SMALLEST_SIDE = 64
 LONGEST_EDGE = 8192
 STRETCHES = 32
@@ -43,6 +47,27 @@ class Fill:
         for value in self.values:
             found |= np.abs(pixels - value) <= TOLERANCE * max(1e-6, abs(value))
         return found
+
+    def solid(self, pixels: NDArray[np.floating], at_border: tuple[bool, bool, bool, bool]) -> Mask:
+        """Return where patches of fill are, and what resampling has mixed with them.
+
+        `at_border`: whether the block's top, bottom, left and right edge is the slide's border,
+        where fill may be a strip of a single pixel.
+        """
+        found = self.covers(pixels)
+        if not found.any():
+            return found
+        padded = np.pad(found, PATCH_PX, mode="edge")
+        top, bottom, left, right = at_border
+        padded[:PATCH_PX] |= top
+        padded[-PATCH_PX:] |= bottom
+        padded[:, :PATCH_PX] |= left
+        padded[:, -PATCH_PX:] |= right
+        square = np.ones((PATCH_PX, PATCH_PX), bool)
+        patches = ndimage.binary_opening(padded, square)
+        patches = patches[PATCH_PX:-PATCH_PX, PATCH_PX:-PATCH_PX] & found
+        around: Mask = ndimage.binary_dilation(patches, np.ones((3, 3), bool), MIXED_PX)
+        return around
 
     def without_nan(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels with NaN read as what it stands for."""

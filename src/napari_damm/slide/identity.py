@@ -30,7 +30,7 @@ from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import Raster
 from napari_damm.util.errors import JobFault
 
-ChosenFile = tuple[Path, dict[str, int]]
+ChosenFile = tuple[Path, dict[str, int], tuple[Path, ...]]
 
 MIB = 2**20
 HASHED_BLOCKS = 64
@@ -45,12 +45,13 @@ ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> dict[str, Any]:
     """Identify an input from files: `files` and `rasters` by role.
 
-    A file is its path and, where it is a stack, the numbers of the planes chosen by axis.
+    A file is its path, where it is a stack the numbers of the planes chosen by axis, and the files
+    beside it that hold planes of the same image.
     """
-    states = {path: _file(path) for path in {path for path, _ in files.values()}}
+    states = {path: _file(path) for path in {path for path, _, _ in files.values()}}
     roles = {
-        role: states[path] | _place(rasters[role]) | chosen
-        for role, (path, chosen) in files.items()
+        role: states[path] | _place(rasters[role]) | chosen | _set(beside)
+        for role, (path, chosen, beside) in files.items()
     }
     return {"kind": "files", **roles}
 
@@ -76,6 +77,10 @@ def identify_arrays(
     }
 
 
+def _set(beside: tuple[Path, ...]) -> dict[str, Any]:
+    return {"set": [_file(path) for path in beside]} if beside else {}
+
+
 def _place(raster: Raster) -> dict[str, Any]:
     return {
         "channel": raster.name,
@@ -99,7 +104,8 @@ def check_files(identity: Mapping[str, Any], whole: bool = False) -> None:
     JobFault
         Naming the file that was replaced, changed or removed.
     """
-    entries = {v["path"]: v for v in identity.values() if isinstance(v, Mapping) and "path" in v}
+    roles = [v for v in identity.values() if isinstance(v, Mapping) and "path" in v]
+    entries = {v["path"]: v for v in (*roles, *(o for v in roles for o in v.get("set", ())))}
     for path, entry in entries.items():
         try:
             changed = _has_changed(Path(path), entry, whole)
@@ -128,7 +134,10 @@ def without_times(identity: Mapping[str, Any], other: Mapping[str, Any]) -> dict
 def _comparable(entry: Mapping[str, Any], other: Any) -> dict[str, Any]:
     both = isinstance(other, Mapping) and all("sha256_content" in e for e in (entry, other))
     left_out = ("mtime_ns", "sha256_ends") if both else ("sha256_content", "hashed")
-    return {key: value for key, value in entry.items() if key not in left_out}
+    kept = {key: value for key, value in entry.items() if key not in left_out}
+    if "set" in kept:
+        kept["set"] = [[one["name"], one["size"], one["sha256_content"]] for one in kept["set"]]
+    return kept
 
 
 def _has_changed(path: Path, entry: Mapping[str, Any], whole: bool) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.slide.fill import REACH_PX
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import model_shape, read_region
 from napari_damm.slide.tissue import Mask
@@ -139,8 +140,13 @@ def _tissue_values(
         if box.empty:
             continue  # The last cell of a huge slide reaches beyond it.
         rows, cols = np.arange(box.y0, box.y1) // cell_px, np.arange(box.x0, box.x1) // cell_px
+        # What is mixed with fill may lie in this block, and the fill in the next.
+        more = REACH_PX if raster.fill.values else 0
+        wide = Box(box.y0 - more, box.x0 - more, box.y1 + more, box.x1 + more).intersect(
+            Box(0, 0, *shape)
+        )
         try:
-            pixels = read_region(raster, box, model_um, slide.origin, shape)
+            pixels = read_region(raster, wide, model_um, slide.origin, shape)
         except Exception as error:
             # The window that needs this place will say so; the limits can do without it.
             if is_out_of_memory(error):
@@ -148,7 +154,10 @@ def _tissue_values(
             unreadable = error
             continue
         tissue_here = mask[np.ix_(rows, cols)]
-        values.append(pixels[tissue_here & ~raster.fill.covers(pixels)])
+        at_border = wide.y0 == 0, wide.y1 == shape[0], wide.x0 == 0, wide.x1 == shape[1]
+        inside = box.shifted(-wide.y0, -wide.x0).slices
+        fill = raster.fill.solid(pixels, at_border)[inside]
+        values.append(pixels[inside][tissue_here & ~fill])
     if not values and unreadable is not None:
         raise unreadable
     found = np.concatenate(values)

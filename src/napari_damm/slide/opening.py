@@ -25,7 +25,7 @@ from napari_damm.slide.raster import (
     Raster,
     square_pixel_um,
 )
-from napari_damm.slide.readers import open_image
+from napari_damm.slide.readers import open_further, open_image
 from napari_damm.slide.slide import Slide
 from napari_damm.slide.stacks import check_indices, common_stack
 from napari_damm.util.advice import Advice
@@ -63,7 +63,8 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
         Which z plane and time point of a stack, from 0, of both files; `stack_size` says how many
         there are. A file that is no stack goes with every plane of the other.
     image
-        Which image of `path`, where it holds several: its name, or its number from 0.
+        Which image of `path`, where it holds several: its name, or its number from 0; of `nuclei`
+        too, where none of its images is meant without saying.
     coarse_pixels
         Whether a `pixel_size_um` above 25 um is meant: mostly it is a slip of the unit.
 
@@ -76,7 +77,7 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
         A file is missing, not accessible or truncated.
     """
     main = open_image(path, z, t, image)
-    other = main if nuclei is None else open_image(nuclei, z, t)
+    other = main if nuclei is None else open_further(nuclei, z, t, image)
     stack = common_stack({main.path: main.stack, other.path: other.stack})
     check_indices(main.path, stack, z, t)
     v, n = choose_channels(main, other, vessels_channel, nuclei_channel)
@@ -91,7 +92,7 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
         channels.append(raster)
     roles = {"vessels": channels[v], "nuclei": channels[n]}
     files = {
-        role: (file.path, file.stack.chosen(z, t) | _image_number(file))
+        role: (file.path, file.stack.chosen(z, t) | _image_number(file), file.beside)
         for role, file in (("vessels", main), ("nuclei", other))
     }
     identify = partial(identify_files, files, roles)
@@ -132,7 +133,8 @@ def open_beside(
     ValueError
         As `open_slide`.
     """
-    other = open_image(path, slide.index.get("z"), slide.index.get("t"))
+    image = slide.identity.get("vessels", {}).get("image")
+    other = open_further(path, slide.index.get("z"), slide.index.get("t"), image)
     if channel is None and len(other.channels) == 1:
         index: int | None = 0
     elif channel is None:

@@ -168,7 +168,8 @@ class ImageFile:
 
     `planes[channel][level]`; `pixel_size_um` and `origin` are (y, x); where the file states no
     usable pixel size it is None and `no_size` says why. `stack` says among how many z planes
-    and time points these were chosen, `image` which image of the file they are.
+    and time points these were chosen, `image` which image of the file they are, `beside` in which
+    other files planes of that image lie.
     """
 
     path: Path
@@ -179,6 +180,7 @@ class ImageFile:
     no_size: str = "it states none"
     stack: StackSize = NO_STACK
     image: ImageChoice = ONLY_IMAGE
+    beside: tuple[Path, ...] = ()
 
 
 def doubted_size(size: Scale) -> str:

@@ -9,6 +9,7 @@ Every refusal is one sentence that names the file and says what to do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from napari_damm.slide.ome_zarr import read_zarr
@@ -57,6 +58,24 @@ def open_image(
     return read_picture(path, kind)
 
 
+def open_further(
+    path: str | Path, z: int | None, t: int | None, image: str | int | None
+) -> ImageFile:
+    """Open a further file of a field: where it leaves the image open, that of the first file.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `open_image`.
+    """
+    try:
+        return open_image(path, z, t)
+    except ValueError:
+        if image is None:
+            raise
+        return open_image(path, z, t, image)
+
+
 def stack_size(
     path: str | Path, nuclei: str | Path | None = None, image: str | int | None = None
 ) -> StackSize:
@@ -74,12 +93,14 @@ def stack_size(
     OSError
         It is missing, not accessible, or truncated.
     """
-    given = {Path(path): image} | ({} if nuclei is None else {Path(nuclei): None})
-    return common_stack({p: _stack_of(p, which) for p, which in given.items()})
+    sizes = {Path(path): _stack_of(Path(path), open_image, image)}
+    if nuclei is not None and Path(nuclei) not in sizes:
+        sizes[Path(nuclei)] = _stack_of(Path(nuclei), open_further, image)
+    return common_stack(sizes)
 
 
-def _stack_of(path: Path, image: str | int | None) -> StackSize:
-    return open_image(path, 0, 0, image).stack if _kind(path) in ("tiff", "zarr") else NO_STACK
+def _stack_of(path: Path, read: Callable[..., ImageFile], image: str | int | None) -> StackSize:
+    return read(path, 0, 0, image).stack if _kind(path) in ("tiff", "zarr") else NO_STACK
 
 
 def _kind(path: Path) -> str:

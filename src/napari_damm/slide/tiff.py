@@ -42,6 +42,7 @@ MOST_PIECE_BYTES = 2**30
 MOST_SEGMENTS = 2**24
 """Tiles of a plane: 2 million px a side in tiles of 512."""
 FEW = 4
+STRIP_PX = 32
 """No section is so few pixels wide."""
 
 
@@ -87,7 +88,18 @@ def _image_file(
     names = channel_names(tif, series, layout.numbers, pixels)
     size, no_size = pixel_size(tif, series, pixels)
     stack_size = StackSize(layout.length("Z"), layout.length("T"))
-    return ImageFile(path, names, planes, size, no_size=no_size, stack=stack_size, image=choice)
+    # By now none is absent: the other files of a set that hold planes of this image.
+    beside = tuple(path.parent / name for name in (pixels.files if pixels else ()) if name)
+    return ImageFile(
+        path,
+        names,
+        planes,
+        size,
+        no_size=no_size,
+        stack=stack_size,
+        image=choice,
+        beside=beside,
+    )
 
 
 def _open(path: Path) -> TiffFile:
@@ -220,7 +232,7 @@ def _layout(path: Path, series: TiffPageSeries, images: int) -> _Layout:
 def _check_channels_come_first(path: Path, series: TiffPageSeries, planes: int) -> None:
     """Refuse (y, x, c) saved as if it were (c, y, x): y pages, each x by a few pixels."""
     height, width = _size(series)
-    if min(height, width) <= FEW <= planes // FEW and max(height, width) > FEW:
+    if min(height, width) <= STRIP_PX and planes > max(FEW, min(height, width)):
         raise ValueError(
             f"{path} holds {planes} planes of {height} x {width} px, so its channels seem to come "
             "last: save it with the channels first, (c, y, x)"

@@ -92,7 +92,8 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
             break
         squares = _squares(statistics.mean, statistics.variance)
         structure_anywhere |= bool(squares.structured.any())
-        empty &= squares.clearly_empty()
+        part_fill = _over_squares(ndimage.maximum_filter, statistics.part_fill.astype(float)) > 0
+        empty &= squares.clearly_empty() & ~part_fill
     mask = np.ones(cells, bool)
     if structure_anywhere and empty.any():
         mask = _cells_of(empty, cells) | unreadable
@@ -135,9 +136,15 @@ class _Statistics:
     unreadable: Mask
     fill: Mask
 
+    @property
+    def part_fill(self) -> Mask:
+        """Cells of fill, and those beside them: mixtures, as bright and grainy as no tissue is."""
+        around: Mask = ndimage.binary_dilation(self.fill, np.ones((3, 3), bool))
+        return around
+
     def filled(self) -> _Statistics:
         """Give cells that show nothing the values of typical others: they stand out nowhere."""
-        nothing = self.unreadable | self.fill
+        nothing = self.unreadable | self.part_fill
         if not nothing.any() or nothing.all():
             return self
         for values in (self.mean, self.variance):
