@@ -61,3 +61,27 @@ def finished_training(tmp_path_factory):
     out = tmp_path_factory.mktemp("training") / "run"
     with quick():
         return run(out), out
+
+
+@pytest.fixture(scope="module")
+def quick_first_stages():
+    """Predictions of this module leave out what takes longest, and changes nothing else."""
+    import jobs
+
+    with pytest.MonkeyPatch.context() as patch:
+        jobs.quick_first_stages(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small section and a tiny model in a folder (see `jobs.make`)."""
+    import jobs
+
+    return jobs.make(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where a result may go."""
+    return tmp_path / "r.ome.zarr"

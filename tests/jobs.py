@@ -107,3 +107,8 @@ def tiles_computed(events: list[Event]) -> int:
 def threads_left() -> list[str]:
     """Names of the engine's threads that are alive."""
     return [t.name for t in threading.enumerate() if t.name.startswith("napari-damm")]
+
+
+def options(folder, out, *more):
+    model = ["--model", str(folder / "tiny.safetensors"), "--steps", "2"]
+    return ["predict", str(folder / "section.ome.tif"), "--out", str(out), *model, *more]

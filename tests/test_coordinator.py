@@ -24,29 +24,14 @@ from napari_damm.events import FailedItem, Finished, Notice, ShardDone
 from napari_damm.store import DiskFull, ResultStore, ShardStatus
 from napari_damm.store.journal import Journal
 
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
+
 WINDOWS, SHARDS = 6, 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="module")
 def whole(folder):
     return run(folder, None, steps=1)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
 
 
 def here(job, left):

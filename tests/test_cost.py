@@ -18,22 +18,7 @@ from napari_damm.util.text import duration, gigabytes
 Disk = namedtuple("Disk", "total used free")
 Memory = namedtuple("Memory", "available")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
 
 def survey(folder, store=None, **wishes):

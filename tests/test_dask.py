@@ -25,11 +25,6 @@ def folder(tmp_path_factory):
     return jobs.make(tmp_path_factory.mktemp("job"), (250, 640))
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
-
-
 class Cluster:
     """A scheduler and its workers, each a process of its own on this machine."""
 

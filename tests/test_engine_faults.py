@@ -11,7 +11,7 @@ import jobs
 import numpy as np
 import pytest
 import torch
-from jobs import assert_steps_add_up, digest, of, run
+from jobs import assert_steps_add_up, digest, of, options, run
 
 from napari_damm import cli
 from napari_damm.engine import sampler, windows
@@ -37,23 +37,8 @@ def _quick():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
 def whole(folder):
     return run(folder, None)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
-
-
-def options(folder, out, *more):
-    model = ["--model", str(folder / "tiny.safetensors"), "--steps", "2"]
-    return ["predict", str(folder / "section.ome.tif"), "--out", str(out), *model, *more]
 
 
 def failing_reads(monkeypatch, corner, times):

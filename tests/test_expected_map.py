@@ -20,6 +20,8 @@ from napari_damm.events import Finished, Notice, Planned
 from napari_damm.model_file import save_model
 from napari_damm.schedule import NoiseSchedule
 
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
+
 EXPECTED = {"mode": "expected", "steps": None}
 
 
@@ -35,13 +37,6 @@ def folder(tmp_path_factory):
     folder = jobs.make(tmp_path_factory.mktemp("job"))
     save_model(velocity_model(), folder / "tiny.safetensors", CARD)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from napari_damm.slide import identity, open_slide, slide_from_arrays
 from napari_damm.store import open_result
 from napari_damm.util.errors import JobFault
 
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
+
 
 def changes(before, after):
     """In what two jobs of these inputs differ, apart from all that they lack here."""
@@ -110,13 +112,6 @@ def test_a_result_of_before_content_was_hashed_goes_by_time_and_ends(tmp_path):
     assert changes(old, now) == []
     touch(path)
     assert any("mtime_ns" in d for d in changes(old, open_slide(path).identity))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ def whole(folder):
     return run(folder, None)
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
-
-
 def workers_of_ours():
     children = psutil.Process().children(recursive=True)
     return [

@@ -14,28 +14,13 @@ from jobs import assert_steps_add_up, digest, of, run, tiles_computed
 from napari_damm.events import Finished, Planned, ShardDone
 from napari_damm.store import ResultStore, ShardStatus, open_result
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
 
 @pytest.fixture(scope="module")
 def whole(folder):
     """The events of a run that nothing befell."""
     return run(folder, folder / "whole.ome.zarr")
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
 
 
 @pytest.fixture

@@ -7,38 +7,18 @@ import hashlib
 import jobs
 import numpy as np
 import pytest
-from jobs import digest, run
+from jobs import digest, options, run
 
 from napari_damm import api, cli
 from napari_damm.events import Planned, ShardDone
 from napari_damm.store import StoreLocked
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
 
 @pytest.fixture(scope="module")
 def whole(folder):
     return run(folder, None)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
-
-
-def options(folder, out, *more):
-    model = ["--model", str(folder / "tiny.safetensors"), "--steps", "2"]
-    return ["predict", str(folder / "section.ome.tif"), "--out", str(out), *model, *more]
 
 
 # ---------------------------------------------------------------- a second writer, other jobs

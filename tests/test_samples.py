@@ -21,31 +21,16 @@ from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.events import Finished, Planned, ShardDone, Tile
 from napari_damm.model_file import read_card, spread_factor
 
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
+
 SIDE = 64
 BAD_FACTORS = [0, -1.0, float("nan"), float("inf"), "wide", True, None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        jobs.quick_first_stages(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return jobs.make(tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="module")
 def whole(folder):
     """The events of a run of two samples that nothing befell."""
     return run(folder, None, samples=2)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "r.ome.zarr"
 
 
 def draw(image, uncertainty=0.0, branch=1):
