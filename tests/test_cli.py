@@ -158,6 +158,8 @@ def test_every_option_reaches_the_engine(slide, out, monkeypatch, tmp_path):
         "vessels_channel": "CD31",
         "nuclei_channel": 2,
         "pixel_size_um": 0.65,
+        "image": None,
+        "coarse_pixels": False,
     }
     (call,) = job.calls
     assert (call.slide, call.model, call.store) == ("a slide", "mine", out)

@@ -89,7 +89,7 @@ def test_too_little_disk_is_refused_with_what_would_fit(folder, out, monkeypatch
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_too_little_memory_is_refused_with_what_would_help(folder, out, on_disk, monkeypatch):
     monkeypatch.setattr(cost.psutil, "virtual_memory", lambda: Memory(1_000_000))
-    remedy = "close other programs" if on_disk else "store=PATH"
+    remedy = "close other programs" if on_disk else "on disk with store"
     with pytest.raises(ValueError, match=f"of memory.*are free.*{remedy}"):
         run(folder, out if on_disk else None)
     assert list(out.parent.iterdir()) == []

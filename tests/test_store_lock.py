@@ -37,7 +37,7 @@ def test_a_second_writer_in_the_same_process_is_refused_until_the_first_closes(p
             ResultStore.reopen(path)
         assert str(error.value) == (
             f"{path} is being written by another run (process {os.getpid()} on "
-            f"{platform.node()}): wait for it, or choose another --out"
+            f"{platform.node()}): wait for it, or choose another store"
         )
     ResultStore.reopen(path).close()
 

@@ -164,7 +164,6 @@ class Prediction:
         """
         from napari_damm import api
 
-        echo(f"section     {self.slide}")
         tally = Tally()
         more = {"client": self.client} if self.client is not None else {}
         more |= {"resume": True} if self.resume else {}
@@ -176,6 +175,7 @@ class Prediction:
             raise JobInterrupted(f"interrupted{_to_continue(tally)}") from None
         except JobStopped as error:
             raise JobStopped(f"{error}{_to_continue(tally)}") from error
+        echo(f"section     {self.slide}")
         for line in summary(self.out, tally, finished):
             echo(line)
         return len(finished.failed)

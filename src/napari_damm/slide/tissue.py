@@ -16,8 +16,8 @@ place is empty only where nothing speaks against it:
 5. Holes stay tissue: only empty squares that are connected with the slide's border count. What is
    left is widened by one cell.
 6. A slide without structure, or without anything that is clearly empty, is tissue all over.
-7. Fill (`fill`) of the vessel image that reaches in from the edge is no tissue, whatever else
-   there is: nothing can be predicted without vessels.
+7. Where both channels are fill (`fill`) that reaches in from the edge there is no tissue. One
+   alone proves nothing: a stain may be black over tissue.
 8. What cannot be read is tissue: whoever needs it will meet the error, and say where.
 """
 
@@ -79,17 +79,16 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
         cell_px *= 2
     empty = np.ones(tuple(max(0, n - SQUARE + 1) for n in cells), bool)
     structure_anywhere = False
-    unreadable, filled = np.zeros(cells, bool), np.zeros(cells, bool)
+    unreadable, filled = np.zeros(cells, bool), np.ones(cells, bool)
+    has_fill = bool(slide.vessels.fill.values and slide.nuclei.fill.values)
     for raster in (slide.vessels, slide.nuclei):
-        is_needed = raster is slide.vessels and bool(raster.fill.values)
-        if not empty.any() and not is_needed:
+        if not empty.any() and not has_fill:
             break
         statistics = _cell_statistics(raster, slide, cell_px * model_um, cells)
         unreadable |= statistics.unreadable
-        if raster is slide.vessels:
-            filled = statistics.fill & ~unreadable
+        filled &= statistics.fill
         if not empty.size:
-            break
+            continue
         squares = _squares(statistics.mean, statistics.variance)
         structure_anywhere |= bool(squares.structured.any())
         part_fill = _over_squares(ndimage.maximum_filter, statistics.part_fill.astype(float)) > 0
@@ -97,7 +96,8 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
     mask = np.ones(cells, bool)
     if structure_anywhere and empty.any():
         mask = _cells_of(empty, cells) | unreadable
-    mask &= ~filled
+    if has_fill:
+        mask &= ~filled | unreadable
     return (mask if mask.any() else np.ones(cells, bool)), cell_px
 
 
