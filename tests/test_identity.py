@@ -137,9 +137,7 @@ def replace_at(shards_done, folder, events):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_section_that_is_replaced_while_it_runs_stops_the_job(
-    folder, workers
-):
+def test_a_section_that_is_replaced_while_it_runs_stops_the_job(folder, workers):
     out = folder / "r.ome.zarr"
     events = jobs.predict(folder, out, workers=workers)
     with pytest.raises(JobFault, match=r"section\.ome\.tif was changed or replaced"):

@@ -39,12 +39,12 @@ def test_the_engine_loads_no_gui_even_with_torch_loaded():
     "module",
     [
         "simulate",
-        "tiling",
+        "util.tiling",
         "events",
         "engine.noise",
         "evaluation",
-        "metrics",
-        "extravasation",
+        "util.metrics",
+        "util.extravasation",
         "evaluation.section_figure",
     ],
 )
