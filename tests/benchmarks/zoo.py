@@ -3,7 +3,7 @@
 Prints what is wrong, the slowest and the largest cases, and how many passed; exit code 1 where
 one did not.
 
-    python tests/benchmarks/zoo.py [--quick] [--list] [PART OF A NAME ...]
+    python tests/benchmarks/zoo.py [--quick] [--every N] [--list] [PART OF A NAME ...]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="only cases whose name contains one of these")
     parser.add_argument("--quick", action="store_true", help="only those of the test suite")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth of them")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     parser.add_argument("--verbose", action="store_true", help="show what each case says")
     parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1))
@@ -37,6 +38,7 @@ def main() -> int:
         if (case.quick or not asked.quick)
         and (not asked.names or any(part in case.name for part in asked.names))
     ]
+    cases = cases[:: asked.every]
     if asked.list:
         print(*(case.name for case in cases), sep="\n")
         return 0
