@@ -1,4 +1,4 @@
-"""Each sixth of the quick part of the zoo: hostile and odd inputs, under limits (all of it: `make zoo`)."""
+"""Hostile and odd inputs, under limits: each sixth of the zoo's quick part (all: `make zoo`)."""
 
 from __future__ import annotations
 

@@ -58,9 +58,11 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     for _ in range(DEPTH):
         below: list[Path] = []
         for place in level:
-            for name in (".zarray", "zarr.json"):
+            for name in (".zarray", "zarr.json", ".zgroup", ".zattrs"):
                 file = place / name
                 if not file.is_file():
+                    if file.exists() and not file.is_dir():
+                        raise ValueError(f"{file} is a pipe or a device, no file: export it again")
                     continue
                 count += 1
                 if count > MOST_METADATA or file.stat().st_size > MOST_BYTES:
