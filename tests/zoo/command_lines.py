@@ -111,7 +111,7 @@ for name, says, command in (
     ("a folder as section", "is a directory but not", "predict folder --out r.ome.zarr"),
     ("the current folder as section", "is a directory but not", "predict . --out r.ome.zarr"),
     ("a device as section",
-     "no regular file|not an image|is no file|cannot",
+     "a device, no file",
      "predict /dev/null --out r.ome.zarr"),
     ("a folder of a file as output",
      "exist|folder",
@@ -129,8 +129,7 @@ for name, says, command in (
     ("a text as model", "notes.txt", "models show notes.txt"),
     ("a folder as model", "folder", "models show folder"),
     ("a text to import", "notes.txt", "models import notes.txt"),
-    ("export over a file", "already exists", "models export small notes.txt"),
-    ("export into a folder", "already exists|folder", "models export small folder"),
+    ("export over a file of another kind", "must end in", "models export small notes.txt"),
     ("remove what is bundled", "small", "models remove small"),
     ("resume what was never begun", "no training|does not exist", "train --out folder --resume"),
     ("train on nothing", "give sections", "train --out run"),
@@ -144,3 +143,20 @@ for name, says, command in (
     ("a band of words", "--band", "analyze notes.txt --out report --band near-far"),
 ):  # fmt: skip
     _refused(name, says, *shlex.split(command))
+
+
+@CASES.refused("export over a file", "already exists")
+def export_over(folder: Path) -> list[str]:
+    (folder / "small.safetensors").write_text("mine")
+    return ["models", "export", "small", "."]
+
+
+def is_exported(folder: Path, text: str) -> None:
+    assert (folder / "folder" / "small.safetensors").stat().st_size > 2**20
+    assert "small.safetensors" in text
+
+
+@CASES.works("export into a folder", is_exported)
+def export_into(folder: Path) -> list[str]:
+    (folder / "folder").mkdir()
+    return ["models", "export", "small", "folder"]
