@@ -17,7 +17,7 @@ from napari_damm.util.files import open_regular
 
 MOST_BYTES = 16 * 2**20
 DEEPEST = 64
-_LARGEST = 2**63
+_LEAST, _MOST = -(2**63), 2**64  # what 64 bits hold, with or without a sign
 
 
 def parse_json(content: bytes | str, most_bytes: int = MOST_BYTES) -> Any:
@@ -84,8 +84,8 @@ def _no_number(text: str) -> Any:
 
 
 def _int(text: str) -> int:
-    number = int(text) if len(text) <= 20 else _LARGEST
-    if not -_LARGEST <= number < _LARGEST:
+    number = int(text) if len(text) <= 20 else _MOST
+    if not _LEAST <= number < _MOST:
         raise ValueError(f"it holds the number {text[:20]}... of {len(text)} digits")
     return number
 
