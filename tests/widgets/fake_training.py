@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from fake_job import FakeJob
 
 from napari_damm.events import (
     Event,
@@ -26,30 +26,19 @@ STEPS = 40
 SIDE = 64
 
 
-class FakeTrain:
+class FakeTrain(FakeJob):
     """Forty steps with three validations of two windows of 2 um pixels.
 
-    With `pause_after`, it keeps reporting that step until `resume` is set; with `error`, it raises
-    there. `resume` continues where the folder says.
+    The option `resume` continues where the folder says.
     """
 
     def __init__(self, model_file: Path) -> None:
+        super().__init__()
         self.model_file = model_file
         self.modalities = ("vessels", "nuclei", "nanoparticles")
-        self.calls: list[tuple[object, ...]] = []
-        self.options: list[dict[str, object]] = []
-        self.pause_after: int | None = None
-        self.error: BaseException | None = None
-        self.error_at_call: BaseException | None = None
         self.gain = 0.1
-        self.resume = threading.Event()
-        self.closed = threading.Event()
 
-    def __call__(self, *arguments: object, **options: object) -> Iterator[Event]:
-        self.calls.append(arguments)
-        self.options.append(options)
-        if self.error_at_call is not None:
-            raise self.error_at_call
+    def events(self, *arguments: object, **options: object) -> Iterator[Event]:
         _, _, config, out = arguments
         return self._events(config, Path(str(out)), bool(options.get("resume")))
 
@@ -66,10 +55,7 @@ class FakeTrain:
             if not resume:
                 yield self._validated(0, scratch)
             while step < STEPS:
-                while self.pause_after == step and not self.resume.wait(0.005):
-                    yield self._step(step)
-                if self.pause_after == step and self.error is not None:
-                    raise self.error
+                yield from self.hold(step, self._step(step))
                 step += 1
                 yield self._step(step)
                 if step % 20 == 0:

@@ -6,33 +6,19 @@ import threading
 
 import numpy as np
 import pytest
-from napari.layers import Image, Labels
+from driver import LAYERS, three_layers
 
 from napari_damm import api
 from napari_damm.events import Tile
-from napari_damm.model_file import ModelInfo, save_model
 from napari_damm.slide import slide_from_arrays
 
-NAMES = ["NP distribution", "Uncertainty", "Branch"]
 SIDE = 320  # px of the sample, so that there are four windows
 
 
-@pytest.fixture(scope="session")
-def model_file(tmp_path_factory):
-    """A random model, small enough for a few windows in seconds."""
-    from models import random_model, tiny_config
-
-    model = random_model(tiny_config(levels=(32,) * 4, unet=(32,) * 4))
-    model.card.update(name="tiny", pixel_size_um=1.0, training_data="nothing")
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_model(model, path)
-    return ModelInfo("tiny", path, model.card, bundled=False)
-
-
 @pytest.fixture
-def driver(dock_widget, model_file, monkeypatch):
+def driver(dock_widget, engine_model, monkeypatch):
     """The docked widget beside the sample, ready for a draft prediction."""
-    monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [model_file])
+    monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [engine_model])
     monkeypatch.setattr("napari_damm.widgets.viewer.sample_data.SIZE_PX", SIDE)
     driver = dock_widget()
     driver.viewer.open_sample("napari-damm", "simulated_tumour_section")
@@ -56,10 +42,7 @@ def test_a_click_on_the_sample_ends_in_three_layers(driver):
     status = driver.run()
     assert status.startswith("Done in")
     assert "4 windows" in status
-    np_map, uncertainty, branch = (driver.viewer.layers[name] for name in NAMES)
-    assert isinstance(np_map, Image)
-    assert isinstance(uncertainty, Image)
-    assert isinstance(branch, Labels)
+    np_map, uncertainty, branch = three_layers(driver)
     np.testing.assert_allclose(np_map.scale, (1, 1))
     np.testing.assert_allclose(np_map.translate, (0, 0))
     np.testing.assert_allclose(branch.translate, (15.5, 15.5))
@@ -77,7 +60,7 @@ def test_a_click_on_the_sample_ends_in_three_layers(driver):
 def test_cancelling_the_engine_leaves_a_ready_widget(driver):
     driver.click("predict")
     driver.wait_for(lambda: "Predicting" in driver.status.text())
-    assert [layer.name for layer in driver.viewer.layers][3:] == NAMES
+    assert [layer.name for layer in driver.viewer.layers][3:] == LAYERS
     driver.wait_for(lambda: driver.progress.value() > 0)
     assert driver.cancel_run().startswith("Cancelled after")
     assert driver.predict.isEnabled()
@@ -100,12 +83,12 @@ def test_a_failing_engine_leaves_a_message_and_a_ready_widget(driver, monkeypatc
     assert not driver.cancel.isEnabled()
 
 
-def test_a_result_on_disk_opens_as_its_layers(plugin, make_napari_viewer, model_file, tmp_path):
+def test_a_result_on_disk_opens_as_its_layers(plugin, make_napari_viewer, engine_model, tmp_path):
     section = api.simulate_slide(SIDE, 10_001)
     stains = {"vessels": section.vessels, "nuclei": section.nuclei}
     config = api.PredictConfig(mode="draft", steps=1)
     path = tmp_path / "result.ome.zarr"
-    list(api.predict(slide_from_arrays(stains, 1.0), model_file.path, config, store=path))
+    list(api.predict(slide_from_arrays(stains, 1.0), engine_model.path, config, store=path))
     opened = make_napari_viewer().open(path, plugin="napari-damm")
-    assert [layer.name for layer in opened] == NAMES
+    assert [layer.name for layer in opened] == LAYERS
     assert opened[0].metadata["napari_damm"]["steps"] == 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
-from napari.layers import Image, Labels
+from driver import LAYERS, errors_mid_run, job_threads, results, three_layers
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -18,16 +16,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_damm.events import FailedItem, Finished, Notice, Step
-
-LAYERS = ["NP distribution", "Uncertainty", "Branch"]
-
-
-def results(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
-
-
-def job_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "napari-damm job"]
 
 
 def test_controls_are_found_by_name(open_widget):
@@ -51,10 +39,7 @@ def test_a_click_ends_in_three_layers_over_the_vessels(open_widget, fake_predict
     assert "Done" in status
     assert "50 % multi-modal" in status
     assert results(driver) == LAYERS
-    np_map, uncertainty, branch = (driver.viewer.layers[name] for name in LAYERS)
-    assert isinstance(np_map, Image)
-    assert isinstance(uncertainty, Image)
-    assert isinstance(branch, Labels)
+    np_map, uncertainty, branch = three_layers(driver)
     np.testing.assert_allclose(np_map.scale, (2, 2))
     np.testing.assert_allclose(branch.scale, (64, 64))
     np.testing.assert_allclose(uncertainty.translate, (32, 32))
@@ -97,15 +82,7 @@ def test_cancelling_keeps_what_there_is_and_closes_the_generator(open_widget, fa
     assert driver.predict.isEnabled()
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (RuntimeError("the lane broke"), "the lane broke"),
-        (MemoryError(), "Out of memory"),
-        (KeyError("x"), "KeyError"),
-        (OSError("disk is full"), "disk is full"),
-    ],
-)
+@errors_mid_run
 def test_whatever_is_raised_mid_run_ends_as_a_message(open_widget, fake_predict, error, words):
     fake_predict.pause_after, fake_predict.error = 1, error
     fake_predict.resume.set()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
+from driver import LAYERS, dock_of, job_threads, results
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QWidget
 
-PARTIAL = [f"{name} (partial, 25 %)" for name in ("NP distribution", "Uncertainty", "Branch")]
+PARTIAL = [f"{name} (partial, 25 %)" for name in LAYERS]
 
 
 @pytest.fixture
@@ -22,10 +21,6 @@ def said():
     notification_manager.notification_ready.connect(note)
     yield messages
     notification_manager.notification_ready.disconnect(note)
-
-
-def results(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
 
 
 def begin(driver, fake_predict) -> None:
@@ -52,10 +47,7 @@ def test_closing_the_dock_mid_run_says_so_and_marks_the_maps(dock_widget, fake_p
 def test_closing_the_dock_by_its_button_does_the_same(dock_widget, fake_predict, said):
     driver = dock_widget()
     begin(driver, fake_predict)
-    dock = driver.widget.parent()
-    while not hasattr(dock, "destroyOnClose"):
-        dock = dock.parent()
-    dock.destroyOnClose()
+    dock_of(driver.widget, "destroyOnClose").destroyOnClose()
     assert fake_predict.closed.is_set()
     assert results(driver) == PARTIAL
     assert len(said) == 1
@@ -66,15 +58,13 @@ def test_closing_the_viewer_mid_run_stops_the_thread(dock_widget, fake_predict):
     begin(driver, fake_predict)
     driver.viewer.close()
     driver.wait_for(fake_predict.closed.is_set)
-    driver.wait_for(lambda: not [t for t in threading.enumerate() if t.name == "napari-damm job"])
+    driver.wait_for(lambda: not job_threads())
 
 
 def test_hiding_the_dock_or_moving_it_leaves_the_run_alone(dock_widget, fake_predict, said):
     driver = dock_widget()
     begin(driver, fake_predict)
-    dock = driver.widget.parent()
-    while not hasattr(dock, "setFloating"):
-        dock = dock.parent()
+    dock = dock_of(driver.widget, "setFloating")
     dock.setFloating(True)
     dock.hide()
     assert not fake_predict.closed.is_set()

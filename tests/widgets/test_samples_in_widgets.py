@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driver import results
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QAbstractSpinBox
 
@@ -23,10 +24,6 @@ RECORD = {
     "gamma": 0.5,
     "batch_size": 2,
 }
-
-
-def results(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
 
 
 def begun(path, record=RECORD, samples=5):

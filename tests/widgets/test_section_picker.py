@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driver import LAYERS, results
 
-LAYERS = ["NP distribution", "Uncertainty", "Branch"]
 
-
-def results(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
+def predicted_slide(driver, fake_predict, value: int):
+    """Predict; return the slide, whose vessels plane is filled with a value."""
+    driver.run()
+    slide = fake_predict.calls[0][0]
+    assert np.asarray(slide.vessels.planes[0])[0, 0] == value
+    return slide
 
 
 def add_stacks(driver, *names: str, planes: int = 5, **arguments) -> None:
@@ -30,9 +33,7 @@ def test_of_a_stack_the_shown_slice_is_predicted(open_widget, fake_predict):
     assert driver.plane_note.text() == "the shown slice: z5"
     driver.viewer.dims.current_step = (3, 0, 0)
     assert driver.plane_note.text() == "the shown slice: z3"
-    driver.run()
-    slide = fake_predict.calls[0][0]
-    assert np.asarray(slide.vessels.planes[0])[0, 0] == 3
+    predicted_slide(driver, fake_predict, 3)
     assert results(driver) == [f"{name} z3" for name in LAYERS]
     assert driver.viewer.layers["Branch z3"].ndim == 2
     driver.viewer.dims.ndisplay = 3
@@ -46,9 +47,7 @@ def test_a_short_stack_without_axis_names_follows_the_slider(open_widget, fake_p
     assert driver.vessels.currentText() == "vessels"
     driver.viewer.dims.current_step = (1, 0, 0)
     assert driver.plane_note.text() == "the shown slice: slice 1"
-    driver.run()
-    slide = fake_predict.calls[0][0]
-    assert np.asarray(slide.vessels.planes[0])[0, 0] == 1
+    slide = predicted_slide(driver, fake_predict, 1)
     assert slide.identity["vessels"]["name"] == "vessels, slice 1"
     assert slide.identity["nuclei"]["name"] == "nuclei, slice 1"
     assert results(driver) == [f"{name} slice 1" for name in LAYERS]
@@ -61,9 +60,7 @@ def test_channels_without_axis_names_are_asked_for(open_widget, fake_predict):
     driver.vessels.setCurrentText("channel 1 · section")
     assert driver.reason.text() == "Pick a nuclei layer"
     driver.nuclei.setCurrentText("channel 0 · section")
-    driver.run()
-    slide = fake_predict.calls[0][0]
-    assert np.asarray(slide.vessels.planes[0])[0, 0] == 1
+    slide = predicted_slide(driver, fake_predict, 1)
     assert slide.identity["vessels"]["name"] == "channel 1 · section"
 
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from driver import job_threads
 from mr_phantom import CONTRASTS, phantom
 from qtpy.QtWidgets import QLabel
 from training_data import images, write_folder
@@ -78,7 +79,7 @@ def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
     driver.click("start")
     driver.wait_for(lambda: "joint phase" in driver.progress.text())
     assert "Resume continues" in driver.run("stop")
-    assert not [t for t in threading.enumerate() if t.name == "napari-damm job"]
+    assert not job_threads()
     resume.set()
     assert driver.run("resume").startswith("Done in")
     assert driver.model.findText("my model") > 0

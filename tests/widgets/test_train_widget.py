@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driver import job_threads, results
 from models import with_card
 from napari.layers import Image, Points
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QProgressBar, QPushButton
-from trainer import job_threads, legend, start_and_pause, table
+from trainer import legend, start_and_pause
 
 from napari_damm.widgets import PredictWidget
 from napari_damm.widgets.train.learning_curves import LearningCurves
@@ -77,7 +78,7 @@ def test_a_predict_widget_opened_later_lists_the_model(open_trainer, fake_train,
 def test_curves_and_validation_layers_follow_the_training(open_trainer, fake_train):
     driver = open_trainer()
     start_and_pause(driver, fake_train, 20)
-    driver.wait_for(lambda: table(driver) == TABLE)
+    driver.wait_for(lambda: results(driver) == TABLE)
     curves = driver.widget.findChild(LearningCurves)
     driver.wait_for(lambda: curves.ssim.x == [0, 20])
     assert curves.ssim.y == pytest.approx([0.4, 0.45])
@@ -125,18 +126,18 @@ def test_a_second_training_has_one_table(open_trainer, fake_train):
     driver = open_trainer()
     driver.run("start")
     driver.run("start")
-    assert table(driver) == TABLE
+    assert results(driver) == TABLE
     assert driver.name.text() == "my model 3"
 
 
 def test_a_validation_layer_thrown_away_stays_away(open_trainer, fake_train):
     driver = open_trainer()
     start_and_pause(driver, fake_train, 20)
-    driver.wait_for(lambda: table(driver) == TABLE)
+    driver.wait_for(lambda: results(driver) == TABLE)
     driver.viewer.layers.remove("Validation before")
     with driver.qtbot.waitSignal(driver.widget.ended):
         fake_train.resume.set()
-    assert "Validation before" not in table(driver)
+    assert "Validation before" not in results(driver)
     assert "Done" in driver.status.text()
 
 
@@ -160,7 +161,7 @@ def test_stopping_keeps_the_best_and_resume_continues(open_trainer, fake_train, 
     assert fake_train.options[-1] == {"resume": True}
     _, model, config, _ = fake_train.calls[-1]
     assert (model, config.batch_size) == (None, 3)
-    assert table(driver) == TABLE
+    assert results(driver) == TABLE
     assert not driver.resume.isEnabled()
 
 
@@ -240,7 +241,7 @@ def test_folders_become_a_folder_source(open_trainer, fake_train, tmp_path, monk
         folder, "CD31", "DAPI", "dots",
     )  # fmt: skip
     assert source.pixel_size_um == 0.5
-    assert table(driver) == TABLE
+    assert results(driver) == TABLE
 
 
 def test_a_model_of_other_modalities_names_everything(
@@ -256,7 +257,7 @@ def test_a_model_of_other_modalities_names_everything(
     picked = [getattr(driver, name).currentText() for name in ("vessels", "nuclei", "target")]
     assert picked == ["scan T1", "scan T2", "scan FLAIR"]
     driver.run("start")
-    assert table(driver)[:2] == ["Validation T1", "Validation T2"]
+    assert results(driver)[:2] == ["Validation T1", "Validation T2"]
     headings = list(driver.viewer.layers["Validation headings"].features["heading"])
     assert headings == ["T1", "T2", "truth", "before", "now"]
     assert "FLAIR as measured" in driver.legend.text()
@@ -296,7 +297,7 @@ def test_a_new_model_from_scratch_has_names_of_its_own(open_trainer, fake_train)
     _, model, config, _ = fake_train.calls[0]
     assert model is None
     assert (config.preset, config.modalities) == ("tiny", ("T1", "T2", "FLAIR"))
-    assert "Validation before" not in table(driver)
+    assert "Validation before" not in results(driver)
 
 
 def test_names_that_are_taken_say_so(open_trainer, fake_train):

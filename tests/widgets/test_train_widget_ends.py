@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from trainer import job_threads, start_and_pause, table
+from driver import errors_mid_run, job_threads, results
+from trainer import start_and_pause
 
 from napari_damm.events import Notice, TrainStep
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (RuntimeError("the lane broke"), "the lane broke"),
-        (MemoryError(), "Out of memory"),
-        (KeyError("x"), "KeyError"),
-        (OSError("disk is full"), "disk is full"),
-    ],
-)
+@errors_mid_run
 def test_whatever_is_raised_mid_run_ends_as_a_message(open_trainer, fake_train, error, words):
     fake_train.pause_after, fake_train.error = 30, error
     fake_train.resume.set()
@@ -39,7 +32,7 @@ def test_an_error_of_the_call_itself_ends_as_a_message(open_trainer, fake_train,
     assert str(error) in status
     assert "Resume" not in status
     assert driver.start.isEnabled()
-    assert table(driver) == []
+    assert results(driver) == []
 
 
 @pytest.mark.parametrize(

@@ -6,30 +6,17 @@ import threading
 
 import numpy as np
 import pytest
+from driver import LAYERS, results
 
 from napari_damm import api
 from napari_damm.events import Planned, ShardDone, Step
-from napari_damm.model_file import ModelInfo, save_model
 from napari_damm.simulate.files import write_section
 from napari_damm.store import StoreLocked
 from napari_damm.store.writing import ResultStore
 from napari_damm.widgets.viewer.result_maps import with_share
 
-NAMES = ["NP distribution", "Uncertainty", "Branch"]
 SIDE = 320
 SMALL = {"shard": 128, "steps": 2}  # nine shards of four windows
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A random model, small enough for a few windows in seconds."""
-    from models import random_model, tiny_config
-
-    model = random_model(tiny_config(levels=(32,) * 4, unet=(32,) * 4))
-    model.card.update(name="tiny", pixel_size_um=1.0, training_data="nothing")
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_model(model, path)
-    return ModelInfo("tiny", path, model.card, bundled=False)
 
 
 class Engine:
@@ -52,10 +39,10 @@ class Engine:
 
 
 @pytest.fixture
-def engine(model, monkeypatch):
+def engine(engine_model, monkeypatch):
     """Small shards, and a section of a few hundred pixels counts as large."""
     config = api.PredictConfig
-    monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [model])
+    monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [engine_model])
     monkeypatch.setattr("napari_damm.widgets.predict.destination.LARGE_PX", SIDE - 1)
     monkeypatch.setattr(api, "PredictConfig", lambda **kw: config(**{**SMALL, **kw}))
     engine = Engine()
@@ -89,10 +76,6 @@ def store(section):
     return section.with_name("section_np.ome.zarr")
 
 
-def results(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
-
-
 def partial(driver) -> list[str]:
     """List the layers that are called partial, by the names they would have without it."""
     return [with_share(name, 1.0) for name in results(driver) if " (partial, " in name]
@@ -115,7 +98,7 @@ def test_a_run_is_cancelled_and_resumed_in_another_napari(open_section, engine, 
     status = cancel_after_a_shard(driver, engine)
     assert status.startswith("Cancelled after")
     assert status.endswith("of 9 shards; Resume continues")
-    assert partial(driver) == NAMES
+    assert partial(driver) == LAYERS
     assert driver.predict.text() == "Resume"
     driver.viewer.close()
 
@@ -129,7 +112,7 @@ def test_a_run_is_cancelled_and_resumed_in_another_napari(open_section, engine, 
     assert driver.run().startswith("Done in")
     assert engine.shards_before == [0, stored.shards_done]
     assert stored.shards_done > 0
-    assert results(driver) == NAMES
+    assert results(driver) == LAYERS
     assert "holds a finished result" in driver.reason.text()
     assert not driver.predict.isEnabled()
 
@@ -146,11 +129,11 @@ def test_resuming_in_the_same_viewer_goes_on_in_the_same_layers(open_section, en
     driver = open_section()
     cancel_after_a_shard(driver, engine)
     before = [layer for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
-    assert partial(driver) == NAMES
+    assert partial(driver) == LAYERS
     before[0].contrast_limits = (0.0, 0.5)
     before[0].name = "my map"
     driver.run()
-    assert results(driver) == ["my map", *NAMES[1:]]
+    assert results(driver) == ["my map", *LAYERS[1:]]
     assert [layer for layer in driver.viewer.layers if layer in before] == before
     assert tuple(before[0].contrast_limits) == (0.0, 0.5)
     stored = api.open_result(store)
@@ -167,7 +150,7 @@ def test_another_image_is_refused_and_nothing_is_lost(open_section, engine, stor
     assert "belongs to another job" in driver.run()
     assert "--" not in driver.status.text()
     assert api.open_result(store).shards_done == done
-    assert partial(driver) == NAMES
+    assert partial(driver) == LAYERS
     assert driver.predict.text() == "Resume"
 
 

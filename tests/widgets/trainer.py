@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
 from napari_damm.widgets.train.learning_curves import LearningCurves
-
-
-def table(driver) -> list[str]:
-    return [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
-
-
-def job_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "napari-damm job"]
 
 
 def start_and_pause(driver, fake, step: int) -> None:

@@ -1,0 +1,76 @@
+"""`api.predict` without a network, but with a real store and a real live preview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from fake_job import FakeJob
+
+from napari_damm.engine.live_preview import LivePreview
+from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps
+from napari_damm.util.tiling import Lattice
+
+CARD = {
+    "name": "tiny",
+    "modalities": ["vessels", "nuclei", "nanoparticles"],
+    "pixel_size_um": 2.0,
+    "training_data": "simulated tissue",
+}
+
+
+class FakePredict(FakeJob):
+    """`api.predict` without a network: four windows of 2 um pixels in a real store and preview.
+
+    `samples` above one give a spread.
+    """
+
+    origin = (0.0, 0.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samples = 1
+
+    def events(self, *arguments: object, **options: object) -> Iterator[Event]:
+        try:
+            yield from self._predict()
+        finally:
+            self.closed.set()
+
+    def _predict(self) -> Iterator[Event]:
+        lattice = Lattice((448, 448))
+        windows = [(i, j) for i in range(lattice.rows) for j in range(lattice.cols)]
+        with_std = self.samples > 1
+        layout = ResultLayout(lattice.shape, 2.0, self.origin, with_std=with_std)
+        record = {"model": {"name": "tiny", "modalities": CARD["modalities"]}, "finished": None}
+        store = ResultStore.create(None, layout, record)
+        preview = LivePreview(store)
+        yield Planned(lattice.shape, 2.0, self.origin, len(windows), 0, 1, 10, record, preview)
+        image = np.zeros(layout.shape, np.float32)
+        uncertainty = np.zeros(layout.cells_shape, np.float32)
+        branch = np.zeros(layout.cells_shape, np.uint8)
+        for done, window in enumerate(windows):
+            yield from self.hold(done, Step(10 * done + 1, 10 * len(windows)))
+            box, cells = lattice.window_box(*window), lattice.owned_cells(*window)
+            image[box.slices] = 0.25 * (done + 1)
+            uncertainty[cells.slices] = 0.5
+            branch[cells.slices] = 1 + done % 2
+            yield Step(10 * (done + 1), 10 * len(windows))
+            yield Tile(
+                box.y0,
+                box.x0,
+                image[box.slices].copy(),
+                cells.y0,
+                cells.x0,
+                uncertainty[cells.slices].copy(),
+                branch[cells.slices].copy(),
+                done + 1,
+                len(windows),
+                image[box.slices] / 10 if with_std else None,
+            )
+        std = image / 10 if with_std else None
+        store.write_shard(0, 0, ShardMaps(image, uncertainty, branch, std))
+        yield ShardDone(0, 0, 1, 1)
+        store.finish({"finished": "now"})
+        yield Finished(store.result(), 1.5)
