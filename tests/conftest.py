@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent / "benchmarks"))
 
 os.environ["QT_API"] = "pyqt6"
 # Tiny networks on few cores: more threads only wait for each other.

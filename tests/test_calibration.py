@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import calibration
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
-
-import calibration
 
 Z = 1.6448536  # of the normal distribution: 5 % lie above
 

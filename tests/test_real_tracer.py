@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
-
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
-
 from baselines.pixel_unet import PixelUNet, predict_pixels, train_pixel_unet
 from real_tracer import Field, blurred, half_distance, linear, main, rows_of
+from scipy import ndimage
 
 from napari_damm.dataset import SlideSource
 from napari_damm.util.extravasation import vessel_distance

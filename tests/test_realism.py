@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import image_statistics
 import imagecodecs
 import numpy as np
 import pytest
-from scipy import ndimage
-
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
-
-import image_statistics
 import real_pictures
 import real_sections
 import realism
+from scipy import ndimage
 
 from napari_damm.engine.planning import plan
 from napari_damm.simulate import SimulatedSlide, simulate_slide

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
+from section_metrics import auroc, best_blur
 
 from napari_damm import simulate
 from napari_damm.simulate import SimulatedSlide, simulate_slide, training_seed, write_section
@@ -105,15 +106,13 @@ def test_difficulty_is_within_the_frozen_bounds(slides: dict[str, list[Simulated
     for preset, group in slides.items():
         # what is only trained on may be easier (bound tracers) and dirtier (bleed-through)
         easiest, dirtiest = (0.75, 0.8) if preset == "varied" else (0.6, 0.9)
-        blur = [metrics.best_blur(s.vessels, s.nanoparticles, (2, 4, 8, 16, 32))[1] for s in group]
+        blur = [best_blur(s.vessels, s.nanoparticles, (2, 4, 8, 16, 32))[1] for s in group]
         imaged = [metrics.pearson_r(s.nanoparticles, s.nanoparticles_true) for s in group]
         assert 0.3 <= np.mean(blur) <= easiest
         assert np.mean(imaged) > dirtiest
         for box in (17, 65):
             means = [ndimage.uniform_filter(s.nuclei.astype(float), box)[::4, ::4] for s in group]
-            areas = [
-                metrics.auroc(s.divergence[::4, ::4], m) for s, m in zip(group, means, strict=True)
-            ]
+            areas = [auroc(s.divergence[::4, ::4], m) for s, m in zip(group, means, strict=True)]
             assert max(np.mean(areas), 1 - np.mean(areas)) <= 0.75
 
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
-
 import spectrum
 
 EDGES = (2.0, 4.0, 8.0, 16.0)

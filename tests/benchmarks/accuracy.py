@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from section_metrics import auroc, best_blur
 
 from napari_damm import api
 from napari_damm.events import Finished
@@ -47,13 +48,13 @@ def score(model: object, section: SimulatedSlide, config: api.PredictConfig) -> 
     return {
         "r": metrics.pearson_r(truth, prediction),
         "r noise-free": metrics.pearson_r(section.nanoparticles_true, prediction),
-        "r blur": metrics.best_blur(section.vessels, section.nanoparticles)[1],
-        "r blur noise-free": metrics.best_blur(section.vessels, section.nanoparticles_true)[1],
+        "r blur": best_blur(section.vessels, section.nanoparticles)[1],
+        "r blur noise-free": best_blur(section.vessels, section.nanoparticles_true)[1],
         "SSIM": metrics.ssim(truth, prediction),
         "PSNR dB": metrics.psnr(truth, prediction),
         "std ratio": float(prediction.std() / truth.std()),
         "multi-modal share": float((np.asarray(result.branch) == 2).mean()),
-        "AUROC divergence": metrics.auroc(share > 0.5, uncertainty),
+        "AUROC divergence": auroc(share > 0.5, uncertainty),
         "seconds": finished.seconds,
     }
 

@@ -76,10 +76,8 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     ValueError
         If shapes differ, there is no value or one is not finite.
     """
-    x, y = (stats.rankdata(values) for values in _pair(a, b))
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else 0.0
+    x, y = _pair(a, b)
+    return 0.0 if np.ptp(x) == 0 or np.ptp(y) == 0 else float(stats.spearmanr(x, y).statistic)
 
 
 def normal_width(nominal: float) -> float:

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from real_pictures import PICTURES, STATED_UM, Picture, resampled
 from report import print_table, write_json
 from scipy import ndimage
+from section_metrics import best_blur
 
 from napari_damm import api
 from napari_damm.events import FailedItem, Finished
@@ -127,7 +128,7 @@ def seams(found: Prediction) -> Numbers:
 def around_vessels(found: Prediction) -> Numbers:
     """Return how the NP map follows the vessels and fades away from them."""
     um = found.planned.model_um
-    sigma, r = metrics.best_blur(found.vessels, found.np)
+    sigma, r = best_blur(found.vessels, found.np)
     numbers: Numbers = {"r with blurred vessels": r, "that blur, um": sigma * um}
     mask = extravasation.vessel_mask(found.vessels, um, found.tissue)
     away = extravasation.vessel_distance(mask, um)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from section_metrics import auroc, best_blur
 
 from napari_damm.simulate import PRESETS, SimulatedSlide, simulate_slide
 from napari_damm.util import metrics
@@ -36,7 +37,7 @@ def divergence_auroc(slide: SimulatedSlide) -> float:
     """Return the AUROC of the best box mean of the nuclei image, either sign, for the mask."""
     image = slide.nuclei.astype(np.float32)
     scores = (ndimage.uniform_filter(image, box)[::4, ::4] for box in BOXES)
-    areas = [metrics.auroc(slide.divergence[::4, ::4], s) for s in scores]
+    areas = [auroc(slide.divergence[::4, ::4], s) for s in scores]
     return max(max(a, 1.0 - a) for a in areas)
 
 
@@ -54,7 +55,7 @@ def measure(size: int, seed: int, preset: str) -> dict[str, float]:
     start = time.perf_counter()
     slide = simulate_slide(size, seed, preset)
     seconds = time.perf_counter() - start
-    sigma, r = metrics.best_blur(slide.vessels, slide.nanoparticles)
+    sigma, r = best_blur(slide.vessels, slide.nanoparticles)
     return {
         "blur": r,
         "sigma": sigma,

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.slide import intensity_limits
 from napari_damm.util import metrics
-from napari_damm.util.extravasation import tile_means
+from napari_damm.util.extravasation import paired_tile_means, tile_means
+from napari_damm.util.measure import finite_or_none
 from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float32]
@@ -72,16 +73,16 @@ def compare_maps(section: ParticleMap) -> Agreement:
         imaged[tissue], "the imaged particle channel", "choose another {particles_channel}"
     )
     imaged = np.clip((imaged - low) / (high - low), 0, 1).astype(np.float32)
-    blocks = _blocks(imaged, predicted, tissue)
+    blocks = paired_tile_means(imaged, predicted, tissue, BLOCK_PX)
     gaps = blocks[:, 1] - blocks[:, 0]
     spread = LIMITS_SD * float(gaps.std(ddof=1)) if gaps.size > 1 else None
     bias = float(gaps.mean()) if gaps.size else None
     pair = imaged[tissue], predicted[tissue]
     return Agreement(
-        ssim=_had(lambda: metrics.ssim(imaged, predicted, mask=tissue)),
-        psnr=_had(lambda: metrics.psnr(*pair)),
-        r2=_had(lambda: metrics.r2(*pair)),
-        icc=_had(lambda: metrics.icc31(blocks)),
+        ssim=finite_or_none(lambda: metrics.ssim(imaged, predicted, mask=tissue)),
+        psnr=finite_or_none(lambda: metrics.psnr(*pair)),
+        r2=finite_or_none(lambda: metrics.r2(*pair)),
+        icc=finite_or_none(lambda: metrics.icc31(blocks)),
         bias=bias,
         low=None if bias is None or spread is None else bias - spread,
         high=None if bias is None or spread is None else bias + spread,
@@ -102,19 +103,3 @@ def _averaged(section: ParticleMap, read: Callable[[Box], NDArray[Any]], step: i
         pixels = read(Box(top * step, 0, bottom * step, cols * step))
         out[top:bottom] = tile_means(pixels, step) if step > 1 else pixels
     return out
-
-
-def _blocks(imaged: Floats, predicted: Floats, tissue: NDArray[np.bool_]) -> NDArray[np.float64]:
-    share = tile_means(tissue, BLOCK_PX)
-    counts = share > 0.5
-    means = [tile_means(image * tissue, BLOCK_PX)[counts] for image in (imaged, predicted)]
-    return np.stack([mean / share[counts] for mean in means], axis=1)
-
-
-def _had(measure: Callable[[], float]) -> float | None:
-    """Return a number; None where these images do not give it, or not a finite one."""
-    try:
-        value = measure()
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None

@@ -16,42 +16,25 @@ from napari_damm.analysis.counts import Counts, gini, variation
 from napari_damm.analysis.profile import EXPOSURE_UM, exposure, half_distance, reach
 from napari_damm.analysis.thresholds import Threshold
 from napari_damm.util.extravasation import LEAST_PIXELS, extravasation_distance
+from napari_damm.util.measure import Measure
 
 UM2_PER_MM2 = 1e6
 
 
-@dataclass(frozen=True)
-class Measure:
-    """What a measure is called, its unit, and how many digits are worth showing."""
-
-    label: str
-    unit: str = ""
-    digits: int = 1
-
-    @property
-    def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    def worded(self, value: float | None) -> str:
-        """Return a value in its digits."""
-        return "–" if value is None else f"{value:.{self.digits}f}"
-
-
 MEASURES = {
-    "l50": Measure("half-distance L50", "um"),
+    "l50": Measure("half-distance L50", "um", 1),
     "auc_100": Measure("exposure AUC(0-100 um)", "a.u. um", 2),
-    "extravasation_distance": Measure("extravasation distance", "um"),
+    "extravasation_distance": Measure("extravasation distance", "um", 1),
     "extravasated_area": Measure("extravasated area", "%", 2),
     "vessel_area": Measure("vessel area", "%", 2),
-    "vessel_density": Measure("vessel density", "1/mm2"),
-    "vessel_diameter": Measure("vessel diameter", "um"),
-    "tissue_distance": Measure("median distance to a vessel", "um"),
-    "perfused_fraction": Measure("perfused vessel area", "%"),
-    "tissue_access_100": Measure("tissue within 100 um of a delivering vessel", "%"),
-    "tissue_access_50": Measure("tissue within 50 um of a delivering vessel", "%"),
+    "vessel_density": Measure("vessel density", "1/mm2", 1),
+    "vessel_diameter": Measure("vessel diameter", "um", 1),
+    "tissue_distance": Measure("median distance to a vessel", "um", 1),
+    "perfused_fraction": Measure("perfused vessel area", "%", 1),
+    "tissue_access_100": Measure("tissue within 100 um of a delivering vessel", "%", 1),
+    "tissue_access_50": Measure("tissue within 50 um of a delivering vessel", "%", 1),
     "cell_dose": Measure("dose per cell", "a.u.", 4),
-    "positive_cells": Measure("positive cells", "%"),
+    "positive_cells": Measure("positive cells", "%", 1),
     "cv": Measure("coefficient of variation", "", 3),
     "gini": Measure("Gini coefficient", "", 3),
     "rim_core": Measure("periphery / core", "ratio", 3),

@@ -115,9 +115,9 @@ def _tables(report: AnalysisReport) -> Iterator[str]:
 def _cell(row: MeasureRow) -> str:
     if row.value is None:
         return f'<span class="small" title="{escape(row.reason)}">– {escape(row.reason)}</span>'
-    text = MEASURES[row.measure].worded(row.value)
+    text = MEASURES[row.measure].text(row.value)
     if row.low is not None and row.high is not None:
-        low, high = (MEASURES[row.measure].worded(v) for v in (row.low, row.high))
+        low, high = (MEASURES[row.measure].text(v) for v in (row.low, row.high))
         text += f" ({low} to {high})"
     return text
 
@@ -128,9 +128,9 @@ def _comparisons(report: AnalysisReport) -> str:
     lines = []
     for c in report.comparisons:
         measure = MEASURES[c.measure]
-        difference = measure.worded(c.difference)
+        difference = measure.text(c.difference)
         if c.low is not None and c.high is not None:
-            difference += f" ({measure.worded(c.low)} to {measure.worded(c.high)})"
+            difference += f" ({measure.text(c.low)} to {measure.text(c.high)})"
         lines.append(
             [
                 escape(measure.title),

@@ -114,13 +114,13 @@ def summary(report: AnalysisReport) -> Iterator[str]:
         for row in report.rows:
             if (row.section, row.region) == (facts.name, TISSUE):
                 measure = MEASURES[row.measure]
-                told = f"{measure.worded(row.value)} {row.unit}" if row.value is not None else ""
+                told = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
                 yield f"  {measure.label:44}{told or f'– ({row.reason})'}".rstrip()
     for comparison in report.comparisons:
         if comparison.region == TISSUE:
             yield (
                 f"  {MEASURES[comparison.measure].title}: {comparison.group_a} minus "
-                f"{comparison.group_b} {MEASURES[comparison.measure].worded(comparison.difference)}"
+                f"{comparison.group_b} {MEASURES[comparison.measure].text(comparison.difference)}"
                 f", n = {comparison.animals[0]}, {comparison.animals[1]}: "
                 + (comparison.reason or f"p = {comparison.p:.3g}, {comparison.test}")
             )

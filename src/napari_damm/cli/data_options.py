@@ -28,15 +28,15 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-VesselsChannel = Annotated[
-    str | None, typer.Option(metavar="C", help="Name or number (from 0) of the vessels.")
-]
-NucleiChannel = Annotated[
-    str | None, typer.Option(metavar="C", help="Name or number (from 0) of the nuclei.")
-]
-TargetChannel = Annotated[
-    str | None, typer.Option(metavar="C", help="Name or number (from 0) of the nanoparticles.")
-]
+
+
+def _channel(what: str) -> Any:
+    return typer.Option(metavar="C", help=f"Name or number (from 0) of the {what}.")
+
+
+VesselsChannel = Annotated[str | None, _channel("vessels")]
+NucleiChannel = Annotated[str | None, _channel("nuclei")]
+TargetChannel = Annotated[str | None, _channel("nanoparticles")]
 NucleiFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Nuclei, where they have their own file.")
 ]

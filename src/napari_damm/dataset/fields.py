@@ -28,6 +28,7 @@ from napari_damm.slide import (
     tissue_values,
 )
 from napari_damm.slide.resample import check_raster_finite
+from napari_damm.slide.tissue import count_in_boxes
 from napari_damm.util.tiling import CELL, Box
 
 Mask = NDArray[np.bool_]
@@ -223,9 +224,6 @@ def _within(
 def _of_mask(region: Region, section: Section, um: float, cells: tuple[int, int]) -> Mask:
     """Return the cells of which the mask holds every pixel."""
     outside = ~np.asarray(region.mask, bool)
-    # A table of sums over all pixels above and to the left answers any box with four numbers.
-    sums = np.zeros((outside.shape[0] + 1, outside.shape[1] + 1), np.int64)
-    sums[1:, 1:] = outside.cumsum(0, np.int64).cumsum(1)
     spans, fits = [], []
     for axis in (0, 1):
         start = np.arange(cells[axis]) * CELL
@@ -238,8 +236,6 @@ def _of_mask(region: Region, section: Section, um: float, cells: tuple[int, int]
         fits.append((low >= -0.5) & (high <= length + 0.5))
         first = np.clip(np.floor(low + 0.5).astype(int), 0, length)
         spans.append((first, np.clip(np.ceil(high - 0.5).astype(int), first, length)))
-    (top, bottom), (left, right) = spans
-    count = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
-    count += sums[np.ix_(top, left)] - sums[np.ix_(bottom, left)]
-    inside: Mask = (count == 0) & np.outer(*fits)
+    rows, cols = spans
+    inside: Mask = (count_in_boxes(outside, rows, cols) == 0) & np.outer(*fits)
     return inside

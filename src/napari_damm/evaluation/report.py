@@ -16,30 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_damm.util.measure import Measure
 from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BRANCHES = ("uni-modal", "multi-modal", "gated")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a measure is told to people: what it is called, its unit, its digits."""
-
-    label: str
-    unit: str = ""
-    digits: int = 3
-
-    @property
-    def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    def told(self, value: float | None, signed: bool = False) -> str:
-        """Return a value in its digits."""
-        return "n/a" if value is None else f"{value:{'+' if signed else ''}.{self.digits}f}"
 
 
 MEASURES = {
@@ -225,10 +208,10 @@ class Report:
 def _interval(measure: Measure, line: Summary | None, signed: bool) -> str:
     if line is None:
         return ""
-    mean = measure.told(line.mean, signed)
-    if line.low is None or line.high is None:
-        return mean
-    return f"{mean} ({measure.told(line.low, signed)} .. {measure.told(line.high, signed)})"
+    mean, low, high = (
+        measure.text(value, signed, "n/a") for value in (line.mean, line.low, line.high)
+    )
+    return mean if line.low is None or line.high is None else f"{mean} ({low} .. {high})"
 
 
 def _csv(header: Sequence[str], lines: Iterator[list[Any]]) -> str:

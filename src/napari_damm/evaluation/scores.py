@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +18,7 @@ from skimage.filters import threshold_otsu
 
 from napari_damm.dataset import Field
 from napari_damm.util import extravasation, metrics
+from napari_damm.util.measure import finite_or_none
 from napari_damm.util.tiling import CELL, Box
 
 Floats = NDArray[np.float32]
@@ -82,21 +81,21 @@ def score(ground: Ground, prediction: Floats) -> tuple[Scores, extravasation.Pro
     truth, inside = ground.truth, ground.inside
     pair = truth[inside], prediction[inside]
     scores: Scores = {
-        "ssim": _had(lambda: metrics.ssim(truth, prediction, mask=inside)),
-        "psnr": _had(lambda: metrics.psnr(*pair)),
+        "ssim": finite_or_none(lambda: metrics.ssim(truth, prediction, mask=inside)),
+        "psnr": finite_or_none(lambda: metrics.psnr(*pair)),
         "mse": metrics.mse(*pair),
-        "r2": _had(lambda: metrics.r2(*pair)),
+        "r2": finite_or_none(lambda: metrics.r2(*pair)),
         "pearson_r": metrics.pearson_r(*pair),
-        "icc": _had(lambda: metrics.icc31(_blocks(ground, prediction))),
-        "area_icc": _had(lambda: metrics.icc31(_areas(ground, prediction))),
-        "std_ratio": _had(lambda: metrics.std_ratio(*pair)),
+        "icc": finite_or_none(lambda: metrics.icc31(_blocks(ground, prediction))),
+        "area_icc": finite_or_none(lambda: metrics.icc31(_areas(ground, prediction))),
+        "std_ratio": finite_or_none(lambda: metrics.std_ratio(*pair)),
     }
     expected, found = profile(ground, truth), profile(ground, prediction)
     reach = {"distance_truth_um": expected, "distance_um": found}
     for name, measured in reach.items():
         scores[name] = None
         if measured is not None:
-            scores[name] = _had(partial(extravasation.extravasation_distance, measured))
+            scores[name] = finite_or_none(partial(extravasation.extravasation_distance, measured))
     a, b = scores["distance_truth_um"], scores["distance_um"]
     scores["distance_error_um"] = None if a is None or b is None else abs(b - a)
     return scores, found
@@ -134,11 +133,7 @@ def _box(field: Field, cells: Mask) -> Box:
 
 def _blocks(ground: Ground, prediction: Floats) -> NDArray[np.float64]:
     """Return the mean intensities (blocks, 2) of truth and prediction in blocks that count."""
-    share = extravasation.tile_means(ground.inside, BLOCK_PX)
-    counts = share > 0.5
-    images = (ground.truth, prediction)
-    means = (extravasation.tile_means(image * ground.inside, BLOCK_PX)[counts] for image in images)
-    return np.stack([mean / share[counts] for mean in means], axis=1)
+    return extravasation.paired_tile_means(ground.truth, prediction, ground.inside, BLOCK_PX)
 
 
 def _areas(ground: Ground, prediction: Floats) -> NDArray[np.float64]:
@@ -150,12 +145,3 @@ def _areas(ground: Ground, prediction: Floats) -> NDArray[np.float64]:
         for image in images
     ]
     return np.stack(areas, axis=1)
-
-
-def _had(measure: Callable[[], float]) -> float | None:
-    """Return a measure; None where these images do not give it, or not a finite one."""
-    try:
-        value = measure()
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from napari_damm.slide.images import find_named
 from napari_damm.slide.raster import RGB, ImageFile
 from napari_damm.util.advice import Advice
 
@@ -36,21 +37,7 @@ def find_channel(names: Sequence[str], wanted: str | int, where: str) -> int:
     ValueError
         If there is none, listing those there are, or several of that name.
     """
-    if isinstance(wanted, str):
-        key = wanted.strip().casefold()
-        matches = [index for index, name in enumerate(names) if name.casefold() == key]
-        if len(matches) > 1:
-            raise ValueError(
-                f"{where} has {len(matches)} channels called {wanted!r}: give its number, one of "
-                f"{', '.join(map(str, matches))}"
-            )
-        number = int(key) if key.isdecimal() else -1
-        index = matches[0] if matches else number
-    else:
-        index = int(wanted)
-    if not 0 <= index < len(names):
-        raise ValueError(f"no channel {wanted!r} in {where}: choose one of {listed(names)}")
-    return index
+    return find_named(names, wanted, where, "channel", listed(names))
 
 
 def guess_channel(names: Sequence[str], role: str) -> int | None:

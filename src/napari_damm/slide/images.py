@@ -62,7 +62,9 @@ def choose_image(
     """
     names = tuple(names)
     if wanted is not None:
-        return ImageChoice(_find(path, names, sizes, wanted), names)
+        return ImageChoice(
+            find_named(names, wanted, str(path), "image", _listed(names, sizes)), names
+        )
     areas = [math.prod(size) for size in sizes]
     largest = max(range(len(areas)), key=areas.__getitem__)
     if any(MUCH_LARGER * area > areas[largest] for k, area in enumerate(areas) if k != largest):
@@ -76,23 +78,30 @@ def choose_image(
     return ImageChoice(largest, names)
 
 
-def _find(
-    path: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], wanted: str | int
-) -> int:
+def find_named(names: Sequence[str], wanted: str | int, where: str, what: str, choices: str) -> int:
+    """Return the number of a channel or image; `what` and `choices` are words for the errors.
+
+    Raises
+    ------
+    ValueError
+        If there is none, listing `choices`, or several of that name.
+    """
     if isinstance(wanted, str):
         key = wanted.strip().casefold()
-        matches = [k for k, name in enumerate(names) if name.casefold() == key]
+        matches = [index for index, name in enumerate(names) if name.casefold() == key]
         if len(matches) > 1:
             raise ValueError(
-                f"{path} has {len(matches)} images called {wanted!r}: give its number, one of "
+                f"{where} has {len(matches)} {what}s called {wanted!r}: give its number, one of "
                 f"{', '.join(map(str, matches))}"
             )
-        number = matches[0] if matches else int(key) if key.isdecimal() and len(key) < 9 else -1
+        # No picture has as many as nine digits count, and int() refuses thousands of them.
+        number = int(key) if key.isdecimal() and len(key) < 9 else -1
+        index = matches[0] if matches else number
     else:
-        number = int(wanted)
-    if not 0 <= number < len(names):
-        raise ValueError(f"no image {wanted!r} in {path}: choose one of {_listed(names, sizes)}")
-    return number
+        index = int(wanted)
+    if not 0 <= index < len(names):
+        raise ValueError(f"no {what} {wanted!r} in {where}: choose one of {choices}")
+    return index
 
 
 def _listed(names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> str:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.transform import integral_image
 
 from napari_damm.slide.fill import TOLERANCE, reaches_the_edge
 from napari_damm.slide.raster import Raster
@@ -41,6 +42,8 @@ from napari_damm.util.tiling import CELL, Box, Lattice
 
 if TYPE_CHECKING:
     from napari_damm.slide.slide import Slide
+
+Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 CELL_SIDE = 8
 CELL_PIXELS = CELL_SIDE**2
@@ -103,20 +106,23 @@ def tissue_mask(slide: Slide, model_um: float) -> tuple[Mask, int]:
 
 def touches_tissue(mask: Mask, cell_px: int, lattice: Lattice) -> Mask:
     """Return for every window (rows, cols) of a lattice whether any of its pixels is tissue."""
-    # A table of sums over all cells above and to the left answers any box with four numbers.
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    sums[1:, 1:] = mask.cumsum(0, np.int64).cumsum(1)
-    top, bottom = _cell_edges(lattice, lattice.rows, cell_px, mask.shape[0])
-    left, right = _cell_edges(lattice, lattice.cols, cell_px, mask.shape[1])
-    tissue = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
-    tissue += sums[np.ix_(top, left)] - sums[np.ix_(bottom, left)]
-    touching: Mask = tissue > 0
+    rows = _cell_edges(lattice, lattice.rows, cell_px, mask.shape[0])
+    cols = _cell_edges(lattice, lattice.cols, cell_px, mask.shape[1])
+    touching: Mask = count_in_boxes(mask, rows, cols) > 0
     return touching
 
 
-def _cell_edges(
-    lattice: Lattice, windows: int, cell_px: int, cells: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def count_in_boxes(mask: Mask, rows: Spans, cols: Spans) -> NDArray[np.int64]:
+    """Return how much of a mask (y, x) is set in boxes: (n rows, n cols) for spans (from, to)."""
+    # A table of sums over all pixels above and to the left answers any box with four numbers.
+    sums = np.pad(integral_image(mask), ((1, 0), (1, 0)))  # type: ignore[no-untyped-call]
+    (top, bottom), (left, right) = rows, cols
+    count: NDArray[np.int64] = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)]
+    count += sums[np.ix_(top, left)] - sums[np.ix_(bottom, left)]
+    return count
+
+
+def _cell_edges(lattice: Lattice, windows: int, cell_px: int, cells: int) -> Spans:
     """Return the first cell of each window along an axis, and the one after its last."""
     start = np.arange(windows, dtype=np.int64) * lattice.stride
     stop = -(-(start + lattice.window) // cell_px)

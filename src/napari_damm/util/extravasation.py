@@ -12,12 +12,15 @@ one's bright structures.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
+from skimage.measure import block_reduce
+from skimage.morphology import remove_small_objects
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -99,10 +102,8 @@ def vessel_mask(image: ArrayLike, pixel_um: float, inside: ArrayLike | None = No
 
 def drop_specks(mask: Mask, pixel_um2: float) -> Mask:
     """Return a mask (y, x) without its regions below 30 um2; a pixel is `pixel_um2` large."""
-    regions, _ = ndimage.label(mask, np.ones((3, 3)))
-    large = np.bincount(regions.ravel()) * pixel_um2 >= SPECK_UM2
-    large[0] = False
-    kept: Mask = large[regions]
+    too_small = math.ceil(SPECK_UM2 / pixel_um2) - 1
+    kept: Mask = remove_small_objects(mask, max_size=too_small, connectivity=2)
     return kept
 
 
@@ -225,9 +226,22 @@ def tile_means(values: ArrayLike, side: int) -> Floats:
     """Return the mean (rows, cols) of each tile of ``side`` px; what fills no tile is left out."""
     x = np.asarray(values, dtype=np.float64)
     rows, cols = (n // side for n in x.shape)
-    tiles = x[: rows * side, : cols * side].reshape(rows, side, cols, side)
-    means: Floats = tiles.mean(axis=(1, 3))
+    means: Floats = block_reduce(x[: rows * side, : cols * side], side, np.mean)  # type: ignore[no-untyped-call]
     return means
+
+
+def paired_tile_means(
+    first: ArrayLike, second: ArrayLike, inside: ArrayLike, side: int
+) -> NDArray[np.float64]:
+    """Return the means (tiles, 2) of two images over what counts of each tile of ``side`` px.
+
+    ``inside`` (y, x) bool: the pixels that count; tiles of which half or more does not are left
+    out.
+    """
+    share = tile_means(inside, side)
+    counts = share > 0.5
+    images = (np.asarray(image) * np.asarray(inside) for image in (first, second))
+    return np.stack([tile_means(image, side)[counts] / share[counts] for image in images], axis=1)
 
 
 def _image(image: ArrayLike) -> Floats:

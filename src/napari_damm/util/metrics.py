@@ -2,25 +2,19 @@
 
 1. Pixel by pixel: ``mse``, ``psnr``, ``r2``, ``pearson_r``, ``std_ratio``.
 2. By local structure: ``ssim``.
-3. Between raters: ``icc31``. Between a score and a mask: ``auroc``.
-4. The baseline that a model has to beat: ``best_blur`` of the vessels.
-5. How sure a mean over sections is: ``bootstrap_interval``; a difference: ``paired_difference``.
-6. What a linear change of intensity would repair: ``affine_fit``.
+3. Between raters: ``icc31``.
+4. How sure a mean over sections is: ``bootstrap_interval``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, stats
+from scipy import stats
 from skimage import metrics as skimage_metrics
 
 Values = NDArray[np.float64]
 
-BLUR_SIGMAS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
-"""Gaussian widths (px) of the grid that ``best_blur`` searches by default."""
 _REACH = 5  # half of the window of SSIM
 _BAND = 512
 
@@ -33,7 +27,7 @@ def mse(truth: ArrayLike, prediction: ArrayLike) -> float:
     ValueError
         If the shapes differ, an array is empty or holds a value that is not finite.
     """
-    a, b = _pair(truth, prediction)
+    a, b = pair(truth, prediction)
     return float(np.mean((a - b) ** 2))
 
 
@@ -60,7 +54,7 @@ def r2(truth: ArrayLike, prediction: ArrayLike) -> float:
     ValueError
         As ``mse``, or if the truth is constant.
     """
-    a, b = _pair(truth, prediction)
+    a, b = pair(truth, prediction)
     total = np.sum((a - a.mean()) ** 2)
     if total == 0:
         raise ValueError("r2 needs a truth that varies, got a constant one")
@@ -75,7 +69,7 @@ def pearson_r(truth: ArrayLike, prediction: ArrayLike) -> float:
     ValueError
         As ``mse``.
     """
-    a, b = _pair(truth, prediction)
+    a, b = pair(truth, prediction)
     a, b = (a - a.mean()).ravel(), (b - b.mean()).ravel()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else 0.0
@@ -91,7 +85,7 @@ def std_ratio(truth: ArrayLike, prediction: ArrayLike) -> float:
     ValueError
         As ``mse``, or if the truth is constant.
     """
-    a, b = _pair(truth, prediction)
+    a, b = pair(truth, prediction)
     spread = float(a.std())
     if spread == 0:
         raise ValueError("std_ratio needs a truth that varies, got a constant one")
@@ -151,7 +145,7 @@ def ssim_map(truth: ArrayLike, prediction: ArrayLike, data_range: float = 1.0) -
 
 
 def _ssim_of_band(truth: ArrayLike, prediction: ArrayLike, data_range: float) -> Values:
-    a, b = _pair(truth, prediction)
+    a, b = pair(truth, prediction)
     _, values = skimage_metrics.structural_similarity(  # type: ignore[no-untyped-call]
         a, b, data_range=data_range, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False, full=True,
@@ -188,50 +182,6 @@ def icc31(ratings: ArrayLike) -> float:
     return float((ms_rows - ms_error) / denominator)
 
 
-def auroc(mask: ArrayLike, score: ArrayLike) -> float:
-    """Return the area under the ROC curve of ``score`` for telling ``mask`` (0.5 is chance).
-
-    The Mann-Whitney statistic; ties count half.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, a score is not finite, or the mask is all true or all false.
-    """
-    truth, s = np.asarray(mask).astype(bool), np.asarray(score, dtype=np.float64)
-    if truth.shape != s.shape:
-        raise ValueError(f"mask and score must have one shape, got {truth.shape} and {s.shape}")
-    if not np.isfinite(s).all():
-        raise ValueError("auroc needs finite scores, got NaN or infinity")
-    positive = int(truth.sum())
-    negative = truth.size - positive
-    if positive == 0 or negative == 0:
-        raise ValueError("auroc needs both classes in the mask, got one")
-    ranks = stats.rankdata(s.ravel())[truth.ravel()]
-    return float((ranks.sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def best_blur(
-    vessels: ArrayLike, truth: ArrayLike, sigmas: Sequence[float] = BLUR_SIGMAS
-) -> tuple[float, float]:
-    """Return (sigma in px, Pearson r) of the Gaussian blur of ``vessels`` that best fits ``truth``.
-
-    What one gets without a model: particles are near vessels. It is tuned on the truth itself, so
-    it is an upper bound of what any fixed blur reaches.
-
-    Raises
-    ------
-    ValueError
-        As ``mse``, or if ``sigmas`` is empty or holds a negative one.
-    """
-    a, b = _pair(vessels, truth)
-    if len(sigmas) == 0 or min(sigmas) < 0:
-        raise ValueError(f"sigmas must be one or more numbers of 0 or more, got {list(sigmas)}")
-    scored = [(pearson_r(b, ndimage.gaussian_filter(a, s)), float(s)) for s in sigmas]
-    r, sigma = max(scored)
-    return sigma, r
-
-
 def bootstrap_interval(
     values: ArrayLike, seed: int = 0, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float] | None:
@@ -250,52 +200,15 @@ def bootstrap_interval(
         raise ValueError("bootstrap_interval needs finite values, got NaN or infinity")
     if x.size < 2:
         return None
-    drawn = np.random.default_rng(seed).integers(0, x.size, (resamples, x.size))
-    tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(x[drawn].mean(axis=1), (tail, 100.0 - tail))
+    found = stats.bootstrap(
+        (x,), np.mean, n_resamples=resamples, confidence_level=level, method="percentile",
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    low, high = found.confidence_interval
     return float(low), float(high)
 
 
-def paired_difference(
-    values: ArrayLike,
-    others: ArrayLike,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean of ``values - others`` and the interval in which it lies.
-
-    Both hold one number per section, in the same order (n,). Sections are redrawn as pairs, so that
-    what makes a section hard for both cancels; see ``bootstrap_interval``.
-
-    Raises
-    ------
-    ValueError
-        As ``mse``.
-    """
-    a, b = _pair(values, others)
-    return float((a - b).mean()), bootstrap_interval(a - b, seed, resamples, level)
-
-
-def affine_fit(truth: ArrayLike, prediction: ArrayLike) -> tuple[float, float]:
-    """Return (slope, offset) for which slope x prediction + offset is nearest to the truth.
-
-    Ordinary least squares over all values (any shape). Of a constant prediction: slope 0, and the
-    truth's mean as the offset.
-
-    Raises
-    ------
-    ValueError
-        As ``mse``.
-    """
-    a, b = _pair(truth, prediction)
-    centred = b - b.mean()
-    spread = float(np.sum(centred**2))
-    slope = float(np.sum(centred * (a - a.mean()))) / spread if spread > 0 else 0.0
-    return slope, float(a.mean()) - slope * float(b.mean())
-
-
-def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[Values, Values]:
+def pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[Values, Values]:
     """Return both arrays in float64, of one shape, finite and not empty."""
     a, b = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if a.shape != b.shape:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-
-from napari_damm.util.metrics import best_blur
+from section_metrics import best_blur
 
 Image = NDArray[np.float32]
 

@@ -15,11 +15,12 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from section_metrics import affine_fit
 
 from napari_damm.evaluation.scores import Ground, score
 from napari_damm.simulate import SimulatedSlide, divergence, simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays, tissue_mask
-from napari_damm.util import extravasation, metrics
+from napari_damm.util import extravasation
 from napari_damm.util.tiling import CELL, Box
 
 from .settings import Specimen
@@ -68,7 +69,7 @@ class Section:
     def truths(self) -> dict[str, Floats]:
         """Both truths, by name."""
         taken, field = scaled(self.simulated.nanoparticles), self.simulated.nanoparticles_true
-        slope, offset = metrics.affine_fit(taken[self.tissue], field[self.tissue])
+        slope, offset = affine_fit(taken[self.tissue], field[self.tissue])
         return {"taken": taken, "noise-free": (slope * field + offset).astype(np.float32)}
 
     @cached_property
@@ -84,7 +85,7 @@ class Section:
 
     def fitted(self, truth: str, prediction: Floats) -> Floats:
         """Return the prediction after one affine intensity fit to a truth."""
-        slope, offset = metrics.affine_fit(self.truths[truth][self.tissue], prediction[self.tissue])
+        slope, offset = affine_fit(self.truths[truth][self.tissue], prediction[self.tissue])
         return (slope * prediction + offset).astype(np.float32)
 
     def scores(self, prediction: Floats) -> dict[str, dict[str, float | None]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from section_metrics import paired_difference
 
 from napari_damm.util import metrics
 
@@ -48,7 +49,7 @@ def difference(values: Sequence[Number], others: Sequence[Number]) -> Stat:
     if not pairs:
         return mean_of([])
     a, b = zip(*pairs, strict=True)
-    mean, interval = metrics.paired_difference(a, b, 0, RESAMPLES)
+    mean, interval = paired_difference(a, b, 0, RESAMPLES)
     low, high = interval or (None, None)
     return {"mean": mean, "low": low, "high": high, "n": len(pairs)}
 

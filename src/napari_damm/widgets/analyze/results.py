@@ -54,7 +54,7 @@ class ResultsTable(QTableWidget):
         self.setHorizontalHeaderLabels([m.title.replace("um", "µm") for m in MEASURES.values()])
         columns = {name: k for k, name in enumerate(MEASURES)}
         for row in report.rows:
-            item = QTableWidgetItem(MEASURES[row.measure].worded(row.value))
+            item = QTableWidgetItem(MEASURES[row.measure].text(row.value))
             item.setToolTip(row.reason or f"from {row.n} {row.of}")
             item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.setItem(regions.index(row.region), columns[row.measure], item)

@@ -63,17 +63,10 @@ class Maps:
     @classmethod
     def of_plan(cls, planned: Planned) -> Maps:
         """Take the live maps of a job that has just been planned."""
-        preview = planned.preview
-        return cls(
-            np_levels=list(preview.np_levels),
-            uncertainty=preview.uncertainty,
-            branch=preview.branch,
-            pixel_size_um=planned.pixel_size_um,
-            corner_um=planned.origin,
-            cells_corner_um=preview.cells_origin_um,
-            record=planned.record,
-            std_levels=list(preview.std_levels),
-        )
+        live = planned.preview
+        return cls(list(live.np_levels), live.uncertainty, live.branch, planned.pixel_size_um,
+                   planned.origin, live.cells_origin_um, planned.record,
+                   std_levels=list(live.std_levels))  # fmt: skip
 
     @classmethod
     def of_result(cls, result: Result) -> Maps:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from section_metrics import auroc
 
 from napari_damm.util import metrics
 
@@ -119,7 +120,7 @@ def _of_preset(rows: Sequence[Row]) -> Summary:
 def _auroc(rows: Sequence[Row], how: str, kind: int | None = None) -> float:
     """Pool cells of sections: divergent ones (of one kind) against the others."""
     score, divergent = _pooled(rows, how, kind)
-    return metrics.auroc(divergent, score)
+    return auroc(divergent, score)
 
 
 def _pooled(

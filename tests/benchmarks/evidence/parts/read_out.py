@@ -12,9 +12,9 @@ from typing import Any
 
 import calibration
 import numpy as np
+from section_metrics import auroc
 
 from napari_damm.model.damm import READ_OUTS
-from napari_damm.util import metrics
 
 from ..lab import Job, Lab
 from ..rows import Row
@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row], lab: Lab) -> Summary:
 def _auroc(rows: Sequence[Row], name: str) -> float:
     divergent = np.concatenate([row["divergent"].ravel() for row in rows])
     score = np.concatenate([row[f"uncertainty {name}"].ravel() for row in rows])
-    return metrics.auroc(divergent, score)
+    return auroc(divergent, score)
 
 
 def claims(summary: Summary) -> list[Claim]:

@@ -16,8 +16,7 @@ from typing import Any
 import calibration
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_damm.util import metrics
+from section_metrics import affine_fit
 
 from .. import figures
 from ..lab import Job, Lab
@@ -54,7 +53,7 @@ def measure(lab: Lab, section: Section) -> Row:
     found = lab.predict(section, Job("gated", lab.settings.samples))
     assert found.std is not None
     truth, tissue = section.truths[TRUTH], section.tissue
-    slope, offset = metrics.affine_fit(truth[tissue], found.np[tissue])
+    slope, offset = affine_fit(truth[tissue], found.np[tissue])
     errors = {"raw": truth - found.np, "fitted": truth - (slope * found.np + offset)}
     spreads = {"raw": found.std, "fitted": abs(slope) * found.std}
     row: Row = {"slope": slope, "offset": offset, "orders": {}}
