@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,50 @@ def quick_first_stages():
 
 
 @pytest.fixture(scope="module")
+def quick_training():
+    """Trainings of this module leave out what has tests of its own (see `trainings.quick`)."""
+    from trainings import quick
+
+    with quick():
+        yield
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A small section and a tiny model in a folder (see `jobs.make`)."""
     import jobs
 
     return jobs.make(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save an object as a checkpoint, as torch does."""
+    import checkpoints
+
+    return partial(checkpoints.save, tmp_path / "model.ckpt")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Put a crafted pickle into a checkpoint."""
+    import checkpoints
+
+    return partial(checkpoints.pack, tmp_path / "crafted.ckpt")
+
+
+@pytest.fixture
+def layout():
+    """A result of three by two shards."""
+    from napari_damm.store import ResultLayout
+
+    return ResultLayout((300, 200), 0.5, (10.0, 20.0), shard=128)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def location(request, tmp_path):
+    """Where a store is: a path, or None for one in memory."""
+    return tmp_path / "r.ome.zarr" if request.param == "disk" else None
 
 
 @pytest.fixture

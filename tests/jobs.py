@@ -43,7 +43,7 @@ def write_model(path: Path, seed: int = 0) -> None:
 
 
 def quick_first_stages(patch: Callable[[Any, str, Any], object] = setattr) -> None:
-    """Let plain pooling stand for the first stages, which take nine tenths of the time.
+    """Let plain pooling stand for the autoencoders, which take nine tenths of the time.
 
     Engine, schedule, gate and U-Net stay as they are.
     """

@@ -13,24 +13,16 @@ from dataclasses import fields
 
 import pytest
 import tifffile
-from jobs import quick_first_stages
 from training_data import images, write_folder, write_slide
 
 from napari_damm import cli
-from napari_damm.engine.config import PredictConfig
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.run_folder import read_training
 from napari_damm.train.settings_file import read_settings
 
 QUICK = ["--epochs", "2", "--batch-size", "2", "--variants", "1", "--validations", "2"]
 QUICK += ["--validation-windows", "1", "--device", "cpu"]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Plain pooling for first stages and two denoising steps: both have tests of their own."""
-    quick_first_stages(monkeypatch.setattr)
-    monkeypatch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture

@@ -30,31 +30,15 @@ def fields(cls):
 # ---------------------------------------------------------------- Python
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "AnalyzeConfig",
-        "EvaluateConfig",
-        "FolderSource",
-        "MapLayers",
-        "MapSource",
-        "SectionSource",
-        "SimulatedSource",
-        "SlideSource",
-        "TrainConfig",
-        "analyze",
-        "evaluate",
-        "fine_tune",
-        "import_authors_checkpoint",
-        "load_model",
-        "open_result",
-        "open_slide",
-        "plan",
-        "predict",
-        "simulate_slide",
-        "PredictConfig",
-    ],
-)
+PUBLIC = [
+    "AnalyzeConfig", "EvaluateConfig", "PredictConfig", "TrainConfig",
+    "FolderSource", "MapLayers", "MapSource", "SectionSource", "SimulatedSource", "SlideSource",
+    "analyze", "evaluate", "fine_tune", "import_authors_checkpoint", "load_model", "open_result",
+    "open_slide", "plan", "predict", "simulate_slide",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_are_in_the_api_and_at_the_top(name):
     assert getattr(napari_damm, name) is getattr(api, name)
 

@@ -43,7 +43,7 @@ def test_configurations_that_do_not_fit_together_are_refused():
         DAMMConfig((stage, replace(stage, latent_channels=8), stage), unet)
 
 
-# ---------------------------------------------------------------- first stages
+# ---------------------------------------------------------------- autoencoders
 
 
 @torch.no_grad()

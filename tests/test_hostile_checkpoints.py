@@ -9,12 +9,11 @@ import os
 import subprocess
 import zipfile
 from collections import OrderedDict
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import WEIGHTS, assert_weights, nested, pack, save, stored_tensor
+from checkpoints import WEIGHTS, assert_weights, nested, stored_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,16 +27,6 @@ def marker(tmp_path):
     path = tmp_path / "ran"
     yield path
     assert not path.exists()
-
-
-@pytest.fixture
-def saved(tmp_path):
-    return partial(save, tmp_path / "model.ckpt")
-
-
-@pytest.fixture
-def packed(tmp_path):
-    return partial(pack, tmp_path / "crafted.ckpt")
 
 
 # ---------------------------------------------------------------- files that want to run code

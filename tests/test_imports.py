@@ -25,31 +25,25 @@ def test_importing_the_package_loads_no_torch_no_gui_and_no_numpy():
     assert not loaded & (GUI | {"torch", "numpy", "dask", "zarr", "matplotlib"})
 
 
-@pytest.mark.parametrize("module", ["engine", "api", "cli", "slide", "store", "model_file"])
-def test_the_engine_side_loads_no_gui_and_no_torch(module):
-    loaded = modules_after(f"import napari_damm.{module}")
-    assert not loaded & (GUI | {"torch", "matplotlib.pyplot"})
+def modules_after_importing(*names: str) -> set[str]:
+    return modules_after("import " + ", ".join(f"napari_damm.{name}" for name in names))
+
+
+def test_the_engine_side_loads_no_gui_and_no_torch():
+    names = ("engine", "api", "cli", "slide", "store", "model_file", "analysis")
+    assert not modules_after_importing(*names) & (GUI | {"torch"})
 
 
 def test_the_engine_loads_no_gui_even_with_torch_loaded():
-    assert not modules_after("import napari_damm.engine, napari_damm.model") & GUI
+    loaded = modules_after_importing("engine", "model.damm")
+    assert "torch" in loaded
+    assert not loaded & GUI
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "simulate",
-        "util.tiling",
-        "events",
-        "engine.noise",
-        "evaluation",
-        "util.metrics",
-        "util.extravasation",
-        "evaluation.section_figure",
-    ],
-)
-def test_pure_modules_load_no_torch(module):
-    assert not modules_after(f"import napari_damm.{module}") & (GUI | {"torch"})
+def test_pure_modules_load_no_torch():
+    names = ("simulate", "util.tiling", "events", "engine.noise", "evaluation", "util.metrics")
+    names += ("util.extravasation", "evaluation.section_figure")
+    assert not modules_after_importing(*names) & (GUI | {"torch"})
 
 
 def test_importing_the_widgets_loads_no_torch():

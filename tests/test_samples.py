@@ -18,7 +18,7 @@ from napari_damm.engine.provenance import differences
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput, WindowOutput, combine
-from napari_damm.events import Finished, Planned, ShardDone, Tile
+from napari_damm.events import Planned, ShardDone, Tile
 from napari_damm.model_file import read_card, spread_factor
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
@@ -146,7 +146,7 @@ def test_the_result_does_not_depend_on_how_it_runs(folder, whole, wishes):
 
 
 def test_worker_processes_give_the_same_result(folder, out, whole):
-    # without the quick first stages, which other processes do not have
+    # without the quick autoencoders, which other processes do not have
     with pytest.MonkeyPatch.context() as patch:
         _restore(patch)
         small = jobs.make(out.parent, (250, 640))
@@ -189,19 +189,16 @@ def test_tiles_carry_the_spread_and_add_up_to_the_result(whole):
     assert float(result.np_std.min()) > 0
 
 
-def test_the_canvas_shows_the_spread_while_it_runs(folder):
+def test_the_preview_shows_the_spread_while_it_runs(folder):
     for event in jobs.predict(folder, None, samples=2):
-        match event:
-            case Planned():
-                preview = event.preview
-            case Tile():
-                preview.add(event)
-            case ShardDone():
-                preview.shard_done(event.row, event.col)
-            case Finished():
-                result = event.result
-        if isinstance(event, Tile):
+        if isinstance(event, Planned):
+            preview = event.preview
+        elif isinstance(event, Tile):
+            preview.add(event)
             assert (preview.std_levels[-1] != 0).any()
+        elif isinstance(event, ShardDone):
+            preview.shard_done(event.row, event.col)
+    result = event.result
     for live, stored in zip(preview.std_levels, result.std_levels, strict=True):
         np.testing.assert_array_equal(live[:], np.asarray(stored))
 

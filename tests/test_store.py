@@ -20,25 +20,11 @@ from napari_damm.store import (
     to_half,
 )
 
-shapes = st.tuples(st.integers(1, 700), st.integers(1, 700))
-offsets = st.tuples(st.integers(0, 31), st.integers(0, 31))
-shards = st.sampled_from([64, 128, 192, 320, 3072])
-
-
-@pytest.fixture
-def layout():
-    return ResultLayout((300, 200), 0.5, (10.0, 20.0), shard=128)
-
-
-@pytest.fixture(params=["disk", "memory"])
-def location(request, tmp_path):
-    return tmp_path / "r.ome.zarr" if request.param == "disk" else None
-
 
 @settings(deadline=None, max_examples=15)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    offsets,
+    st.tuples(st.integers(0, 31), st.integers(0, 31)),
     st.sampled_from([64, 128, 192]),
 )
 def test_what_is_written_reads_back(shape, offset, shard):

@@ -19,16 +19,6 @@ from napari_damm.store import (
 )
 
 
-@pytest.fixture
-def layout():
-    return ResultLayout((300, 200), 0.5, (10.0, 20.0), shard=128)
-
-
-@pytest.fixture(params=["disk", "memory"])
-def location(request, tmp_path):
-    return tmp_path / "r.ome.zarr" if request.param == "disk" else None
-
-
 def journal(path):
     return [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
 

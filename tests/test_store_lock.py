@@ -8,7 +8,7 @@ import pytest
 import zarr
 from stores import RECORD, everything, maps, python, stored, write_all
 
-from napari_damm.store import ResultLayout, ResultStore, ShardStatus, StoreLocked, open_result
+from napari_damm.store import ResultStore, ShardStatus, StoreLocked, open_result
 
 HOLD = """
 import sys
@@ -17,11 +17,6 @@ store = ResultStore.reopen(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def layout():
-    return ResultLayout((300, 200), 0.5, (10.0, 20.0), shard=128)
 
 
 @pytest.fixture

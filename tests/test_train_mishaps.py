@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from training_data import images, layers, write_folder
-from trainings import base_model, config, of, quick, run, weights
+from trainings import base_model, config, of, run, weights
 
 from napari_damm.dataset import FolderSource, Region, SectionSource
 from napari_damm.events import FailedItem, Notice, TrainStep, Validated
@@ -19,11 +19,7 @@ from napari_damm.train.run_folder import read_training
 from napari_damm.train.step import NoiseStep
 from napari_damm.train.validation import Validator
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with quick():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 def stop_at(out, kind, **options):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from models import CARD, random_model, tiny_config
 from training_data import layers, write_slide
-from trainings import LEVELS, base_model, config, of, quick, run, weights
+from trainings import LEVELS, base_model, config, of, run, weights
 
 from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished, TrainStep, Validated
@@ -18,11 +18,7 @@ from napari_damm.model_file import read_card
 from napari_damm.train import fine_tune
 from napari_damm.train.run_folder import read_training
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with quick():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 def stop_after(out, step, **options):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from models import CARD, tiny_config
 from training_data import layers, write_folder
-from trainings import base_model, of, quick, run
+from trainings import base_model, of, run
 
 from napari_damm import api
 from napari_damm.dataset import FolderSource, SimulatedSource
@@ -26,11 +26,7 @@ from napari_damm.events import (
 )
 from napari_damm.train.run_folder import TrainedModel, read_training
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with quick():
-        yield
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 def test_it_tells_what_it_does_in_order(finished_training):

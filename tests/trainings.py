@@ -16,6 +16,7 @@ from napari_damm.engine.config import PredictConfig
 from napari_damm.events import Event
 from napari_damm.model import DAMM
 from napari_damm.train import fine_tune
+from napari_damm.train.autoencoder import preparation
 from napari_damm.train.config import TrainConfig
 
 LEVELS = (32, 32, 32, 32)
@@ -32,7 +33,7 @@ QUICK = {
 
 
 def base_model(seed: int = 0) -> DAMM:
-    model = random_model(tiny_config(LEVELS, LEVELS), seed)
+    model = random_model(tiny_config(LEVELS, (32, 32)), seed)
     model.card.update({**CARD, "name": "base"})
     return model
 
@@ -60,8 +61,11 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """Plain pooling for autoencoders and two denoising steps: both have tests of their own."""
+    """Plain pooling for autoencoders, two denoising steps, and one window that says how well the
+    autoencoders reproduce the images: all three have tests of their own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         quick_first_stages(patch.setattr)
         patch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
+        patch.setattr(preparation, "MEASURED", 1)
         yield

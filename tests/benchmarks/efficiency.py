@@ -34,7 +34,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from report import Load, ThreadSeconds, print_table, write_json
 from sparse_slide import Tissue, write_tiff
@@ -60,8 +60,7 @@ PARTS = {
 BESIDE = {"read": "read", "blend": "blend", "write": "write"}
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(NamedTuple):
     """Lane seconds and CPU seconds per window, and the share of the cores that others took."""
 
     lane_s: float

@@ -120,7 +120,7 @@ def engine_model(tmp_path_factory):
 
     from napari_damm.model_file import save_model
 
-    model = random_model(tiny_config(levels=(32,) * 4, unet=(32,) * 4))
+    model = random_model(tiny_config(levels=(32,) * 4, unet=(32, 32)))
     model.card.update(name="tiny", pixel_size_um=1.0, training_data="nothing")
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
     save_model(model, path)

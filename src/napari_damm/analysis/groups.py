@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,7 @@ LEVEL = 0.95
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """Which animal a section is of, and which group that is in."""
 
     animal: str

@@ -96,17 +96,17 @@ def follow(events: Iterator[Event], tally: Tally, stops_between_events: bool = F
     JobStopped
         An error after the job was planned. Earlier errors pass through.
     JobInterrupted
-        It was closed between two events, as the user wished.
+        It was closed between two events, as the user asked.
     """
     with ExitStack() as stack:
-        wish = stack.enter_context(asked_to_stop()) if stops_between_events else None
+        request = stack.enter_context(asked_to_stop()) if stops_between_events else None
         stack.enter_context(_closing(events))
         terminal = stack.enter_context(closing(Terminal()))
         try:
             for event in events:
                 terminal.show(event)
                 _count(event, tally)
-                if wish is not None and wish.asked and tally.finished is None:
+                if request is not None and request.asked and tally.finished is None:
                     # Here, not on the way out, for closing a job may fail as well.
                     with _closing(events):
                         raise JobInterrupted("interrupted")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FLOAT = 4
 _HALF = 2
 _PYRAMID = 4 / 3
-# Feature maps alive at once in the widest block of a first stage, in units of its widest map.
+# Feature maps alive at once in the widest block of an autoencoder, in units of its widest map.
 # On the safe side: estimates were 1.5 to 1.8 times the peaks of tests/benchmarks/peak_memory.py.
 _MAPS_ALIVE = 8
 _BLOCK_CACHE = 128 * 2**20

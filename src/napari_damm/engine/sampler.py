@@ -164,7 +164,7 @@ class WindowSampler:
 
     @property
     def first_stage_batch(self) -> int:
-        """Windows per call of a first stage: on a CPU it is faster on one, a GPU wants many."""
+        """Windows per call of an autoencoder: on a CPU it is faster on one, a GPU wants many."""
         return 1 if self.device == "cpu" else self.sampling.batch_size
 
     def _steps(

@@ -59,7 +59,7 @@ def evaluate(
     model
         A loaded model, a name, a path, or None for the bundled one.
     config
-        Wishes; all have defaults.
+        Settings; all have defaults.
     out
         New folder for `report.json`, `sections.csv`, `summary.csv` and `figure.png`; None writes
         nothing.
@@ -104,7 +104,7 @@ class _Judged:
     told: set[str] = field(default_factory=set)
 
     def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
-        """Evaluate groups of sections; one that fails is told and left out."""
+        """Evaluate groups of sections; one that fails is reported and left out."""
         number = 0
         for sections in groups:
             yield Preparing("measuring sections", number, total)
@@ -131,8 +131,8 @@ class _Judged:
             for branch in BRANCHES:
                 told = [model_name] if len(self.models) > 1 else []
                 what = ", ".join([place, *told, branch])
-                wishes = self._wishes(surveyed, ground, branch)
-                result = yield from self._predict(surveyed, model, wishes, what)
+                config = self._prediction_config(surveyed, ground, branch)
+                result = yield from self._predict(surveyed, model, config, what)
                 prediction = np.asarray(result.np, np.float32)
                 scores, found = score(ground, prediction)
                 scores |= _of_maps(result, ground)
@@ -149,7 +149,7 @@ class _Judged:
         self.facts.append(_facts(name, ground))
         self.example = self.example or example
 
-    def _wishes(self, surveyed: Field, ground: Ground, branch: str) -> PredictConfig:
+    def _prediction_config(self, surveyed: Field, ground: Ground, branch: str) -> PredictConfig:
         """Return how a section is predicted: only the box that is evaluated."""
         scale = ground.pixel_um / surveyed.section.slide.pixel_size_um
         box = ground.box
@@ -160,7 +160,7 @@ class _Judged:
         )
 
     def _predict(
-        self, surveyed: Field, model: DAMM, wishes: PredictConfig, what: str
+        self, surveyed: Field, model: DAMM, config: PredictConfig, what: str
     ) -> Generator[Event, None, Result]:
         """Predict a section, telling how far it is.
 
@@ -170,7 +170,7 @@ class _Judged:
             If a window fails: averages over what is left would look better than they are.
         """
         finished: Finished | None = None
-        with closing(_generator(engine.predict(surveyed.section.slide, model, wishes))) as events:
+        with closing(_generator(engine.predict(surveyed.section.slide, model, config))) as events:
             for event in events:
                 match event:
                     case Step(done, total):

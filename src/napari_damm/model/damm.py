@@ -1,4 +1,4 @@
-"""The whole model: three first stages, the noise estimator, and the gate between its branches.
+"""The whole model: three autoencoders, the noise estimator, and the gate between its branches.
 
 1. `encode` an image of any of the three modalities into its latent.
 2. `predict_noise` with both branches, or `gated_noise` with the one that each window needs.
@@ -40,7 +40,7 @@ READ_OUTS = ("last", "mean")
 
 @dataclass(frozen=True)
 class DAMMConfig:
-    """The architecture: one first stage per role (primary, secondary, target) and a U-Net.
+    """The architecture: one autoencoder per role (primary, secondary, target) and a U-Net.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class DAMMConfig:
     uni_share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check that the latents of the three first stages fit the U-Net and each other."""
+        """Check that the latents of the three autoencoders fit the U-Net and each other."""
         for name, choices in (("gate", GATES), ("read_out", READ_OUTS)):
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -76,7 +76,7 @@ class DAMMConfig:
             raise ValueError(f"first_stages must be 3 (one per role), got {len(self.first_stages)}")
         if len({stage.factor for stage in self.first_stages}) != 1:
             factors = [stage.factor for stage in self.first_stages]
-            raise ValueError(f"first stages must downsample alike, got factors {factors}")
+            raise ValueError(f"autoencoders must downsample alike, got factors {factors}")
         latents = [stage.latent_channels for stage in self.first_stages]
         if set(latents) != {self.unet.latent_channels}:
             raise ValueError(
@@ -99,12 +99,12 @@ class DAMMConfig:
 
     @classmethod
     def paper(cls) -> DAMMConfig:
-        """Return the paper's sizes: a noise estimator of 112.8 M parameters, 16x first stages."""
+        """Return the paper's sizes: a noise estimator of 112.8 M parameters, 16x autoencoders."""
         return cls()
 
     @classmethod
     def small(cls) -> DAMMConfig:
-        """Return the bundled size: one image channel, 8x first stages, under 30 MB in float16."""
+        """Return the bundled size: one image channel, 8x autoencoders, under 30 MB in float16."""
         stage = VQGANConfig((32, 32, 64, 64), image_channels=1, latent_channels=4, codebook=4096)
         return cls((stage,) * 3, UNetConfig((32, 32, 64, 128), 128, latent_channels=4))
 
@@ -195,7 +195,7 @@ def _stage(config: FirstStageConfig) -> FirstStage:
 
 
 class DAMM(nn.Module):
-    """The three first stages and the two-branch noise estimator, with the model's card.
+    """The three autoencoders and the two-branch noise estimator, with the model's card.
 
     `card["modalities"]` names primary, secondary and target, in that order.
     """
@@ -212,7 +212,7 @@ class DAMM(nn.Module):
         self.unet = TwoBranchUNet(config.unet)
 
     def first_stage(self, modality: str | None = None) -> FirstStage:
-        """Return the first stage of a modality, by role or by its name in the card."""
+        """Return the autoencoder of a modality, by role or by its name in the card."""
         names: list[str] = list(self.card["modalities"])
         role = "target" if modality is None else modality
         if role not in ROLES:

@@ -1,6 +1,6 @@
 """The patch discriminator: scores overlapping patches of an image, real above 0, made below.
 
-Used only while a first stage is trained; no saved model holds one.
+Used only while an autoencoder is trained; no saved model holds one.
 
 Source: PatchGAN as in VQGAN (arXiv 2012.09841), from pix2pix (arXiv 1611.07004).
 """

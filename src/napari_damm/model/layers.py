@@ -1,4 +1,4 @@
-"""The building blocks shared by the first stages and the noise estimator.
+"""The building blocks shared by the autoencoders and the noise estimator.
 
 1. `ConvUnit`: convolution, group norm, SiLU.
 2. `ResUnit`: a ConvUnit with a skip connection.

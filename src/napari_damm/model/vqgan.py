@@ -1,4 +1,4 @@
-"""The first stage: an autoencoder with a codebook, one per modality.
+"""The autoencoder with a codebook, one per modality.
 
 1. `encode`: image (b, image_channels, h, w) in [-1, 1] -> continuous latent (b, c, h/f, w/f).
 2. `VectorQuantizer`: nearest codebook entry per latent pixel, straight-through gradient.
@@ -30,7 +30,7 @@ COMMITMENT = 0.25
 
 @dataclass(frozen=True)
 class VQGANConfig:
-    """Sizes of a first stage; each level after the first halves the resolution.
+    """Sizes of an autoencoder; each level after the first halves the resolution.
 
     `codebook` 0: latents are not quantised (the paper's are).
     """
@@ -88,7 +88,7 @@ class VectorQuantizer(nn.Module):
 
 
 class Reconstruction(NamedTuple):
-    """Full forward of a first stage: image, half-resolution image, codebook loss."""
+    """Full forward of an autoencoder: image, half-resolution image, codebook loss."""
 
     image: Tensor
     half: Tensor

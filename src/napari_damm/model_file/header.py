@@ -116,10 +116,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not one of our model files, is cut short, or has an unusable card.
+    OSError, ValueError
+        As `read_header`.
     """
     path = Path(path)
     with open_model(path) as stream:

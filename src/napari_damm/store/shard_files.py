@@ -64,10 +64,8 @@ class ShardWriter:
 
         Raises
         ------
-        FileNotFoundError
-            If there is nothing at `path`.
-        ValueError
-            If what is there is not a result store.
+        FileNotFoundError, ValueError
+            As `result.open_result`.
         """
         path = Path(path)
         group = open_group(path, writable=True)

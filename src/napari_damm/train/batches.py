@@ -61,7 +61,7 @@ class Schedule:
 
     @property
     def variants(self) -> int:
-        """Views of each patch: as wished, else enough for some hundreds of views in all."""
+        """Views of each patch: as set, else enough for some hundreds of views in all."""
         if self.config.variants is not None:
             return self.config.variants
         return min(MOST_VARIANTS, max(LEAST_VARIANTS, -(-VIEWS // self.patches)))

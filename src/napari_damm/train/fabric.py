@@ -24,12 +24,12 @@ Value = TypeVar("Value")
 
 
 def started_by_fabric() -> bool:
-    """Tell whether this process only helps another, which writes and tells."""
+    """Tell whether this process only helps another, which writes and reports."""
     return int(os.environ.get("LOCAL_RANK", "0")) > 0
 
 
 class Machine:
-    """Fabric, set up as the config wishes."""
+    """Fabric, set up as the config says."""
 
     def __init__(self, config: TrainConfig) -> None:
         """Find the device; with several, start the other processes.
@@ -88,8 +88,8 @@ class Machine:
         self.kind, self.precision = kind, precision
         if kind == "cpu" and config.devices == 1:
             # a prediction in this process may have left this thread with one
-            wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-            torch.set_num_threads(int(wished) if wished.isdecimal() and int(wished) else cores())
+            given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+            torch.set_num_threads(int(given) if given.isdecimal() and int(given) else cores())
 
     @property
     def device(self) -> torch.device:
@@ -108,7 +108,7 @@ class Machine:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and tells."""
+        """Whether this process writes and reports."""
         return self.rank == 0
 
     def wrap(self, network: torch.nn.Module) -> Any:

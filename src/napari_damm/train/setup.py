@@ -162,7 +162,7 @@ def measure(
 
 
 def settle_pixel_size(base: Base, sections: Sequence[Section], config: TrainConfig) -> None:
-    """Give a new model its pixel size: the one wished, else that of the data."""
+    """Give a new model its pixel size: the one given, else that of the data."""
     if config.preset is None:
         return
     sizes = {round(section.slide.pixel_size_um, 6) for section in sections}

@@ -58,12 +58,12 @@ def velocity_weights(schedule: NoiseSchedule, squared: bool) -> Tensor:
 
 
 def uses_squares(unet: UNetConfig, config: TrainConfig) -> bool:
-    """Return whether errors are squared: as wished, else where the network predicts velocity."""
+    """Return whether errors are squared: as set, else where the network predicts velocity."""
     return config.loss == "l2" or (config.loss == "auto" and unet.predicts == "velocity")
 
 
 def divergence_weight(unet: UNetConfig, config: TrainConfig) -> float:
-    """Return the weight of planted divergence: as wished, else only where it can be seen."""
+    """Return the weight of planted divergence: as set, else only where it can be seen."""
     if config.divergence_weight is not None:
         return config.divergence_weight
     return DIVERGENCE_WEIGHT if unet.confidence_from == "both" else 0.0

@@ -1,4 +1,4 @@
-"""The patches of a training that cannot be read: passed over, and told once each."""
+"""The patches of a training that cannot be read: passed over, and reported once each."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ WINDOW = 256
 STRIDE = 192
 CELL = 32
 SHARD = 3072
-"""Side of the shards of a result, unless another is wished."""
+"""Side of the shards of a result, unless another is given."""
 LEAST_WEIGHT = 0.003
 """Pixels of less weight count as not predicted: the outermost two of a window beside background,
 which a decoder's zero padding spoils. Everywhere else the weights sum to one."""

@@ -5,24 +5,12 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections import OrderedDict
-from functools import partial
 
 import pytest
 import torch
-from checkpoints import WEIGHTS, assert_weights, pack, save, stored_tensor
+from checkpoints import WEIGHTS, assert_weights, stored_tensor
 
 from napari_damm.model_file.pickle_reader import CheckpointError, read_state_dict
-
-
-@pytest.fixture
-def saved(tmp_path):
-    return partial(save, tmp_path / "model.ckpt")
-
-
-@pytest.fixture
-def packed(tmp_path):
-    return partial(pack, tmp_path / "crafted.ckpt")
-
 
 # ---------------------------------------------------------------- files that torch wrote
 
