@@ -81,7 +81,8 @@ class Tile:
     `np` (h, w) float32 is the blend of the windows finished so far at model pixel (y, x) of the
     NP map, `np_std` its standard deviation over samples (None where a single one is drawn);
     `uncertainty` (float32) and `branch` (uint8) are the cells that this window owns, at
-    cell (cell_y, cell_x) of the two coarse maps. Ramps towards unfinished neighbours change
+    cell (cell_y, cell_x) of the coarse maps; so is `familiarity` (float32; None where the model
+    does not say which images it knows). Ramps towards unfinished neighbours change
     when those finish, in a later Tile.
     """
 
@@ -95,6 +96,7 @@ class Tile:
     windows_done: int
     windows: int
     np_std: numpy.ndarray | None = None
+    familiarity: numpy.ndarray | None = None
 
     @property
     def mostly_multi_modal(self) -> bool:

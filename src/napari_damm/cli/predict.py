@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.config import PredictConfig
+from napari_damm.trust.cells import in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
@@ -225,8 +226,18 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
     if record.get("samples", 1) > 1:
         yield f"samples     mean of {record['samples']}; their spread is NP std"
+    yield from trust_lines(record.get("trust"))
     yield f"multi-modal {multi_modal:.0%} of the windows"
     yield f"time        {finished.seconds:.1f} s"
+
+
+def trust_lines(trust: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say how far a result can be trusted, and why not further."""
+    if not trust:
+        return
+    yield f"trust       {in_words(trust) or trust['verdict']}"
+    for reason in trust["reasons"]:
+        yield f"            {reason}"
 
 
 def _to_continue(tally: Tally) -> str:

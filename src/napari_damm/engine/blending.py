@@ -17,7 +17,7 @@ from napari_damm.engine.pipeline import Blended
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.events import Tile
 from napari_damm.store import ShardMaps, ShardStatus
-from napari_damm.util.tiling import Box, Lattice, Window
+from napari_damm.util.tiling import CELL, Box, Lattice, Window
 
 if TYPE_CHECKING:
     from napari_damm.engine.windows import WindowOutput
@@ -57,13 +57,14 @@ class ShardBlender:
         image, std = _blend(lattice, shard.region, mine, self._plan.layout.with_std)
         uncertainty = lattice.gather_cells(shard.cells, {w: o.uncertainty for w, o in mine.items()})
         branch = lattice.gather_cells(shard.cells, branch_cells(mine)).astype(np.uint8)
+        familiarity = self._familiarity(shard.cells, mine)
         del self._missing[shard.row, shard.col]
         for window in mine:
             if not self._waiting(window):
                 del self._outputs[window]
         lost = not self._lost.isdisjoint(shard.windows)
         status = ShardStatus.FAILED if lost else ShardStatus.DONE
-        return Blended(ShardMaps(image, uncertainty, branch, std), status, len(mine))
+        return Blended(ShardMaps(image, uncertainty, branch, std, familiarity), status, len(mine))
 
     def tile(self, output: WindowOutput, windows_done: int) -> Tile:
         """Say what the area of a finished window looks like now."""
@@ -85,7 +86,17 @@ class ShardBlender:
             windows_done=windows_done,
             windows=self._plan.all_windows,
             np_std=std,
+            familiarity=self._familiarity(cells, here),
         )
+
+    def _familiarity(self, cells: Box, outputs: Mapping[Window, WindowOutput]) -> np.ndarray | None:
+        """Return how familiar the window of each cell is; None where that is not told."""
+        lattice = self._plan.lattice
+        if not self._plan.layout.with_familiarity:
+            return None
+        side = lattice.window // CELL
+        values = {w: np.full((side, side), o.familiarity or 0.0) for w, o in outputs.items()}
+        return lattice.gather_cells(cells, values)
 
     def _waiting(self, window: Window) -> list[tuple[int, int]]:
         return [at for at in self._plan.shards_touching(window) if at in self._missing]

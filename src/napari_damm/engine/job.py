@@ -21,6 +21,7 @@ from napari_damm.engine.live_preview import LivePreview
 from napari_damm.engine.planning import Plan, plan
 from napari_damm.engine.provenance import differences, job_record, now, version_changes
 from napari_damm.engine.setup import Sampling, Setup
+from napari_damm.engine.trusted import trust_after, trust_before, trust_notices
 from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import Result, ResultStore, ShardStatus, open_result
@@ -184,6 +185,10 @@ def survey_to_resume(
             normalisation=config.normalisation or stored,
         )
     planned, setup = survey(slide, model, config, remote)
+    if earlier is not None:
+        # A result that was begun without the map goes on without it.
+        layout = replace(planned.layout, with_familiarity=earlier.layout.with_familiarity)
+        planned = replace(planned, layout=layout)
     record = job_record(slide, model, config, planned, setup.sampling, setup.device)
     notices: list[Notice] = []
     if earlier is not None and store is not None:
@@ -227,6 +232,9 @@ def prepare(
     surveyed = survey_to_resume(slide, model, config, store, resume, remote)
     planned, setup, record = surveyed.plan, surveyed.setup, surveyed.record
     notices = [*_model_notices(model, slide, config), *surveyed.notices]
+    if surveyed.earlier is None:
+        record = {**record, "trust": trust_before(slide, model, planned)}
+        notices += trust_notices(record["trust"])
     opened: ResultStore | None = None
     if surveyed.earlier is not None and store is not None:
         opened = ResultStore.reopen(store)
@@ -283,6 +291,7 @@ def summary(
         "background_windows": job.plan.background_windows,
         "multi_modal_windows": job.multi_modal_windows(),
         "failed": failed,
+        **trust_after(job.store),
         **extra,
     }
 

@@ -121,8 +121,8 @@ class LivePreview:
         that changes in place.
     std_levels
         The standard deviation over samples, likewise; empty where a single one is drawn.
-    uncertainty, branch
-        The two cell maps, numpy arrays that change in place.
+    uncertainty, branch, familiarity
+        The cell maps, numpy arrays that change in place; the last is None where there is none.
     """
 
     def __init__(self, store: ResultStore) -> None:
@@ -140,6 +140,9 @@ class LivePreview:
         # Pages of zeros take no memory until they are written to.
         self.uncertainty = np.zeros(self._layout.cells_shape, np.float16)
         self.branch = np.zeros(self._layout.cells_shape, np.uint8)
+        self.familiarity: NDArray[np.float16] | None = None
+        if self._stored.familiarity is not None:
+            self.familiarity = np.zeros(self._layout.cells_shape, np.float16)
         self._settled = {
             (int(row), int(col)) for row, col in np.argwhere(store.status != ShardStatus.PENDING)
         }
@@ -148,6 +151,8 @@ class LivePreview:
                 pyramid.read_overview()
             self.uncertainty[:] = np.asarray(self._stored.uncertainty[:])
             self.branch[:] = np.asarray(self._stored.branch[:])
+            if self.familiarity is not None and self._stored.familiarity is not None:
+                self.familiarity[:] = np.asarray(self._stored.familiarity[:])
 
     @property
     def cells_origin_um(self) -> tuple[float, float]:
@@ -174,6 +179,8 @@ class LivePreview:
                 frame = self._layout.shard_cells(*shard)
                 _paste(self.uncertainty[frame.slices], frame, cells, tile.uncertainty)
                 _paste(self.branch[frame.slices], frame, cells, tile.branch)
+                if self.familiarity is not None and tile.familiarity is not None:
+                    _paste(self.familiarity[frame.slices], frame, cells, tile.familiarity)
 
     def shard_done(self, row: int, col: int) -> None:
         """Show a shard from the store from now on: call it once the shard is there."""
@@ -183,6 +190,9 @@ class LivePreview:
             (self.branch, cells, np.asarray(self._stored.branch[cells])),
             *(pyramid.stored_overview((row, col)) for pyramid in self._pyramids),
         ]
+        if self.familiarity is not None and self._stored.familiarity is not None:
+            stored = np.asarray(self._stored.familiarity[cells])
+            final.append((self.familiarity, cells, stored))
         with self._lock:
             self._settled.add((row, col))
             for array, where, values in final:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.engine.config import POOL_BATCHES
@@ -27,10 +27,13 @@ from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsD
 from napari_damm.engine.windows import cut_patiently
 from napari_damm.slide import Slide
 from napari_damm.store import ShardMaps, ShardStatus, ShardWriter
+from napari_damm.trust.known import Known
+from napari_damm.trust.statistics import window_statistics
 from napari_damm.util.errors import one_line
 
 if TYPE_CHECKING:
     from napari_damm.engine.windows import WindowInput
+    from napari_damm.util.tiling import Window
 
 READ_AHEAD = 2
 WRITE_AHEAD = 2
@@ -123,6 +126,9 @@ class Pipeline:
             len(work.plan.windows), samplers, sampling.batch_size, sampling.samples
         )
         self._unread_in_a_row = 0
+        self._known: Known | None = None
+        if work.plan.layout.with_familiarity:
+            self._known = Known.of_card(work.ladder.current.model.card)
         jobs = [("reader", self._read), ("writer", self._write)]
         jobs += [(f"sampler {k}", self._sample) for k in range(samplers)]
         self._threads = [
@@ -187,10 +193,7 @@ class Pipeline:
                 if self._stop.is_set():
                     raise _Stopped
                 try:
-                    with self._work.clock.timing("read"):
-                        pool.append(
-                            cut_patiently(self._work.slide, self._work.plan, window, self._pause)
-                        )
+                    pool.append(self._read_one(window))
                     self._unread_in_a_row = 0
                 except (OSError, ValueError) as error:
                     self._unread_in_a_row += 1
@@ -199,6 +202,15 @@ class Pipeline:
                 self._put(self._pools, pool)
         for _ in range(self._samplers):
             self._put(self._pools, None)
+
+    def _read_one(self, window: Window) -> WindowInput:
+        with self._work.clock.timing("read"):
+            cut = cut_patiently(self._work.slide, self._work.plan, window, self._pause)
+        if self._known is None:
+            return cut
+        with self._work.clock.timing("familiarity"):
+            row = window_statistics(cut.primary, cut.secondary)
+            return replace(cut, familiarity=self._known.windows.familiarity(row))
 
     def _pause(self, seconds: float) -> None:
         # Where the whole file is gone, waiting at each of its windows helps nobody.

@@ -23,6 +23,7 @@ from napari_damm.slide import (
     touches_tissue,
 )
 from napari_damm.store.layout import ResultLayout
+from napari_damm.trust.known import Known
 from napari_damm.util.advice import Advice
 from napari_damm.util.tiling import Box, Lattice, Window
 
@@ -128,7 +129,12 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
     mask, cell_px = tissue_mask(slide, model_um)
     normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
     layout = ResultLayout.for_region(
-        region, model_um, slide.origin, config.shard, with_std=config.samples > 1
+        region,
+        model_um,
+        slide.origin,
+        config.shard,
+        with_std=config.samples > 1,
+        with_familiarity=Known.of_card(card) is not None,
     )
     wanted = lattice.windows_touching(region)
     touching = touches_tissue(mask, cell_px, lattice)

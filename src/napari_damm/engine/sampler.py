@@ -270,6 +270,7 @@ def _outputs(
             images[k],
             tokens_to_cells(uncertainty[k]),
             np.rint(tokens_to_cells(codes[k])).astype(np.uint8),
+            familiarity=each.familiarity,
         )
         for k, each in enumerate(inputs)
     ]

@@ -31,12 +31,16 @@ Cells = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class WindowInput:
-    """One window: lattice position, corner (model px), both images (h, w) in [-1, 1]."""
+    """One window: lattice position, corner (model px), both images (h, w) in [-1, 1].
+
+    `familiarity`, 0..1, is None where the model does not say which images it knows.
+    """
 
     window: tuple[int, int]
     corner: tuple[int, int]
     primary: Floats
     secondary: Floats
+    familiarity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class WindowOutput:
     uncertainty: Floats
     branch: Cells
     std: Floats | None = None
+    familiarity: float | None = None
 
 
 def cut(slide: Slide, plan: Plan, window: Window) -> WindowInput:
@@ -63,7 +68,7 @@ def cut(slide: Slide, plan: Plan, window: Window) -> WindowInput:
         If the pixels are not finite, or cannot be read.
     """
     box = plan.lattice.window_box(*window)
-    images = [
+    primary, secondary = (
         normalise(
             read_region(raster, box, plan.model_um, slide.origin, plan.lattice.shape), *limits
         )
@@ -71,8 +76,8 @@ def cut(slide: Slide, plan: Plan, window: Window) -> WindowInput:
             (slide.vessels, plan.normalisation.vessels),
             (slide.nuclei, plan.normalisation.nuclei),
         )
-    ]
-    return WindowInput(window, (box.y0, box.x0), *images)
+    )
+    return WindowInput(window, (box.y0, box.x0), primary, secondary)
 
 
 def cut_patiently(

@@ -7,6 +7,7 @@ R.ome.zarr/      attributes: ome (OME-Zarr 0.5), napari_damm (the job record),
   np_std/0 ..    the same for the standard deviation over samples (where there are several)
   uncertainty    float16, one value per cell of 32 px
   branch         uint8, one value per cell
+  familiarity    float16, one value per cell (where the model says which images it knows)
   status         uint8, one value per shard
   journal.jsonl  what is safely stored (on disk only)
   writer.lock, writer.json  who is writing (on disk only)
@@ -43,7 +44,8 @@ Array = zarr.Array[Any]
 class Arrays:
     """The arrays of one result; `levels` is the nanoparticle map, finest first.
 
-    `std_levels` is the map of the standard deviation; empty where there is none.
+    `std_levels` is the map of the standard deviation, empty where there is none; `familiarity` is
+    None where there is no such map.
     """
 
     levels: tuple[Array, ...]
@@ -51,6 +53,7 @@ class Arrays:
     uncertainty: Array
     branch: Array
     status: Array
+    familiarity: Array | None = None
 
 
 def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]) -> zarr.Group:
@@ -67,6 +70,8 @@ def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]
         _create(group, level.path, level.shape, "float16", level.chunk, level.shard)
     _create(group, "uncertainty", layout.cells_shape, "float16", layout.cells_chunk)
     _create(group, "branch", layout.cells_shape, "uint8", layout.cells_chunk)
+    if layout.with_familiarity:
+        _create(group, "familiarity", layout.cells_shape, "float16", layout.cells_chunk)
     _create(group, "status", layout.grid, "uint8", layout.grid)
     return group
 
@@ -143,8 +148,11 @@ def open_arrays(group: zarr.Group, layout: ResultLayout) -> Arrays:
         tuple(_array(group, level.path) for level in pyramid)
         for pyramid in (layout.levels, layout.std_levels)
     )
-    maps = (_array(group, name) for name in ("uncertainty", "branch", "status"))
-    return Arrays(levels, std_levels, *maps)
+    uncertainty, branch, status = (
+        _array(group, name) for name in ("uncertainty", "branch", "status")
+    )
+    familiarity = _array(group, "familiarity") if layout.with_familiarity else None
+    return Arrays(levels, std_levels, uncertainty, branch, status, familiarity)
 
 
 def _create(

@@ -51,7 +51,9 @@ def check_arrays(path: Path, layout: ResultLayout) -> None:
     cells, shape = layout.cells_chunk, layout.cells_shape
     for level in (*layout.levels, *layout.std_levels):
         _check_array(path, level, "float16", sharded=True)
-    for name, dtype in (("uncertainty", "float16"), ("branch", "uint8")):
+    small = [("uncertainty", "float16"), ("branch", "uint8")]
+    small += [("familiarity", "float16")] if layout.with_familiarity else []
+    for name, dtype in small:
         _check_array(path, Level(name, shape, cells, cells, 1), dtype)
     _check_array(path, Level("status", layout.grid, layout.grid, layout.grid, 1), "uint8")
 
@@ -132,6 +134,16 @@ def _is_limits(value: Any) -> bool:
     )
 
 
+def _is_trust(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_text(value.get("verdict"))
+        and _is_texts(value.get("reasons"))
+        and isinstance(value.get("shares"), Mapping)
+        and all(map(_is_number, value["shares"].values()))
+    )
+
+
 def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
@@ -145,6 +157,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("pixel_size_um", "slide_pixel_size_um"), _is_number),
     **dict.fromkeys(("resumed", "failed"), _is_texts),
     "normalisation": _is_limits,
+    "trust": _is_trust,
     "finished": _or_none(_is_text),
     "roi": _or_none(_is_region),
     "steps": _or_none(_is_count),

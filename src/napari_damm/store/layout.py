@@ -75,6 +75,8 @@ class ResultLayout:
         Side of a shard in pixels, a multiple of 64.
     with_std
         Whether there is a map of the standard deviation over samples.
+    with_familiarity
+        Whether there is a cell map of how familiar the images are to the model.
     """
 
     shape: tuple[int, int]
@@ -83,6 +85,7 @@ class ResultLayout:
     cells_origin: tuple[int, int] = (0, 0)
     shard: int = SHARD
     with_std: bool = False
+    with_familiarity: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -113,6 +116,7 @@ class ResultLayout:
         slide_origin: tuple[float, float],
         shard: int = SHARD,
         with_std: bool = False,
+        with_familiarity: bool = False,
     ) -> ResultLayout:
         """Lay out the result of `region` (model pixels) of a slide with corner `slide_origin`."""
         origin = (
@@ -120,7 +124,7 @@ class ResultLayout:
             slide_origin[1] + region.x0 * pixel_size_um,
         )
         offset = region.y0 % CELL, region.x0 % CELL
-        return cls(region.shape, pixel_size_um, origin, offset, shard, with_std)
+        return cls(region.shape, pixel_size_um, origin, offset, shard, with_std, with_familiarity)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -230,6 +234,7 @@ class ResultLayout:
             cells_origin=(dy, dx),
             shard=operator.index(values["shard"]),
             with_std=bool(values.get("with_std", False)),  # results of before samples lack it
+            with_familiarity=bool(values.get("with_familiarity", False)),
         )
 
     def _check_shard(self, row: int, col: int) -> None:

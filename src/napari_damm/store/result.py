@@ -47,6 +47,9 @@ class Result:
     uncertainty, branch
         Dask arrays on cells of 32 px: 0..1, float32; and 0 not predicted, 1 uni-modal, 2
         multi-modal, uint8.
+    familiarity
+        How familiar the images are to the model, on the same cells: 0..1, float32, 0 where not
+        predicted. None where the model does not say which images it knows.
     status
         `ShardStatus` of every shard when the result was opened.
     record
@@ -65,6 +68,7 @@ class Result:
     record: dict[str, Any]
     layout: ResultLayout
     path: Path | None
+    familiarity: da.Array | None = None
 
     @property
     def np(self) -> da.Array:
@@ -161,6 +165,7 @@ def read_result(group: zarr.Group, path: Path | None) -> Result:
         record=record_of(group),
         layout=layout,
         path=path,
+        familiarity=None if arrays.familiarity is None else _lazy(arrays.familiarity),
     )
 
 

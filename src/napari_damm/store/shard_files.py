@@ -41,12 +41,15 @@ class ShardMaps:
         Cells over `layout.shard_cells(row, col)`.
     std
         Standard deviation over samples, like `image`; None where the layout has no such map.
+    familiarity
+        Cells like `uncertainty`; None where the layout has no such map.
     """
 
     image: NDArray[np.floating[Any]]
     uncertainty: NDArray[np.floating[Any]]
     branch: NDArray[np.integer[Any]]
     std: NDArray[np.floating[Any]] | None = None
+    familiarity: NDArray[np.floating[Any]] | None = None
 
 
 class ShardWriter:
@@ -98,12 +101,19 @@ class ShardWriter:
             raise ValueError(f"std of {shard} {verdict}")
         if maps.std is not None:
             _check(f"std of {shard}", maps.std, box)
+        familiarity = maps.familiarity if self.layout.with_familiarity else None
+        if self.layout.with_familiarity:
+            if familiarity is None:
+                raise ValueError(f"familiarity of {shard} is missing")
+            _check(f"familiarity of {shard}", familiarity, cells)
         with disk_full_named(shard, self.path, RESUME):
             _write_pyramid(self.layout.levels, self.arrays.levels, box, maps.image)
             if maps.std is not None:
                 _write_pyramid(self.layout.std_levels, self.arrays.std_levels, box, maps.std)
             self.arrays.uncertainty[cells.slices] = to_half(maps.uncertainty)
             self.arrays.branch[cells.slices] = maps.branch.astype(np.uint8)
+            if familiarity is not None and self.arrays.familiarity is not None:
+                self.arrays.familiarity[cells.slices] = to_half(familiarity)
             return {} if self.path is None else seal(self.path, self.files(row, col))
 
     def files(self, row: int, col: int) -> list[str]:
@@ -113,8 +123,13 @@ class ShardWriter:
         cells, (height, width) = self.layout.shard_cells(row, col), self.layout.cells_chunk
         for i in range(cells.y0 // height, -(-cells.y1 // height)):
             for j in range(cells.x0 // width, -(-cells.x1 // width)):
-                names += [f"uncertainty/c/{i}/{j}", f"branch/c/{i}/{j}"]
+                names += [f"{name}/c/{i}/{j}" for name in self._cell_maps]
         return names
+
+    @property
+    def _cell_maps(self) -> tuple[str, ...]:
+        more = ("familiarity",) if self.layout.with_familiarity else ()
+        return ("uncertainty", "branch", *more)
 
     def erase(self, row: int, col: int) -> None:
         """Remove the files of a shard that nobody vouches for.

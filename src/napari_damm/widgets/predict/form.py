@@ -16,6 +16,7 @@ from napari_damm.widgets.controls import align, button, guard_wheel, rows, stack
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.save_to import SaveTo
+from napari_damm.widgets.predict.trust_note import TrustNote
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
@@ -33,6 +34,7 @@ class PredictForm(QWidget):
         self.model = ModelPicker(NO_MODEL)
         self.settings = SettingsControls(PredictConfig, SETTINGS)
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
+        self.trust = TrustNote()
         self.run = RunControls(button("predict", "Predict"), button("cancel", "Cancel"))
         self._lay_out()
         guard_wheel(self)
@@ -51,6 +53,7 @@ class PredictForm(QWidget):
         layout.setSpacing(8)
         layout.addWidget(self.section)
         layout.addLayout(form)
+        layout.addWidget(self.trust)
         layout.addWidget(self.run)
         layout.addStretch(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from napari_damm.events import Event, FailedItem, Finished, Planned, ShardDone, Step, Tile
+from napari_damm.trust.cells import in_words
 from napari_damm.widgets.run.eta import Eta, duration
 from napari_damm.widgets.run.run_summary import RunSummary
 
@@ -61,9 +62,9 @@ class PredictionSummary(RunSummary):
         seconds = finished.seconds
         time = f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
         failed = f"{len(self.failed)} failed ({self.failed[0]}, ...)" if self.failed else ""
-        return self.sentence(
-            f"Done in {time}: {windows} windows, {share:.0f} % multi-modal", failed
-        )
+        trust = in_words(record.get("trust"))
+        worth = f". {trust}" if trust else f", {share:.0f} % multi-modal"
+        return self.sentence(f"Done in {time}: {windows} windows{worth}", failed)
 
     def cancelled(self, shown: bool, saved: bool) -> str:
         """Say what is left of a job that was cancelled, in the viewer or on disk."""

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_damm.widgets.run.live_run import LiveRun
+    from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
 ROLES = {"vessels": "what the model predicts from", "nuclei": "what the model predicts from"}
 
@@ -44,6 +46,7 @@ class PredictWidget(RunWidget):
         form = PredictForm(SectionPicker(viewer, ROLES, region))
         super().__init__(form.run)
         self._viewer, self._form, self._region = viewer, form, region
+        self._looked_at: tuple[object, ...] = ()
         self._section, self._save_to, self._model = form.section, form.save_to, form.model
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -70,12 +73,29 @@ class PredictWidget(RunWidget):
 
     def _on_model(self) -> None:
         self._form.show_model()
+        self._look()
         self._update()
 
     def _on_section(self) -> None:
         primary = self._section.primary
         self._save_to.follow(None if primary is None else primary.layer)
+        self._look()
         self._update()
+
+    def _look(self) -> None:
+        """Look at the picked images with the model's eyes, if they are others than before."""
+        try:
+            card = self._model.chosen()
+            slide = self._slide_request(card.modalities)
+        except ValueError:  # said beside Predict
+            self._looked_at = ()
+            self._form.trust.clear_answer()
+            return
+        planes = [id(levels[0]) for levels in slide.planes.values()]
+        key = (card.path, *planes, *slide.pixel_sizes_um.values(), *slide.origins_um.values())
+        if key != self._looked_at:
+            self._looked_at = key
+            self._form.trust.ask(slide, card.path)
 
     def _on_destination(self) -> None:
         """Take the settings of an unfinished result over, so that it can be resumed as it was."""
@@ -99,9 +119,7 @@ class PredictWidget(RunWidget):
     def _request(self) -> PredictRequest:
         """Freeze the controls, or raise ValueError with the reason why they cannot be run."""
         card = self._model.chosen()
-        slide = self._section.request(
-            tuple(ROLES), card.modalities, f"Open an image first, or {SAMPLE}"
-        )
+        slide = self._slide_request(card.modalities)
         primary = self._section.primary
         roi = None if primary is None else self._region.region(primary)
         destination = self._save_to.destination
@@ -115,6 +133,9 @@ class PredictWidget(RunWidget):
             out=destination.path,
             begun=destination.unfinished,
         )
+
+    def _slide_request(self, modalities: Sequence[str]) -> SlideRequest:
+        return self._section.request(tuple(ROLES), modalities, f"Open an image first, or {SAMPLE}")
 
     def _predict(self) -> None:
         self._save_to.look()  # the disk may have changed since

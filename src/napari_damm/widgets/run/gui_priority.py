@@ -114,6 +114,7 @@ def _small_in_memory(maps: Maps) -> Maps:
         std_levels=[_in_memory(level) for level in maps.std_levels],
         uncertainty=_in_memory(maps.uncertainty),
         branch=_in_memory(maps.branch),
+        familiarity=None if maps.familiarity is None else _in_memory(maps.familiarity),
     )
 
 

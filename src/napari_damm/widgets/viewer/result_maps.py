@@ -2,8 +2,9 @@
 
 1. `Maps` are the arrays of a result, running or finished, and where they lie.
 2. `layer_tuples` says what they look like: NP distribution (image), NP std (image; only where
-   several samples are drawn), Uncertainty (image) and Branch (labels), each placed in the world of
-   the vessels. Running jobs and the reader use the same.
+   several samples are drawn), Uncertainty (image), Familiarity (image; only where the model says
+   which images it knows) and Branch (labels), each placed in the world of the vessels. Running
+   jobs and the reader use the same.
 3. A result of which a part is missing says so in its layers' names: "Branch (partial, 41 %)".
 
 Only the NP map is visible at first: it is the answer, and its blending leaves the vessels and
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from napari_damm.store import Result
 
 NP, STD, UNCERTAINTY, BRANCH = "NP distribution", "NP std", "Uncertainty", "Branch"
+FAMILIARITY = "Familiarity"
 STD_LIMITS = (0.0, 0.35)
 """The same for every result, so that they can be compared; few pixels lie beyond."""
 CELL_PX = 32
@@ -53,6 +55,7 @@ class Maps:
     record: Mapping[str, Any]
     std_levels: Sequence[Any] = ()
     share_done: float = 1.0
+    familiarity: Any = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -66,7 +69,8 @@ class Maps:
         live = planned.preview
         return cls(list(live.np_levels), live.uncertainty, live.branch, planned.pixel_size_um,
                    planned.origin, live.cells_origin_um, planned.record,
-                   std_levels=list(live.std_levels))  # fmt: skip
+                   std_levels=list(live.std_levels),
+                   familiarity=getattr(live, "familiarity", None))  # fmt: skip
 
     @classmethod
     def of_result(cls, result: Result) -> Maps:
@@ -81,6 +85,7 @@ class Maps:
             record=result.record,
             std_levels=list(result.std_levels),
             share_done=1.0 if result.complete else result.shards_done / max(result.shards, 1),
+            familiarity=result.familiarity,
         )
 
     def arrays(self) -> dict[str, Any]:
@@ -91,7 +96,8 @@ class Maps:
             for name, levels in found.items()
             if levels
         }
-        return {**pyramids, UNCERTAINTY: self.uncertainty, BRANCH: self.branch}
+        familiar = {} if self.familiarity is None else {FAMILIARITY: self.familiarity}
+        return {**pyramids, UNCERTAINTY: self.uncertainty, **familiar, BRANCH: self.branch}
 
 
 def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:
@@ -132,6 +138,8 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
         "visible": False,
         **coarse,
     }
+    # Dark where the images are unlike those that the model knows.
+    familiarity = {**uncertainty, "colormap": "gray", "contrast_limits": (0.0, 0.2)}
     meanings = branch_meanings(maps.modalities)
     colours: dict[int | None, str] = {None: "transparent", Branch.NOT_PREDICTED: "transparent"}
     colours |= {int(code): code.colour for code in meanings}
@@ -146,6 +154,7 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
         **coarse,
     }
     looks = {NP: np_map, STD: std, UNCERTAINTY: uncertainty, BRANCH: branch}
+    looks[FAMILIARITY] = familiarity
     record = dict(maps.record)
     return [
         (

@@ -1,0 +1,78 @@
+"""What a model file says of the images that the model knows.
+
+It stands under `trust` on the card, a few kilobytes of numbers; a model without it is not assessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_damm.trust.reference import FEWEST, Reference, Vector
+
+KEY = "trust"
+LONGEST_TEXT = 200
+
+
+@dataclass(frozen=True)
+class Known:
+    """Distributions of statistics of single windows, and of whole sections (means of windows).
+
+    `fitted_on` says in words what they were fitted on.
+    """
+
+    windows: Reference
+    sections: Reference
+    fitted_on: str
+
+    @classmethod
+    def fit(cls, sections: Sequence[Vector], fitted_on: str) -> Known:
+        """Fit both to the statistics of sections, each (windows, statistics).
+
+        Of fewer than `Reference`'s fewest sections, whole ones are taken to spread as their windows
+        do: further than they would, so that rather too little is called unusual.
+
+        Raises
+        ------
+        ValueError
+            If there are too few windows.
+        """
+        of = np.concatenate([np.full(len(rows), k) for k, rows in enumerate(sections)])
+        windows = Reference.fit(np.concatenate(sections), of)
+        if len(sections) < FEWEST:
+            return cls(windows, windows, fitted_on)
+        means = np.stack([rows.mean(axis=0) for rows in sections])
+        return cls(windows, Reference.fit(means, np.arange(len(means))), fitted_on)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the card."""
+        return {
+            "windows": self.windows.to_json(),
+            "sections": self.sections.to_json(),
+            "fitted_on": self.fitted_on[:LONGEST_TEXT],
+        }
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Known | None:
+        """Return what a card says; None where it says nothing.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be used.
+        """
+        values = card.get(KEY)
+        if values is None:
+            return None
+        try:
+            windows, sections = (
+                Reference.from_json(values[name]) for name in ("windows", "sections")
+            )
+            return cls(windows, sections, str(values.get("fitted_on", ""))[:LONGEST_TEXT])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"what the model says of images that it knows is damaged: {error}"
+            ) from None

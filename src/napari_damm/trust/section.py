@@ -1,0 +1,167 @@
+"""Whether a section is such as the model knows, told from some of its windows.
+
+1. Some windows, spread evenly, are read as the model would see them.
+2. The mean of their statistics is the section's; how far it lies from those that the model was
+   trained on is its familiarity.
+3. The verdict: "use" where at least 1 in 20 held-out training sections lies as far off; "do not
+   use" where none does; "with care" in between. Reasons in sentences come with the last two.
+
+`look` does it from the pixels alone, in well under a second; `assess` with what a plan measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read_region
+from napari_damm.slide.normalisation import PERCENTILES
+from napari_damm.trust.known import Known
+from napari_damm.trust.reference import LEVELS
+from napari_damm.trust.statistics import cross_correlogram, window_statistics
+from napari_damm.trust.words import Evidence, reasons
+from napari_damm.util.tiling import Lattice, Window
+
+USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
+VERDICTS = USE, WITH_CARE, DO_NOT_USE
+NOT_ASSESSED = "not assessed"
+UNUSUAL = 0.05
+UNKNOWN = float(LEVELS[1]) / 2
+"""Familiarity below which no held-out training image lies as far off."""
+MOST_WINDOWS, MOST_LOOKED_AT = 16, 9
+FEWEST_INSIDE = 0.5
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A verdict on a section, how familiar it is (0..1), and why, in sentences."""
+
+    verdict: str
+    familiarity: float
+    reasons: tuple[str, ...] = ()
+
+
+def verdict_of(familiarity: float) -> str:
+    """Return the verdict on what is so familiar."""
+    if familiarity >= UNUSUAL:
+        return USE
+    return WITH_CARE if familiarity >= UNKNOWN else DO_NOT_USE
+
+
+def assess(
+    slide: Slide,
+    card: Mapping[str, Any],
+    model_um: float,
+    normalisation: Normalisation,
+    windows: Sequence[Window],
+) -> Assessment | None:
+    """Assess a section whose windows with tissue and intensity limits are known.
+
+    Returns
+    -------
+    The verdict; None where the model does not say what it knows, or nothing could be read.
+
+    Raises
+    ------
+    ValueError
+        If what the model says cannot be used.
+    """
+    known = Known.of_card(card)
+    if known is None:
+        return None
+    images = []
+    for window in _some(windows, MOST_WINDOWS):
+        try:
+            pair = _read(slide, window, model_um)
+        except (OSError, ValueError):  # whoever needs this place will say so
+            continue
+        limits = normalisation.vessels, normalisation.nuclei
+        images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
+    return _judge(images, known, card, model_um) if images else None
+
+
+def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
+    """Assess a section from nine windows, without a plan: for a warning before the run.
+
+    Raises
+    ------
+    ValueError, OSError
+        If what the model says cannot be used, or the pixels cannot be read.
+    """
+    known = Known.of_card(card)
+    if known is None:
+        return None
+    model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
+    lattice = Lattice(model_shape(slide, model_um))
+    grid = [
+        (int(i), int(j))
+        for i in _spread(lattice.rows, lattice.shape[0], lattice)
+        for j in _spread(lattice.cols, lattice.shape[1], lattice)
+    ]
+    pairs = [_read(slide, window, model_um) for window in grid]
+    # where there is tissue both channels vary; glass is left out
+    weight = [min(float(image.std(dtype=np.float64)) for image in pair) for pair in pairs]
+    most = max(weight)
+    kept = [pair for pair, w in zip(pairs, weight, strict=True) if w >= most / 4]
+    images = []
+    limits = [
+        _limits(np.concatenate([pair[role].ravel()[::3] for pair in kept])) for role in (0, 1)
+    ]
+    for pair in kept:
+        images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
+    return _judge(images, known, card, model_um)
+
+
+def section_statistics(images: Sequence[tuple[Floats, Floats]]) -> NDArray[np.float64]:
+    """Return the statistics of windows (n, statistics); the section's are their mean."""
+    return np.stack([window_statistics(*pair) for pair in images])
+
+
+def _judge(
+    images: Sequence[tuple[Floats, ...]], known: Known, card: Mapping[str, Any], model_um: float
+) -> Assessment:
+    pairs = [(pair[0], pair[1]) for pair in images]
+    row = section_statistics(pairs).mean(axis=0)
+    familiarity = known.sections.familiarity(row)
+    verdict = verdict_of(familiarity)
+    if verdict == USE:
+        return Assessment(verdict, familiarity)
+    fit = np.mean([cross_correlogram(*pair) for pair in pairs], axis=0)
+    names = [str(name) for name in card["modalities"]]
+    evidence = Evidence(row, known.sections, (names[0], names[1]), model_um, fit)
+    return Assessment(verdict, familiarity, tuple(reasons(evidence)))
+
+
+def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats]:
+    lattice = Lattice(model_shape(slide, model_um))
+    box = lattice.window_box(*window)
+    first, second = (
+        read_region(raster, box, model_um, slide.origin, lattice.shape)
+        for raster in (slide.vessels, slide.nuclei)
+    )
+    return first, second
+
+
+def _some(windows: Sequence[Window], most: int) -> list[Window]:
+    """Return at most so many of the windows, evenly."""
+    chosen = np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int)
+    return [windows[k] for k in np.unique(chosen)] if windows else []
+
+
+def _spread(count: int, length: int, lattice: Lattice) -> NDArray[np.intp]:
+    """Return three of the rows (or columns) of windows that do not overhang by much."""
+    whole = 1 + max(0, length - lattice.window) // lattice.stride
+    whole = min(count, whole)
+    inner = np.linspace(0, whole - 1, 5)[1:4] if whole > 3 else np.linspace(0, whole - 1, 3)
+    return np.unique(inner.round().astype(int))
+
+
+def _limits(values: Floats) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+    return low, high if high > low else low + max(abs(low), 1.0)

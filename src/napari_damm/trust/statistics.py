@@ -1,0 +1,256 @@
+"""Named statistics of a window: what can be said of two images without any network.
+
+All are of images in [-1, 1] as the model sees them, and cost about ten Fourier transforms a window.
+
+1. Of each channel: how its power is spread over five octaves of detail (`OCTAVES`), how wide its
+   structures are, how its intensities are spread, how much of it is saturated, how far its details
+   are from noise of the same spectrum, and whether it shows the squares of JPEG.
+2. Of both: how they correlate, over all and octave by octave; and whether fine structures of one
+   lie on (or beside) those of the other better than they would if one were moved.
+
+Most are logarithms, so that their spread over sections is about normal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Floats = NDArray[np.float32]
+Vector = NDArray[np.float64]
+
+OCTAVES = ((2.0, 3.5), (3.5, 6.0), (6.0, 11.0), (11.0, 22.0), (22.0, 64.0))
+"""Wavelengths in model pixels."""
+CHANNEL = (
+    *(f"octave {k}" for k in range(len(OCTAVES))),
+    "width",
+    "mean",
+    "spread",
+    "skew",
+    "saturated",
+    "dark",
+    "peaks fine",
+    "peaks coarse",
+    "skew coarse",
+    "squares",
+)
+"""Statistics of one channel, in their order."""
+PAIR = ("correlation", *(f"correlation {k}" for k in range(len(OCTAVES))), "agreement")
+"""Statistics of both channels together."""
+NAMES = tuple(f"{role} {name}" for role in ("primary", "secondary") for name in CHANNEL) + PAIR
+"""All statistics, in the order of `window_statistics`."""
+GROUPS = {
+    "primary": slice(0, len(CHANNEL)),
+    "secondary": slice(len(CHANNEL), 2 * len(CHANNEL)),
+    "pair": slice(2 * len(CHANNEL), len(NAMES) - 1),
+    "agreement": slice(len(NAMES) - 1, len(NAMES)),
+}
+"""Which statistics are of which image, which of both, and which says that they belong together."""
+REGISTERED = (4.0, 16.0)
+"""Wavelengths in pixels at which two stains of one section are compared for where they lie."""
+NEAR_PX, BEYOND_PX, FAR_PX = 2, 12, 90
+BLANK = 1e-3
+"""Images of a smaller standard deviation show nothing."""
+FURTHEST = 24
+SATURATED, DARK = 0.98, -0.98
+JPEG_SIDE = 8
+_LEAST = 1e-4
+_NO_POWER = 1e-12
+
+
+def window_statistics(primary: Floats, secondary: Floats) -> Vector:
+    """Return the statistics of a window, in the order of `NAMES`.
+
+    Parameters
+    ----------
+    primary, secondary
+        Images (y, x) of one shape in [-1, 1], as the model sees them.
+
+    Returns
+    -------
+    float64 array (len(NAMES),), finite whatever the images hold.
+    """
+    first, second = _Spectrum.of(primary), _Spectrum.of(secondary)
+    pair = [_correlation(first, second, band) for band in (None, *range(len(OCTAVES)))]
+    both = (
+        _channel(image, spectrum) for image, spectrum in ((primary, first), (secondary, second))
+    )
+    return np.concatenate(
+        [*both, pair, [np.arcsinh(agreement(cross_correlogram(primary, secondary)))]]
+    )
+
+
+def cross_correlogram(primary: Floats, secondary: Floats) -> Floats:
+    """Return how well two images (y, x) in [-1, 1] fit, by how far the second is moved back.
+
+    Structures of `REGISTERED` are compared, on a logarithmic scale, so that a few bright ones do
+    not count more than many dim ones. Lag (0, 0) comes first, as in Fourier transforms.
+    """
+    bands = _bands((primary.shape[0], primary.shape[1]))
+    first, second = (fft.rfft2(_dimmed(image) * bands.taper) for image in (primary, secondary))
+    cross = np.where(bands.registered, first.conj() * second, 0)
+    found: Floats = fft.irfft2(cross, primary.shape)
+    return found
+
+
+def agreement(correlogram: Floats) -> float:
+    """Return the fit at lag 0 in standard deviations of that at lags where there can be none."""
+    bands = _bands((correlogram.shape[0], correlogram.shape[1]))
+    by_chance = float(correlogram[bands.beyond].std(dtype=np.float64))
+    at_rest = float(correlogram[bands.near].mean(dtype=np.float64))
+    return at_rest / max(by_chance, _NO_POWER)
+
+
+def _dimmed(image: Floats) -> Floats:
+    """Return the logarithm of intensities, from about the background on; its mean is 0."""
+    scaled = (image + np.float32(1.0)) / np.float32(2.0)
+    logarithm: Floats = np.log(scaled + np.float32(max(float(np.median(scaled)), 0.01)))
+    return logarithm - np.float32(logarithm.mean(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """Of a shape: weights of the coefficients, radii of the lags, and masks of the octaves."""
+
+    weight: Floats
+    taper: Floats
+    octaves: tuple[NDArray[np.bool_], ...]
+    fine: NDArray[np.bool_]
+    coarse: NDArray[np.bool_]
+    lags: NDArray[np.intp]
+    lag_counts: Vector
+    registered: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+    beyond: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=4)
+def _bands(shape: tuple[int, int]) -> _Bands:
+    y, x = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
+    frequency = np.hypot(y, x)
+    weight = np.full(frequency.shape, 2.0, np.float32)  # the half that is not computed counts too
+    weight[:, 0] = 1.0
+    if shape[1] % 2 == 0:
+        weight[:, -1] = 1.0
+    octaves = [(1 / long <= frequency) & (frequency < 1 / short) for short, long in OCTAVES]
+    octaves[0] = frequency >= 1 / OCTAVES[0][1]
+    taper = np.outer(*(np.hanning(n + 2)[1:-1] for n in shape)).astype(np.float32)
+    lag_y, lag_x = (np.minimum(np.arange(n), n - np.arange(n)) for n in shape)
+    distance = np.hypot(lag_y[:, None], lag_x[None])
+    lags = np.rint(distance[: FURTHEST + 1, : FURTHEST + 1]).astype(int)
+    lags = np.minimum(lags, FURTHEST + 1)
+    return _Bands(
+        weight,
+        taper,
+        tuple(octaves),
+        octaves[0] | octaves[1],
+        octaves[2] | octaves[3],
+        lags,
+        np.bincount(lags.ravel(), minlength=FURTHEST + 2).astype(float),
+        (1 / REGISTERED[1] < frequency) & (frequency < 1 / REGISTERED[0]),
+        distance <= NEAR_PX,
+        (distance > BEYOND_PX) & (distance < FAR_PX),
+    )
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """Fourier coefficients of a tapered image, and their power by octave."""
+
+    shape: tuple[int, int]
+    coefficients: NDArray[np.complex64]
+    power: Floats
+
+    @classmethod
+    def of(cls, image: Floats) -> _Spectrum:
+        shape = image.shape[0], image.shape[1]
+        bands = _bands(shape)
+        flat = image.astype(np.float32) - np.float32(image.mean(dtype=np.float64))
+        coefficients = fft.rfft2(flat * bands.taper)
+        power = bands.weight * (coefficients.real**2 + coefficients.imag**2)
+        return cls(shape, coefficients, power)
+
+    def filtered(self, mask: NDArray[np.bool_]) -> Floats:
+        """Return the part of the image in a band, without the tapered border."""
+        height, width = self.shape
+        band: Floats = fft.irfft2(np.where(mask, self.coefficients, 0), self.shape)
+        return band[height // 8 : height - height // 8, width // 8 : width - width // 8]
+
+
+def _channel(image: Floats, spectrum: _Spectrum) -> Vector:
+    """Return the statistics of one channel, in the order of `CHANNEL`."""
+    bands = _bands(spectrum.shape)
+    power = np.array([float(spectrum.power[mask].sum()) for mask in bands.octaves])
+    shares = np.log10(power / max(power.sum(), _NO_POWER) + 1e-6)
+    values = image.astype(np.float64).ravel()
+    mean, spread = float(values.mean()), float(values.std())
+    centred = (values - mean) / max(spread, BLANK)
+    coarse = spectrum.filtered(bands.coarse)
+    found = [
+        *shares,
+        np.log2(_width(spectrum)),
+        mean,
+        np.log10(spread + BLANK),
+        np.arcsinh(np.mean(centred * centred * centred)),
+        np.log10(np.mean(values >= SATURATED) + _LEAST * 10),
+        np.log10(np.mean(values <= DARK) + _LEAST * 10),
+        _peakedness(spectrum.filtered(bands.fine)),
+        _peakedness(coarse),
+        float(np.mean(coarse * coarse * coarse, dtype=np.float64))
+        / max(float(coarse.std()), _NO_POWER) ** 3,
+        _squares(image),
+    ]
+    return np.nan_to_num(np.array(found, np.float64), nan=0.0, posinf=10.0, neginf=-10.0)
+
+
+def _width(spectrum: _Spectrum) -> float:
+    """Return the width of structures, in pixels.
+
+    That of a disc whose autocorrelation falls to half at the same lag: 2.48 times that lag. What
+    is coarser than 64 px does not count, nor does noise, which correlates at lag 0 alone.
+    """
+    bands = _bands(spectrum.shape)
+    mask = np.logical_or.reduce(bands.octaves[1:])
+    power = np.where(mask, spectrum.power / bands.weight, 0)
+    lags = fft.irfft2(power, spectrum.shape)[: FURTHEST + 1, : FURTHEST + 1]
+    sums = np.bincount(bands.lags.ravel(), lags.ravel(), FURTHEST + 2)
+    radial = (sums / bands.lag_counts)[:-1]
+    if radial[1] <= _NO_POWER:
+        return 1.0
+    top = radial[1] + (radial[1] - radial[2]) / 3  # a parabola through lags 1 and 2
+    below = np.flatnonzero(radial < top / 2)
+    if not below.size:
+        return 2.48 * FURTHEST
+    k = max(int(below[0]), 1)
+    high, low = (top if k == 1 else radial[k - 1]), radial[k]
+    return float(2.48 * (k - 1 + (high - top / 2) / max(high - low, _NO_POWER)))
+
+
+def _peakedness(band: Floats) -> float:
+    """Return the logarithm of the kurtosis: log10 3 for noise, more where details are sparse."""
+    square = band.astype(np.float64) ** 2
+    return float(np.log10(np.mean(square**2) / max(float(np.mean(square)) ** 2, _NO_POWER) + 0.1))
+
+
+def _squares(image: Floats) -> float:
+    """Return how much larger steps are at one of eight columns and rows than at the others."""
+    worst = 0.0
+    for axis in (0, 1):
+        steps = np.abs(np.diff(image, axis=axis)).mean(axis=1 - axis, dtype=np.float64)
+        whole = len(steps) // JPEG_SIDE * JPEG_SIDE
+        phases = steps[:whole].reshape(-1, JPEG_SIDE).mean(axis=0)
+        worst += float(np.log10((phases.max() + 1e-6) / (np.median(phases) + 1e-6)))
+    return worst
+
+
+def _correlation(first: _Spectrum, second: _Spectrum, octave: int | None) -> float:
+    """Return the correlation of two images (in one octave), in -1..1."""
+    bands = _bands(first.shape)
+    mask = np.logical_or.reduce(bands.octaves) if octave is None else bands.octaves[octave]
+    cross = (first.coefficients * second.coefficients.conj()).real * bands.weight
+    size = float(first.power[mask].sum()) * float(second.power[mask].sum())
+    return float(cross[mask].sum()) / max(float(np.sqrt(size)), _NO_POWER)

@@ -1,0 +1,42 @@
+"""What each cell is worth, the shares of the tissue, and the line that says them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_damm.trust.cells import after, before, in_words, shares, trust_cells
+from napari_damm.trust.section import Assessment
+
+FAMILIARITY = np.array([[0.5, 0.5, 0.01, 0.001, 0.0]])
+UNCERTAINTY = np.array([[0.1, 0.9, 0.1, 0.1, 0.0]])
+BRANCH = np.array([[2, 1, 2, 2, 0]])
+
+
+def test_cells_are_judged_by_the_worse_of_familiarity_and_agreement():
+    assert trust_cells(FAMILIARITY, UNCERTAINTY, BRANCH).tolist() == [[1, 2, 2, 3, 0]]
+
+
+def test_shares_are_of_what_was_predicted():
+    found = shares(trust_cells(FAMILIARITY, UNCERTAINTY, BRANCH))
+    assert found == {"use": 0.25, "with care": 0.5, "do not use": 0.25}
+    assert shares(np.zeros((2, 2), np.uint8)) == {}
+
+
+def test_the_line_says_the_shares_and_why():
+    trust = before(Assessment("use", 0.5), "sections")
+    assert in_words(trust) == ""
+    trust = after(trust, FAMILIARITY, UNCERTAINTY, BRANCH)
+    assert in_words(trust) == (
+        "25 % of the tissue: use; 50 % with care (unusual images); "
+        "25 % do not use (unlike training images)"
+    )
+    disagreeing = after(trust, np.full((1, 5), 0.5), UNCERTAINTY, BRANCH)
+    assert in_words(disagreeing) == (
+        "75 % of the tissue: use; 25 % with care (the two images disagree)"
+    )
+
+
+@pytest.mark.parametrize("trust", [None, {}, before(None)])
+def test_nothing_is_said_where_nothing_is_known(trust):
+    assert in_words(trust) == ""

@@ -1,0 +1,88 @@
+"""Distributions of statistics: calibrated, small, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from models import CARD
+from trusting import card, known
+
+from napari_damm.trust.known import KEY, Known
+from napari_damm.trust.reference import Reference
+from napari_damm.trust.statistics import NAMES
+
+
+def drawn(count: int, seed: int) -> np.ndarray:
+    """Rows with correlated statistics."""
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((count, 1))
+    return 0.5 * common + rng.standard_normal((count, len(NAMES)))
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference.fit(drawn(300, 0), np.arange(300))
+
+
+def test_one_in_twenty_of_what_is_known_falls_below_five_percent(reference):
+    familiar = np.array([reference.familiarity(row) for row in drawn(1000, 1)])
+    assert 0.02 < (familiar < 0.05).mean() < 0.09
+    assert 0.4 < np.median(familiar) < 0.6
+
+
+def test_what_is_further_off_is_less_familiar_without_end(reference):
+    direction = np.ones(len(NAMES))
+    familiar = [reference.familiarity(k * direction) for k in (0, 2, 5, 20, 100)]
+    assert familiar == sorted(familiar, reverse=True)
+    assert len(set(familiar)) == 5
+    assert 0 < familiar[-1] < familiar[-2] < 0.005
+
+
+def test_it_survives_the_card(reference):
+    again = Reference.from_json(json.loads(json.dumps(reference.to_json())))
+    for row in drawn(20, 2):
+        assert again.familiarity(row) == pytest.approx(reference.familiarity(row), abs=0.02)
+    assert again.count == 300
+
+
+def test_it_is_small():
+    assert len(json.dumps(known().to_json())) < 100_000
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(ValueError, match="at least 20"):
+        Reference.fit(drawn(10, 0), np.arange(10))
+
+
+def test_few_sections_spread_as_their_windows_do():
+    found = Known.fit([drawn(8, k) for k in range(4)], "four")
+    assert found.sections is found.windows
+
+
+def test_a_card_without_it_says_nothing():
+    assert Known.of_card(CARD) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"windows": None},
+        {"windows": {**known().windows.to_json(), "sd": [0.0] * len(NAMES)}},
+        {"windows": {**known().windows.to_json(), "mean": [1.0]}},
+        {"windows": {**known().windows.to_json(), "mean": ["x"] * len(NAMES)}},
+        {"windows": {**known().windows.to_json(), "statistics": ["others"]}},
+        {"windows": {**known().windows.to_json(), "quantiles": [1.0] * 100 + [0.5]}},
+        {"windows": {**known().windows.to_json(), "usual": {}}},
+        {"sections": {**known().sections.to_json(), "correlation": [5.0] * 666}},
+        {"sections": 3},
+    ],
+)
+def test_a_damaged_card_is_refused_in_one_sentence(damage):
+    values = {**known().to_json(), **damage}
+    with pytest.raises(ValueError, match=r"^what the model says of images that it knows"):
+        Known.of_card({**CARD, KEY: values})
+    with pytest.raises(ValueError, match="damaged"):
+        Known.of_card({**CARD, KEY: "text"})
+    assert Known.of_card(card()) is not None

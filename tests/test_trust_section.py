@@ -1,0 +1,83 @@
+"""The verdict on a section, and the sentence that says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import CARD
+from trusting import card, section, slide
+
+from napari_damm.slide import Normalisation
+from napari_damm.trust.section import DO_NOT_USE, USE, assess, look, verdict_of
+
+RNG = np.random.default_rng(0)
+
+
+def clipped(image: np.ndarray, share: float) -> np.ndarray:
+    return np.minimum(image, np.percentile(image, 100 * (1 - share)))
+
+
+def test_a_section_like_those_in_training_is_to_be_used_without_a_word():
+    found = look(slide(), card())
+    assert found is not None
+    assert (found.verdict, found.reasons) == (USE, ())
+
+
+def test_a_model_without_a_distribution_is_not_asked():
+    assert look(slide(), CARD) is None
+
+
+BAD = {
+    "swapped": (lambda v, n: (n, v, 1.0), "vessels and nuclei look swapped"),
+    "twice": (lambda v, n: (v, v, 1.0), "both channels show the same image"),
+    "blank": (lambda v, n: (v, np.full_like(n, 100), 1.0), "nuclei image shows nothing"),
+    "noise": (lambda v, n: (v, RNG.normal(900, 90, n.shape), 1.0), "nuclei image is mostly noise"),
+    "saturated": (lambda v, n: (v, clipped(n, 0.12), 1.0), "nuclei image is saturated on 1"),
+    "coarse": (lambda v, n: (v, n, 3.0), "is the pixel size right?"),
+    "fine": (lambda v, n: (v, n, 0.4), "is the pixel size right?"),
+    "moved": (lambda v, n: (v, np.roll(n, 30, 0), 1.0), "do not fit where the vessels are"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_each_kind_of_nonsense_is_named(kind):
+    make, words = BAD[kind]
+    vessels, nuclei, um = make(*section())
+    found = look(slide(vessels, nuclei, um), card())
+    assert found is not None
+    assert found.verdict != USE
+    assert any(words in reason for reason in found.reasons), found.reasons
+
+
+def test_the_pixel_size_is_doubted_with_numbers():
+    found = look(slide(um=3.0), card())
+    assert found is not None
+    assert found.verdict == DO_NOT_USE
+    assert any("um wide, the model knows" in reason for reason in found.reasons)
+
+
+def test_images_are_called_as_the_card_calls_them():
+    words = card(modalities=["CD31", "DAPI", "dots"])
+    vessels, nuclei = section()
+    found = look(slide(nuclei, vessels), words)
+    assert found is not None
+    assert found.reasons == ("CD31 and DAPI look swapped",)
+
+
+def test_with_a_plan_the_verdict_is_on_its_windows_and_limits():
+    vessels, nuclei = section()
+    limits = Normalisation(
+        *((float(np.percentile(i, 0.1)), float(np.percentile(i, 99.9))) for i in (vessels, nuclei))
+    )
+    found = assess(slide(), card(), 1.0, limits, [(0, 0)])
+    assert found is not None
+    assert found.verdict == USE
+    assert assess(slide(), card(), 1.0, limits, []) is None
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "verdict"),
+    [(0.5, "use"), (0.05, "use"), (0.02, "with care"), (0.001, "do not use")],
+)
+def test_verdicts_follow_familiarity(familiarity, verdict):
+    assert verdict_of(familiarity) == verdict
