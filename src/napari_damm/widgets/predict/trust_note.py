@@ -1,4 +1,4 @@
-"""A coloured line beside Predict: does the section look like those that the model knows?
+"""A coloured line beside Predict: whether a section looks like those that the model knows.
 
 1. When layers, pixel size or model change, nine windows are read in a thread: no GUI waits for it.
 2. The line is green where the model knows such images, else amber or red, with the reasons. It is
