@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -172,7 +173,20 @@ def test_a_result_has_its_public_attributes():
     from napari_damm.store import Result
 
     names = {"np", "np_std", "uncertainty", "branch", "pixel_size_um", "origin", "record", "status"}
+    names |= {"familiarity"}
     assert names <= set(dir(Result)) | set(Result.__annotations__)
+
+
+def test_a_record_says_how_far_it_can_be_trusted():
+    from napari_damm.trust import cells
+    from napari_damm.trust.section import VERDICTS, Assessment
+
+    assert VERDICTS == ("use", "with care", "do not use")
+    said = cells.before(Assessment("with care", 0.02, ("a sentence",)))
+    assert (said["verdict"], said["reasons"]) == ("with care", ["a sentence"])
+    maps = (np.array([[0.5, 0.01]]), np.array([[0.1, 0.1]]), np.array([[2, 2]]))
+    assert cells.after(said, *maps)["shares"] == {"use": 0.5, "with care": 0.5, "do not use": 0.0}
+    assert cells.before(None)["verdict"] == "not assessed"
 
 
 # ---------------------------------------------------------------- the model

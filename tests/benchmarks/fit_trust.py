@@ -5,6 +5,9 @@ into windows as a prediction cuts them. Distributions of their statistics, and n
 file, are written: the weights stay as they are.
 
     python tests/benchmarks/fit_trust.py --model FILE [--out FILE] [--sections 160]
+
+They depend on the images alone, not on the network: a model that learnt from the same kinds of
+sections can have those of another file, at once (`--like FILE`).
 """
 
 from __future__ import annotations
@@ -86,9 +89,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="where it goes; left out: the file itself")
     parser.add_argument("--sections", type=int, default=160)
+    parser.add_argument("--like", type=Path, help="take what this model file says")
     arguments = parser.parse_args()
     read_card(arguments.model)  # says in a sentence what is wrong with the file
-    write(fit(arguments.sections), arguments.model, arguments.out or arguments.model)
+    known = Known.of_card(read_card(arguments.like)) if arguments.like else None
+    if arguments.like and known is None:
+        parser.error(f"{arguments.like} says nothing of images that it knows")
+    write(known or fit(arguments.sections), arguments.model, arguments.out or arguments.model)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from napari_damm.train.setup import Base
 NAMED_SECTIONS = 3
 _GONE = (
     "sha256", "metrics", "training", "training_data", "name", "curves", "versions",
-    "spread_factor", "intended_use", "limits", "history",
+    "spread_factor", "intended_use", "limits", "history", "trust",
 )  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def make_card(
         },
         "curves": _curves(curves),
         "versions": record["versions"],
+        **({"trust": record["trust"]} if record.get("trust") else {}),
     }
     return {key: finite(value) for key, value in made.items()}
 

@@ -27,6 +27,7 @@ from napari_damm.model_file import read_card
 from napari_damm.train.autoencoder import load_lpips
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.fabric import Machine, started_by_fabric
+from napari_damm.train.known_images import known_images
 from napari_damm.train.run_folder import (
     RunFolder,
     TrainedModel,
@@ -86,6 +87,7 @@ def fine_tune(
     sources = data if isinstance(data, Sequence) else (data,)
     record["sources"] = [source_to_dict(source) for source in sources]
     record["base_file"] = base.model.file
+    record["trust"] = known_images(measured)
     new = not folder.exists()
     with closing(RunFolder(folder, lock=machine.first)) as run:
         with _nothing_left(run, new and machine.first):

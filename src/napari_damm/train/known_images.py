@@ -1,0 +1,43 @@
+"""What the trained model will say of the images that it knows: those that it was trained on.
+
+Some training patches, spread evenly, are measured (`trust.statistics`); a few seconds for all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_damm.dataset.fields import Field
+from napari_damm.dataset.patches import Patch
+from napari_damm.train.setup import Data
+from napari_damm.train.validation import evenly
+from napari_damm.trust.known import Known
+from napari_damm.trust.reference import FEWEST, Vector
+from napari_damm.trust.statistics import window_statistics
+
+MOST_PATCHES = 240
+
+
+def known_images(data: Data) -> dict[str, Any] | None:
+    """Return what goes on the card; None where there are too few patches to tell."""
+    by_field: dict[int, list[Vector]] = {}
+    for patch in evenly(data.split.train, min(MOST_PATCHES, len(data.split.train))):
+        row = _statistics(data.fields[patch.field], patch)
+        if row is not None:
+            by_field.setdefault(patch.field, []).append(row)
+    count = sum(map(len, by_field.values()))
+    if count < FEWEST:
+        return None
+    said = f"{count} windows of {len(by_field)} sections that it was trained on"
+    return Known.fit([np.stack(rows) for rows in by_field.values()], said).to_json()
+
+
+def _statistics(field: Field, patch: Patch) -> Vector | None:
+    """Measure a patch; None where it cannot be read: the training will say so."""
+    try:
+        images = [field.read(role, patch.box) for role in ("primary", "secondary")]
+    except (OSError, ValueError):
+        return None
+    return window_statistics(images[0], images[1])

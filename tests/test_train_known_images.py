@@ -1,0 +1,54 @@
+"""A trained model knows the images that it was trained on, not those of its base."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from napari_damm.dataset.patches import Patch
+from napari_damm.train.card import make_card
+from napari_damm.train.known_images import known_images
+from napari_damm.trust.known import KEY, Known
+from napari_damm.util.tiling import WINDOW, Box
+
+
+class NoisyField:
+    """Noise, another in every patch; one patch cannot be read."""
+
+    def read(self, role: str, box: Box) -> np.ndarray:
+        if box.y0 == 32:
+            raise OSError("unreadable")
+        rng = np.random.default_rng((box.y0, box.x0, len(role)))
+        return rng.uniform(-1, 1, (WINDOW, WINDOW)).astype(np.float32)
+
+
+def data(patches: int) -> Any:
+    train = tuple(Patch(k % 2, k // 2, k) for k in range(patches))
+    return SimpleNamespace(fields=(NoisyField(), NoisyField()), split=SimpleNamespace(train=train))
+
+
+def test_it_is_fitted_on_training_patches_that_can_be_read():
+    values = known_images(data(40))
+    assert values is not None
+    assert values["fitted_on"] == "38 windows of 2 sections that it was trained on"
+    assert Known.of_card({KEY: values}) is not None
+
+
+def test_of_too_few_patches_nothing_is_said():
+    assert known_images(data(12)) is None
+
+
+def test_the_card_of_the_base_is_not_handed_on():
+    base = SimpleNamespace(model=SimpleNamespace(card={KEY: "of the base"}), name=None)
+    config = {"name": "mine", "lpips": 0, "discriminator_from": None}
+    record = {
+        "config": config, "modalities": ["a", "b", "c"], "base": None, "base_sha256": None,
+        "step": 1, "seconds": 1.0, "device": "cpu", "validation_windows": 1, "scores": {},
+        "base_scores": {}, "versions": {}, "data": [], "sections": 0, "simulated": False,
+        "data_sha256": "", "pixel_size_um": 1.0, "patches": {},
+    }  # fmt: skip
+    assert KEY not in make_card(base, record, [])
+    own = known_images(data(40))
+    assert make_card(base, {**record, "trust": own}, [])[KEY] == own
