@@ -179,7 +179,7 @@ def test_a_result_has_its_public_attributes():
 
 def test_a_record_says_how_far_it_can_be_trusted():
     from napari_damm.trust import cells
-    from napari_damm.trust.section import VERDICTS, Assessment
+    from napari_damm.trust.verdict import VERDICTS, Assessment
 
     assert VERDICTS == ("use", "with care", "do not use")
     said = cells.before(Assessment("with care", 0.02, ("a sentence",)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_damm.trust.cells import after, before, in_words, shares, trust_cells
-from napari_damm.trust.section import Assessment
+from napari_damm.trust.verdict import Assessment
 
 FAMILIARITY = np.array([[0.5, 0.5, 0.01, 0.001, 0.0]])
 UNCERTAINTY = np.array([[0.1, 0.9, 0.1, 0.1, 0.0]])

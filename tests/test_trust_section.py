@@ -8,7 +8,8 @@ from models import CARD
 from trusting import card, section, slide
 
 from napari_damm.slide import Normalisation
-from napari_damm.trust.section import DO_NOT_USE, USE, assess, look, verdict_of
+from napari_damm.trust.section import assess, look
+from napari_damm.trust.verdict import DO_NOT_USE, USE, verdict_of
 
 RNG = np.random.default_rng(0)
 

@@ -29,11 +29,13 @@ from napari_damm.engine.planning import plan
 from napari_damm.model_file import read_card
 from napari_damm.simulate import simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays
-from napari_damm.trust.section import USE, Assessment, assess
+from napari_damm.trust.section import assess
+from napari_damm.trust.verdict import USE, Assessment
 
 Array = NDArray[np.generic]
 Made = tuple[Array, Array, float]
 FIRST_SEED = 10_500
+REAL = Path(__file__).parents[2].parent / "shared" / "real" / "dextran"
 PRESETS = ("internal", "external", "varied")
 PHOTOGRAPHS = (
     *("astronaut", "brick", "camera", "cell", "chelsea", "clock", "coffee", "coins", "grass"),
@@ -94,6 +96,15 @@ def photographs() -> Iterator[Made]:
         yield (picture[..., 0] if colour else picture), second, 1.0
 
 
+def real_fields() -> Iterator[Made]:
+    """Yield real fields (red vessels, blue nuclei, 0.69 um), where the pictures are."""
+    if not REAL.is_dir():
+        print(f"no real pictures at {REAL}: left out")
+    for path in sorted(REAL.glob("*.jpg")):
+        picture = np.asarray(Image.open(path))
+        yield picture[..., 0], picture[..., 2], 0.69
+
+
 def judge(made: Made, card: dict[str, object]) -> Assessment:
     """Return the verdict on two images."""
     slide: Slide = slide_from_arrays({"vessels": made[0], "nuclei": made[1]}, made[2])
@@ -126,6 +137,9 @@ def run(card: dict[str, object], count: int) -> tuple[dict[str, list[Assessment]
                 bad.setdefault(kind, []).append(judge(made, card))
             before = drawn.nuclei
     bad["photographs"] = [judge(made, card) for made in photographs()]
+    real = [judge(made, card) for made in real_fields()]
+    if real:
+        bad["real fields, no fine-tuning"] = real
     return good, bad
 
 

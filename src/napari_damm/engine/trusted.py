@@ -16,7 +16,8 @@ from napari_damm.slide import Slide
 from napari_damm.store import ResultStore
 from napari_damm.trust import cells
 from napari_damm.trust.known import Known
-from napari_damm.trust.section import NOT_ASSESSED, USE, assess
+from napari_damm.trust.section import assess
+from napari_damm.trust.verdict import NOT_ASSESSED, USE
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

@@ -3,7 +3,8 @@
 1. `statistics`: what can be measured in a window without any network.
 2. `reference`: their distribution in training, and how far others lie off.
 3. `known`: such distributions on a model's card.
-4. `section`: the verdict on a section, before anything is predicted; `words`: why, in sentences.
+4. `section`: the verdict on a section, before anything is predicted (`verdict`: its words);
+   `words`: why, in sentences.
 5. `cells`: the verdict on each cell of a result, and its shares.
 
 The uncertainty of the model answers another question: whether its two images agree.

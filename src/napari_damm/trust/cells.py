@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.trust.section import (
+from napari_damm.trust.verdict import (
     DO_NOT_USE,
     NOT_ASSESSED,
     UNKNOWN,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_damm.trust.statistics import GROUPS, NAMES
+from napari_damm.trust.verdict import UNKNOWN
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -117,8 +118,8 @@ class Reference:
         worst = max(self.distances(row).values())
         if worst >= self.quantiles[-1]:
             # further than any: goes on falling, so that degrees of strangeness stay apart
-            return float(LEVELS[1] * 0.5 * self.quantiles[-1] / worst)
-        return float(np.clip(1.0 - np.interp(worst, self.quantiles, LEVELS), 0.005, 1.0))
+            return float(UNKNOWN * self.quantiles[-1] / worst * (1 - 1e-9))
+        return float(np.clip(1.0 - np.interp(worst, self.quantiles, LEVELS), UNKNOWN, 1.0))
 
     def deviations(self, row: ArrayLike) -> Vector:
         """Return how many standard deviations each statistic lies above its mean."""

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,37 +20,14 @@ from numpy.typing import NDArray
 from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read_region
 from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.trust.known import Known
-from napari_damm.trust.reference import LEVELS
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
+from napari_damm.trust.verdict import USE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, reasons
 from napari_damm.util.tiling import Lattice, Window
 
-USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
-VERDICTS = USE, WITH_CARE, DO_NOT_USE
-NOT_ASSESSED = "not assessed"
-UNUSUAL = 0.05
-UNKNOWN = float(LEVELS[1]) / 2
-"""Familiarity below which no held-out training image lies as far off."""
-MOST_WINDOWS, MOST_LOOKED_AT = 16, 9
-FEWEST_INSIDE = 0.5
+MOST_WINDOWS = 16
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """A verdict on a section, how familiar it is (0..1), and why, in sentences."""
-
-    verdict: str
-    familiarity: float
-    reasons: tuple[str, ...] = ()
-
-
-def verdict_of(familiarity: float) -> str:
-    """Return the verdict on what is so familiar."""
-    if familiarity >= UNUSUAL:
-        return USE
-    return WITH_CARE if familiarity >= UNKNOWN else DO_NOT_USE
 
 
 def assess(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined,unused-ignore]
 
-from napari_damm.trust.section import DO_NOT_USE, USE, WITH_CARE, Assessment, look
+from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
@@ -63,6 +63,7 @@ def _look(
 ) -> None:
     """Look at a section; whatever is wrong with it or the model, Predict says it better."""
     from napari_damm.model_file import read_card
+    from napari_damm.trust.section import look
 
     found = None
     try:

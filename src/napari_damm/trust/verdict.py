@@ -1,0 +1,28 @@
+"""The words of a verdict, and the familiarity that each begins at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
+VERDICTS = USE, WITH_CARE, DO_NOT_USE
+NOT_ASSESSED = "not assessed"
+UNUSUAL = 0.05
+UNKNOWN = 0.005
+"""Familiarity below which no held-out training image lies as far off."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A verdict on a section, how familiar it is (0..1), and why, in sentences."""
+
+    verdict: str
+    familiarity: float
+    reasons: tuple[str, ...] = ()
+
+
+def verdict_of(familiarity: float) -> str:
+    """Return the verdict on what is so familiar."""
+    if familiarity >= UNUSUAL:
+        return USE
+    return WITH_CARE if familiarity >= UNKNOWN else DO_NOT_USE
