@@ -64,3 +64,16 @@ def test_latents_that_would_fill_the_disk_are_not_kept(tmp_path):
     file = LatentFile(tmp_path / "z.bin", (8, 1024, 1024), 10**9)
     assert "computed anew" in file.warning
     assert not (tmp_path / "z.bin").exists()
+
+
+def test_a_record_that_holds_what_is_no_number_counts_as_none(tmp_path):
+    file = LatentFile(tmp_path / "z.bin", (4, 2, 2), 1)
+    file.write(0, np.full((3, 4, 2, 2), np.nan, np.float16))
+    assert file.read(0) is None
+
+
+def test_latents_are_not_written_through_a_link(tmp_path):
+    (tmp_path / "z.bin").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="is a link"):
+        LatentFile(tmp_path / "z.bin", (4, 2, 2), 1)
+    assert not (tmp_path / "elsewhere").exists()

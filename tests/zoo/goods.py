@@ -7,20 +7,28 @@ import shutil
 from pathlib import Path
 
 FOLDER = "NAPARI_DAMM_ZOO_GOODS"
-MODEL, SECTION, RESULT, STOPPED = (
+MODEL, SECTION, RESULT, STOPPED, TRAINING = (
     "tiny.safetensors",
     "section.ome.tif",
     "result.ome.zarr",
     "stopped.ome.zarr",
+    "training",
 )
 CHANNELS = ["--vessels-channel", "vessels", "--nuclei-channel", "nuclei"]
 
 
 def make(folder: Path) -> None:
-    """Make them all: a tiny model, 440 x 640 px with two channels, a result and one half-made."""
-    import jobs
+    """Make them all: a tiny model, 440 x 640 px with two channels, a result and one half-made.
 
-    from napari_damm.events import ShardDone
+    And a training that was stopped after its second step of four.
+    """
+    import jobs
+    import training_data
+    import trainings
+
+    from napari_damm.dataset import SlideSource
+    from napari_damm.events import ShardDone, TrainStep
+    from napari_damm.train import fine_tune
 
     jobs.make(folder)
     jobs.quick_first_stages()
@@ -28,6 +36,12 @@ def make(folder: Path) -> None:
     events = jobs.predict(folder, folder / STOPPED)
     for event in events:
         if isinstance(event, ShardDone):
+            break
+    events.close()  # type: ignore[attr-defined]
+    slide = SlideSource(training_data.write_slide(folder / "to_learn.ome.tif"))
+    events = fine_tune(slide, folder / MODEL, trainings.config(), folder / TRAINING)
+    for event in events:
+        if isinstance(event, TrainStep) and event.step == 2:
             break
     events.close()  # type: ignore[attr-defined]
 

@@ -28,11 +28,14 @@ from napari_damm.train.run_folder import RunFolder, TrainedModel, read_training
 from napari_damm.train.setup import Base
 from napari_damm.train.state import TrainState, read_extra
 from napari_damm.train.step import StepLosses
+from napari_damm.util.bounded_json import parse_json
 from napari_damm.util.errors import JobFault, is_disk_full, one_line
 
 CURVE_STEPS = 10
 TRAINER = "standing"
 """Name of the `TrainerState` in a checkpoint's header: of the file format."""
+LONGEST_TRAINER = 4096
+MOST_PARTS = 2**16
 Scores = dict[str, float]
 
 
@@ -74,11 +77,30 @@ class TrainerState:
         OSError, ValueError
             If there is none, or it is damaged.
         """
-        text = read_extra(checkpoint).get(TRAINER, "")
+        # JSON has no infinity, which stands there while nothing was validated
+        text = read_extra(checkpoint).get(TRAINER, "").replace("-Infinity", "null")
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError):
+            values = parse_json(text, LONGEST_TRAINER)
+            found = cls(**{name: value for name, value in values.items() if value is not None})
+            found.check()
+        except (AttributeError, TypeError, ValueError):
             raise ValueError(f"{checkpoint} is not a checkpoint of this training") from None
+        return found
+
+    def check(self) -> None:
+        """Refuse what no training comes to.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a value is no number, or out of its range.
+        """
+        counts = (self.validations, self.since_best, self.best_step, self.rollbacks)
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError("a count is none")
+        if not (self.seconds >= 0 and 0 < self.rate <= 1 and self.parts in range(1, MOST_PARTS)):
+            raise ValueError("a number is out of its range")
+        float(self.best)
 
 
 class Checkpointer:

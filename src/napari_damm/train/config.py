@@ -71,7 +71,10 @@ class TrainConfig:
         most=1,
     )
     batch_size: int = setting(
-        8, "Patches per step. Where memory runs out, they are computed in parts.", least=1
+        8,
+        "Patches per step. Where memory runs out, they are computed in parts.",
+        least=1,
+        most=4096,
     )
     learning_rate: float = setting(
         2e-4,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_damm.train.run_folder import CURVES
-from napari_damm.util.files import replace_file
+from napari_damm.util.files import open_regular, replace_file
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
     "ssim", "psnr", "mse", "r2", "std_ratio",
 )  # fmt: skip
+MOST_BYTES = 64 * 2**20
+_STEP = re.compile("[0-9]{1,15}")
 
 
 def append_row(folder: Path, row: Mapping[str, Any]) -> None:
@@ -35,12 +38,23 @@ def append_row(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
-    """Return the lines of the curves, none if there are none; torn ones are left out."""
+    """Return the lines of the curves, none if there are none; torn and odd ones are left out.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is none.
+    """
     path = folder / CURVES
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-        return [row for row in csv.DictReader(stream) if (row.get("step") or "").isdecimal()]
+    with open_regular(path) as stream:
+        text = stream.read(MOST_BYTES).decode("utf-8", "replace")
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error:  # a field without end: not from us
+        return []
+    return [row for row in rows if _STEP.fullmatch(row.get("step") or "") and _are_numbers(row)]
 
 
 def cut_rows(folder: Path, up_to: int) -> None:
@@ -63,6 +77,17 @@ def cut_rows(folder: Path, up_to: int) -> None:
 def thin(rows: Sequence[Mapping[str, str]], count: int = 200) -> list[Mapping[str, str]]:
     """Return at most `count` of the rows, evenly."""
     return list(rows[:: max(1, -(-len(rows) // count))])
+
+
+def _are_numbers(row: Mapping[str, str | None]) -> bool:
+    """Whether all that is to be a number is one, or is left out."""
+    try:
+        for name in COLUMNS:
+            if name != "phase":
+                float(row.get(name) or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def _short(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Latents of augmented views, computed once and kept on disk.
 
 1. A file holds one record per training patch and view: three latents in float16, then the checksum
-   of these bytes. A record that was never written, or was torn, has no valid checksum.
+   of these bytes. A record that was never written, or was torn, has no valid checksum, and one
+   that holds what is no number is not believed.
 2. `get` reads a record, or reads the view, encodes it and writes the record. Both give the same
    bits: what was encoded is rounded to float16 too.
 3. The file's name is a hash of all that its records depend on. A disk that is full or fails ends
@@ -25,6 +26,7 @@ from torch import Tensor
 from napari_damm.dataset.sources import ROLES
 from napari_damm.model.damm import DAMM
 from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.files import check_own
 from napari_damm.util.tiling import WINDOW
 
 CHECKSUM = 4
@@ -76,6 +78,7 @@ class LatentFile:
                 f"in {path.parent}: they are computed anew in every epoch, which is slower"
             )
             return
+        check_own(path)
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0))
 
     def read(self, record: int) -> NDArray[np.float16] | None:
@@ -87,7 +90,8 @@ class LatentFile:
         data = os.read(self._handle, length)
         if len(data) < length or zlib.crc32(data[:-CHECKSUM]).to_bytes(4, "big") != data[-4:]:
             return None
-        return np.frombuffer(data[:-CHECKSUM], np.float16).reshape(self.shape)
+        latents = np.frombuffer(data[:-CHECKSUM], np.float16).reshape(self.shape)
+        return latents if np.isfinite(latents).all() else None
 
     def write(self, record: int, latents: NDArray[np.float16]) -> None:
         """Keep a record; where that fails, keep no more from now on."""

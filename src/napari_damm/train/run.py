@@ -25,10 +25,13 @@ from napari_damm.events import Event, Finished, Notice
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import read_card
 from napari_damm.train.autoencoder import load_lpips
+from napari_damm.train.checkpointing import TrainerState
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.fabric import Machine, started_by_fabric
 from napari_damm.train.known_images import known_images
 from napari_damm.train.run_folder import (
+    LAST,
+    STATE_FILE,
     RunFolder,
     TrainedModel,
     begun_training,
@@ -39,6 +42,7 @@ from napari_damm.train.run_folder import (
 )
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
 from napari_damm.train.start import TrainingStart
+from napari_damm.train.state import check_state
 
 
 def fine_tune(
@@ -67,7 +71,10 @@ def fine_tune(
             return
         else:
             check_checkpoint(begun)
-            data, model = _as_begun(begun.record, data, model)
+            if (last := folder / LAST).exists():
+                TrainerState.read(last)
+                check_state(last)
+            data, model = _as_begun(begun.record, data, model, folder)
     else:
         config = config or TrainConfig()
         if not started_by_fabric():
@@ -128,7 +135,7 @@ def _nothing_more(before: TrainConfig, now: TrainConfig) -> bool:
 
 
 def _as_begun(
-    record: Mapping[str, Any], data: Any, model: DAMM | str | Path | None
+    record: Mapping[str, Any], data: Any, model: DAMM | str | Path | None, folder: Path
 ) -> tuple[Any, DAMM | str | Path | None]:
     """Fill in what was not said again: the data and the base model of the begun training.
 
@@ -141,7 +148,10 @@ def _as_begun(
         kept = record.get("sources") or [None]
         if any(source is None for source in kept):
             raise ValueError("this training was begun on open images: give them again to resume it")
-        data = [source_from_dict(source) for source in kept]
+        try:
+            data = [source_from_dict(source) for source in kept]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{folder / STATE_FILE} names no data: {error}") from None
     if model is None and record["base"] is not None:
         file = record.get("base_file")
         if file is None:

@@ -28,8 +28,9 @@ from platformdirs import user_data_path
 
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.advice import Advice
-from napari_damm.util.files import RESUME_OR_REMOVE, output_exists, replace_file
-from napari_damm.util.lock import WriterLock
+from napari_damm.util.bounded_json import read_json
+from napari_damm.util.files import RESUME_OR_REMOVE, check_own, output_exists, replace_file
+from napari_damm.util.lock import LOCK, WriterLock
 
 STATE_FILE = "run.json"
 LAST = "last.ckpt"
@@ -97,17 +98,17 @@ def read_training(folder: str | Path) -> TrainingState | None:
 
     Raises
     ------
+    OSError
+        If its `run.json` cannot be read.
     ValueError
-        If its `run.json` is damaged.
+        If it is damaged.
     """
     folder = Path(folder)
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
+    record = read_json(path, MOST_BYTES)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         config = TrainConfig.from_dict(record["config"])
         model = folder / _plain_name(record["model"]) if record.get("model") else None
         return TrainingState(
@@ -125,11 +126,8 @@ def read_training(folder: str | Path) -> TrainingState | None:
             base_scores=_numbers(record.get("base_scores", {})),
             record=record,
         )
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        reason = str(error)
-    raise ValueError(f"{path} is damaged ({reason}): remove the folder {folder}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove the folder {folder}") from None
 
 
 class RunFolder:
@@ -222,7 +220,12 @@ def check_checkpoint(state: TrainingState) -> None:
     ------
     FileNotFoundError
         If steps were made, and there is no checkpoint of them.
+    OSError
+        If a link or a pipe is in the place of a file: it leads elsewhere, or blocks.
     """
+    for part in (state.folder / LATENTS, state.folder / AUTOENCODERS):
+        check_own(part, *(part.iterdir() if part.is_dir() else ()))
+    check_own(*(state.folder / name for name in (LAST, CURVES, LOCK)))
     path = state.folder / LAST
     if state.step > 0 and not path.is_file():
         raise FileNotFoundError(
@@ -245,10 +248,6 @@ def begun_training(path: Path) -> TrainingState:
             Advice(f"there is no training in {path} to resume", "start it without {resume}")
         )
     return state
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"it holds the number {text}")
 
 
 def _plain_name(name: str) -> str:

@@ -17,7 +17,6 @@ Paths are relative to the file.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,10 @@ from typing import Any
 
 from napari_damm.dataset.sources import Source, source_from_dict
 from napari_damm.train.config import TrainConfig
+from napari_damm.util.bounded_json import parse_json
+from napari_damm.util.files import open_regular
+
+MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,19 @@ def read_settings(path: Path) -> TrainSettings:
     ValueError
         If it is neither TOML nor JSON, or a setting is unknown or refused.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path of the settings file")
+    with open_regular(path) as stream:
+        content = stream.read(MOST_BYTES + 1)
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it is longer than {MOST_BYTES} bytes")
+        text = content.decode()
+        found = parse_json(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text file: write the settings as TOML or JSON") from None
+    except RecursionError:
+        raise ValueError(f"{path} cannot be read: it is nested without end") from None
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):

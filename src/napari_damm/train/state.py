@@ -5,7 +5,8 @@
    nothing: NotFinite.
 3. `save_states` writes one or more states into one file, whole or not at all: safetensors, with
    the steps and the caller's own strings in its header.
-4. `load_states` compares all names and shapes before it takes the first tensor.
+4. `load_states` compares all names and shapes, and looks for what is no number, before it takes
+   the first tensor.
 
 All randomness of a training is a function of seed and step, so that a resumed one equals an
 uninterrupted one bit for bit on one device.
@@ -23,10 +24,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from napari_damm.util.files import written_whole
+from napari_damm.util.files import open_regular, written_whole
 
 MAX_GRADIENT_NORM = 1.0
 WARMUP_STEPS, WARMUP_SHARE = 100, 0.05
+LONGEST_STEP = 15
+"""Digits."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _EXTRA = "extra."
 _EMA = "smooth."  # of the file format; what lies there is the exponential moving average
@@ -216,14 +219,28 @@ def load_states(path: Path, states: Mapping[str, TrainState]) -> None:
     header, tensors = _read(path)
     parts = {}
     for name, state in states.items():
-        if not header.get(_named(name, "step"), "").isdigit():
-            raise ValueError(f"{path} is not a checkpoint of this training")
+        _check_step(path, header, name)
         prefix = _named(name, "")
         part = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         _check(path, state, part)
         parts[name] = part
     for name, state in states.items():
         state.take(parts[name], int(header[_named(name, "step")]))
+
+
+def check_state(path: Path) -> None:
+    """Refuse the checkpoint of a state that cannot be gone on from, whatever the architecture.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If it is damaged, or holds what are no numbers.
+    """
+    header, tensors = _read(path)
+    _check_step(path, header, "")
+    _check_numbers(path, tensors)
 
 
 def read_extra(path: Path) -> dict[str, str]:
@@ -245,12 +262,25 @@ def _named(state: str, key: str) -> str:
 
 
 def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    open_regular(path).close()
     try:
         with safe_open(path, "pt") as file:
             names = list(file.keys()) if with_tensors else []
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no checkpoint: {error}") from None
+
+
+def _check_step(path: Path, header: Mapping[str, str], name: str) -> None:
+    step = header.get(_named(name, "step"), "")
+    if not (step.isascii() and step.isdecimal() and len(step) <= LONGEST_STEP):
+        raise ValueError(f"{path} is not a checkpoint of this training")
+
+
+def _check_numbers(path: Path, found: Mapping[str, Tensor]) -> None:
+    odd = [name for name, t in found.items() if t.is_complex() or not t.isfinite().all()]
+    if odd:
+        raise ValueError(f"{path} is damaged: {odd[0]} holds what are no numbers")
 
 
 def _check(path: Path, state: TrainState, found: Mapping[str, Tensor]) -> None:
@@ -270,3 +300,4 @@ def _check(path: Path, state: TrainState, found: Mapping[str, Tensor]) -> None:
             f"{path} is a checkpoint of another architecture ({len(wrong)} tensors are missing, "
             f"unknown or of another shape, the first is {wrong[0]})"
         )
+    _check_numbers(path, found)

@@ -74,6 +74,23 @@ def check_folder(path: Path) -> None:
         raise FileNotFoundError(f"the folder {parent} does not exist: create it first")
 
 
+def check_own(*paths: Path) -> None:
+    """Refuse names in a folder of ours that lead elsewhere, and what is neither file nor folder.
+
+    Raises
+    ------
+    OSError
+        If one is a link, a pipe or a device; what does not exist is well.
+    """
+    for path in paths:
+        if not os.path.lexists(path):
+            continue
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            what = "a link" if stat.S_ISLNK(mode) else "a pipe or a device"
+            raise OSError(f"{path} is {what}, which nothing is read from or written to: remove it")
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write beside `path`, flush to the disk, then rename: never leaves a partial file.

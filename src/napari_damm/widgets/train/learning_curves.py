@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from contextlib import suppress
@@ -20,7 +19,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
-from napari_damm.train.run_folder import CURVES
+from napari_damm.train.curves import read_rows
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.result_maps import branch_meanings
 
@@ -76,7 +75,7 @@ class LearningCurves(QWidget):
         """Show the axes for a training, with what an earlier run of it had reached."""
         self._clear()
         if planned.steps_done:
-            self._read(planned.folder / CURVES, planned.steps_done)
+            self._read(planned.folder, planned.steps_done)
         if not self._plots:
             self._plots = [self._axes(1), self._axes(3)]
         losses, scores = self._plots
@@ -136,10 +135,10 @@ class LearningCurves(QWidget):
         self.ssim, self.base = Curve(), Curve()
         self._base, self._phase = math.nan, ""
 
-    def _read(self, path: Path, last: int) -> None:
+    def _read(self, folder: Path, last: int) -> None:
         """Read what the engine wrote, as far as the run that is resumed had come."""
-        with suppress(OSError, ValueError), path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
+        with suppress(OSError):
+            for row in read_rows(folder):
                 if int(row["step"]) > last:
                     return
                 for curve, column in (
