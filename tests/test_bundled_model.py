@@ -55,3 +55,19 @@ def test_its_card_says_what_it_is():
     for preset in ("internal", "external"):
         mean, low, high = card["metrics"][f"{preset}, gated-mean"]["taken/fitted"]["pearson_r"]
         assert 0.6 < low <= mean <= high < 1
+
+
+SCANNER = Path(__file__).parents[2] / "shared" / "real" / "scanner"
+
+
+@pytest.mark.skipif(not SCANNER.is_dir(), reason="the scanner files are not there (../shared/real)")
+def test_a_pair_of_hamamatsu_scans_has_more_particles_where_its_vessels_are():
+    slide = api.open_slide(SCANNER / "tritc.ndpi", SCANNER / "dapi.ndpi")
+    means = []
+    for y, x in ((600, 2400), (2800, 1700)):  # in the bright band, in the dark middle
+        config = api.PredictConfig(roi=(y, x, y + 200, x + 200))
+        *_, finished = api.predict(slide, None, config)
+        particles = np.asarray(finished.result.np)
+        assert particles.shape in {(46, 46), (46, 47), (47, 46), (47, 47)}
+        means.append(float(particles.mean()))
+    assert means[0] > 2 * means[1] > 0
