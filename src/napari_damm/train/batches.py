@@ -45,6 +45,13 @@ class Batch(NamedTuple):
     planted: Tensor
 
 
+class Crops(NamedTuple):
+    """Images (n, 3, side, side) in [-1, 1], and the share of each latent pixel that misleads."""
+
+    images: Tensor
+    planted: Tensor
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Steps and epochs of a training."""
@@ -128,18 +135,25 @@ class Batches:
         self.waited_s += time.perf_counter() - start
         return batch
 
-    def images(self, step: int, count: int, side: int) -> Tensor:
-        """Return crops (count, 3, side, side) in [-1, 1] of views of their own."""
+    def crops(self, step: int, count: int, side: int) -> Crops:
+        """Return crops of views of their own, on the grid of the latents' pixels."""
         start = time.perf_counter()
         rng = np.random.default_rng((self.config.seed, step, 5))
         chances = np.array([patch.chance for patch in self.split.train])
-        crops = []
+        cell = self.model.config.latent_factor
+        images, planted = [], []
         for index in rng.choice(len(chances), count, p=chances / chances.sum()):
-            window = self._first_readable(self._images, int(index), int(rng.integers(2**31)))
-            y, x = rng.integers(0, WINDOW - side + 1, 2)
-            crops.append(window[:, y : y + side, x : x + side])
+            window, misleads = self._first_readable(
+                self._images_and_planted, int(index), int(rng.integers(2**31))
+            )
+            y, x = rng.integers(0, (WINDOW - side) // cell + 1, 2)
+            inside = np.s_[y : y + side // cell, x : x + side // cell]
+            planted.append(misleads[inside])
+            y, x = y * cell, x * cell
+            images.append(window[:, y : y + side, x : x + side])
         self.waited_s += time.perf_counter() - start
-        return torch.from_numpy(np.stack(crops)).to(next(self.model.parameters()).device)
+        device = next(self.model.parameters()).device
+        return Crops(*(torch.from_numpy(np.stack(each)).to(device) for each in (images, planted)))
 
     def warnings(self) -> Iterator[Notice]:
         """Yield what went wrong with the kept latents, once."""
@@ -164,9 +178,7 @@ class Batches:
 
     def _record(self, index: int, variant: int) -> tuple[np.ndarray, NDArray[np.float32]] | None:
         """Return latents of a view and what misleads in it; None where it cannot be read."""
-        patch, view = self.split.train[index], self._view(index, variant)
-        cell = self.model.config.latent_factor
-        planted = self.unreadable.read(patch, lambda: planted_share(self.fields, patch, view, cell))
+        planted = self._planted(index, variant)
         if planted is None:
             return None
         record = index * self.schedule.variants + variant
@@ -178,6 +190,19 @@ class Batches:
             latents = self._encode(images)
             self.cache.write(record, latents)
         return latents, planted
+
+    def _images_and_planted(
+        self, index: int, variant: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        images = self._images(index, variant)
+        planted = None if images is None else self._planted(index, variant)
+        return None if images is None or planted is None else (images, planted)
+
+    def _planted(self, index: int, variant: int) -> NDArray[np.float32] | None:
+        """Return the share of each latent pixel of a view that misleads; None if unreadable."""
+        patch, view = self.split.train[index], self._view(index, variant)
+        cell = self.model.config.latent_factor
+        return self.unreadable.read(patch, lambda: planted_share(self.fields, patch, view, cell))
 
     def _images(self, index: int, variant: int) -> NDArray[np.float32] | None:
         """Read a view; None where it cannot be read."""

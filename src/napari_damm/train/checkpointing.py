@@ -54,7 +54,7 @@ class TrainerState:
     validations, since_best
         How many were made, and how many in a row without a better one.
     best, best_step
-        The best SSIM so far, and the step it is of.
+        The best score so far, SSIM or R2 as the loop judges, and the step it is of.
     rollbacks
         How often the loss was no number.
     """
@@ -219,9 +219,11 @@ class Checkpointer:
         self._recent.append(losses)
         if len(self._recent) < CURVE_STEPS:
             return
-        means = np.mean([tuple(asdict(each).values()) for each in self._recent], axis=0)
+        rows = np.array([tuple(asdict(each).values()) for each in self._recent])
         names = ("loss", "loss_uni", "loss_multi", "confidence")
-        self.note({**where, **dict(zip(names, map(float, means), strict=True))})
+        # the noise is not learnt in every step
+        known = {n: column[np.isfinite(column)] for n, column in zip(names, rows.T, strict=True)}
+        self.note({**where, **{n: float(found.mean()) for n, found in known.items() if len(found)}})
         self._recent.clear()
 
     def note(self, row: Mapping[str, Any]) -> None:
@@ -229,11 +231,11 @@ class Checkpointer:
         with suppress(OSError):
             append_row(self.folder.path, row)
 
-    def judge(self, step: int, scores: Scores) -> bool:
-        """Note the scores of a validation; tell whether they are the best so far."""
+    def judge(self, step: int, scores: Scores, by: str) -> bool:
+        """Note the scores of a validation; tell whether they are the best so far, by that score."""
         trainer = self.trainer
-        if scores["ssim"] > trainer.best:
-            trainer.best, trainer.best_step, trainer.since_best = scores["ssim"], step, 0
+        if scores[by] > trainer.best:
+            trainer.best, trainer.best_step, trainer.since_best = scores[by], step, 0
             self.scores = scores
             return True
         trainer.since_best += 1

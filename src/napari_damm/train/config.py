@@ -122,6 +122,18 @@ class TrainConfig:
     expected_crops: int = setting(
         4, "Crops of 128 px that a step draws for the expected map.", least=1
     )
+    noise_every: int | None = setting(
+        None,
+        "Where the expected map is learnt: the noise of all times, which sampled maps need, is "
+        "learnt at each n-th step.",
+        least=1,
+        left_out="1 from scratch, 4 in fine-tuning",
+    )
+    adapt_encoders: bool = setting(
+        True,
+        "In fine-tuning, where the expected map is learnt: the encoders of the primary and the "
+        "secondary image learn along with it.",
+    )
     crop_px: int = setting(
         0,
         "Side in pixels of crops of the patches, for the start of a training from scratch: "

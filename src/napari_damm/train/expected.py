@@ -1,26 +1,37 @@
 """The expected map, learnt on pixels: what an analyst is shown, judged where it is seen.
 
-1. At the highest noise the network's guess of x_0 is the expected map. Three of four crops are
-   those of the multi-modal branch, which is shown most, the fourth of the uni-modal one.
+1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
+   it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and of
+   each fourth crop.
 2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
    So the noise estimator learns what matters in the image, and the decoder takes from the primary
    image the fine structure that a latent cannot hold.
 3. Every fourth time the decoder reproduces the target's own latent instead, by turns with and
    without the primary image: sampled maps are drawn by it too, and `decode(z)` must go on working.
+4. In fine-tuning the encoders of both images may learn as well: what they keep is then what tells
+   of the target. Latents on disk are theirs no longer: `latents_of` makes those of the crops.
 
-Only for models whose target decoder is guided. Encoders stay as they are.
+Only for models whose target decoder is guided.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import mix_branches
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
+from napari_damm.train.batches import Batch, Crops
+from napari_damm.train.config import TrainConfig
 
-REPRODUCE_EVERY, UNI_EVERY = 4, 4
+ENCODER = ("input", "encoder", "down", "to_latent")
+DECODER = ("from_latent", "decoder", "up", "guide", "output")
+"""Parts of an autoencoder."""
+REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 4, 4, 4
 ABSOLUTE = 0.2
 """Weight of the absolute error beside the squared one: it keeps dark places dark."""
 _MIX = 1_000_003
@@ -31,43 +42,98 @@ def learns_expected_map(model: DAMM, weight: float) -> bool:
     return weight > 0 and model.config.guided and model.config.unet.predicts == "velocity"
 
 
-def choose_parameters(model: DAMM) -> None:
-    """Let the noise estimator and the target's decoder learn, and nothing else."""
+def choose_parameters(model: DAMM, encoders: bool = False) -> None:
+    """Let the noise estimator and the target's decoder learn; with `encoders` the others' too."""
     model.requires_grad_(False)
     model.unet.requires_grad_(True)
-    target = model.first_stage("target")
-    for name in ("from_latent", "decoder", "up", "guide", "output"):
-        getattr(target, name).requires_grad_(True)
+    learning = [(model.first_stage("target"), DECODER)]
+    if encoders:
+        learning += [(model.first_stage(role), ENCODER) for role in ("primary", "secondary")]
+    for stage, parts in learning:
+        for name in parts:
+            getattr(stage, name).requires_grad_(True)
 
 
-def expected_error(model: DAMM, images: Tensor, step: int, seed: int) -> Tensor:
-    """Return the error of what is drawn of images (n, 3, h, w) in [-1, 1]: one number.
+def learns_encoders(model: DAMM) -> bool:
+    """Return whether the encoder of the primary image is among what learns."""
+    return any(p.requires_grad for p in model.first_stage("primary").parameters())
+
+
+def noise_every(config: TrainConfig) -> int:
+    """Return at which steps the noise is learnt: as wished, else seldom in fine-tuning."""
+    if config.noise_every is not None:
+        return config.noise_every
+    return NOISE_EVERY if config.preset is None else 1
+
+
+class EncodedCrops(NamedTuple):
+    """What the encoders make of crops: latents (n, c, h, w), and features that guide the decoder.
+
+    They carry gradients where encoders learn.
+    """
+
+    primary: Tensor
+    secondary: Tensor
+    features: list[Tensor]
+
+
+def encode_crops(model: DAMM, crops: Crops) -> EncodedCrops:
+    """Encode the primary and the secondary images of crops."""
+    vessels, nuclei = (crops.images[:, k : k + 1] for k in range(2))
+    primary, features = model.encode_primary(_channels(model, vessels, "primary"))
+    secondary = model.encode(_channels(model, nuclei, "secondary"), "secondary")
+    return EncodedCrops(primary, secondary, features)
+
+
+def latents_of(model: DAMM, crops: Crops, encoded: EncodedCrops) -> Batch:
+    """Return what the noise estimator learns from crops, apart from the encoders."""
+    with torch.no_grad():
+        target = model.encode(_channels(model, crops.images[:, 2:], "target"), "target")
+    return Batch(encoded.primary.detach(), encoded.secondary.detach(), target, crops.planted)
+
+
+def reproduces(step: int) -> bool:
+    """Return whether it is the turn of the target's own latents."""
+    return step % REPRODUCE_EVERY == REPRODUCE_EVERY - 1
+
+
+def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
+    """Return the error of the target decoder's drawing of the target's latents: one number."""
+    vessels, target = crops.images[:, :1], crops.images[:, 2:]
+    with torch.no_grad():
+        z = model.encode(_channels(model, target, "target"), "target")
+        features = None
+        if step % (2 * REPRODUCE_EVERY) == REPRODUCE_EVERY - 1:
+            _, features = model.encode_primary(_channels(model, vessels, "primary"))
+    return pixel_error(model.decode(z, primary=features), target)
+
+
+def expected_error(
+    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, seed: int
+) -> Tensor:
+    """Return the error of the expected map that is drawn of crops: one number.
 
     The noise is drawn by seed and step.
     """
-    vessels, nuclei, target = (images[:, k : k + 1] for k in range(3))
-    with torch.no_grad():
-        primary, features = model.encode_primary(_channels(model, vessels, "primary"))
-    turn = step % (2 * REPRODUCE_EVERY)
-    if turn % REPRODUCE_EVERY == REPRODUCE_EVERY - 1:
-        with torch.no_grad():
-            z = model.encode(_channels(model, target, "target"), "target")
-        guide = features if turn == REPRODUCE_EVERY - 1 else None
-        return pixel_error(model.decode(z, primary=guide), target)
-    with torch.no_grad():
-        secondary = model.encode(_channels(model, nuclei, "secondary"), "secondary")
     generator = torch.Generator().manual_seed((seed * _MIX + step + 900_000_000) % 2**63)
-    x_t = torch.randn(primary.shape, generator=generator).to(primary.device)
+    x_t = torch.randn(encoded.primary.shape, generator=generator).to(encoded.primary.device)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
-    encoded = model.unet.encode(x_t, t, primary, secondary)
-    uni = (torch.arange(len(x_t), device=x_t.device) + step) % UNI_EVERY == 0
+    between = model.unet.encode(x_t, t, encoded.primary, encoded.secondary)
     velocity = mix_branches(
-        ~uni[:, None, None],
-        lambda rows: model.unet.decode_multi(encoded.select(rows)),
-        lambda rows: model.unet.decode_uni(encoded.select(rows)),
+        _multi_cells(crops.planted, between.confidence, step),
+        lambda rows: model.unet.decode_multi(between.select(rows)),
+        lambda rows: model.unet.decode_uni(between.select(rows)),
         x_t,
     )
-    return pixel_error(model.decode(clean(velocity, x_t), primary=features), target)
+    made = model.decode(clean(velocity, x_t), primary=encoded.features)
+    return pixel_error(made, crops.images[:, 2:])
+
+
+def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:
+    """Return where the multi-modal branch learns: a bool of the confidence's shape (n, h, w)."""
+    share = F.adaptive_avg_pool2d(planted[:, None], confidence.shape[1:])[:, 0]
+    uni = (torch.arange(len(share), device=share.device) + step) % UNI_EVERY == 0
+    return (share < 0.5) & ~uni[:, None, None]
 
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:

@@ -11,14 +11,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
 from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
-from napari_damm.train.batches import Batches
+from napari_damm.train.batches import Batches, Crops
 from napari_damm.train.checkpointing import TrainerState
-from napari_damm.train.expected import expected_error
+from napari_damm.train.expected import (
+    encode_crops,
+    expected_error,
+    latents_of,
+    learns_encoders,
+    noise_every,
+    reproduces,
+    reproduction_error,
+)
 from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import TrainingProgress, learning_rate
 from napari_damm.train.state import NotFinite, TrainState
@@ -27,6 +35,8 @@ from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
+SSIM, R2 = "ssim", "r2"
+"""By what the best model is chosen: texture counts in sampled maps, error in an expected one."""
 EXPECTED_PX, LATE_PX, LATE_FROM = 128, 256, 0.7
 """Side of the crops of the expected map, and towards the end, when they are whole windows."""
 
@@ -50,6 +60,8 @@ class TrainingLoop:
         self.checkpoints, self.validator = parts.checkpoints, parts.validator
         self.share_before = share_before
         self.learns_map = state.module is self.model  # its decoder too: see expected.py
+        self.learns_encoders = self.learns_map and learns_encoders(self.model)
+        self.noise_every = noise_every(self.config)
         network = self.machine.wrap(self.model.unet)
         self.step = NoiseStep(network, state, self.config, self.model.config.unet)
 
@@ -111,13 +123,12 @@ class TrainingLoop:
         machine, config, trainer = self.machine, self.config, self.checkpoints.trainer
         start, waited = time.perf_counter(), self.batches.waited_s
         phase = phase_at(progress, config)
-        batch = self.batches.batch(step, progress, machine.rank, machine.world)
         self.model.unet.train()
-        losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
         if self.learns_map:
-            images = self._images(step, progress)
-            error = expected_error(self.model, images, step, config.seed)
-            self.state.backward(error, config.expected_weight)
+            losses = self._map_gradients(step, progress, phase)
+        else:
+            batch = self.batches.batch(step, progress, machine.rank, machine.world)
+            losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
         rate = learning_rate(config, step, self.parts.schedule.steps, progress) * trainer.rate
         self.state.apply(rate, config.gradient_clip)
         epoch = self.parts.schedule.epoch(step)
@@ -137,13 +148,35 @@ class TrainingLoop:
             seconds_left=self.progress.seconds_left(progress),
         )
 
-    def _images(self, step: int, progress: float) -> torch.Tensor:
+    def _map_gradients(self, step: int, progress: float, phase: str) -> StepLosses:
+        """Add the gradients of the expected map, and of the noise when it is its turn."""
+        config, parts = self.config, self.checkpoints.trainer.parts
+        crops = self._crops(step, progress)
+        noise = step % self.noise_every == 0
+        losses = StepLosses()
+        if noise and not self.learns_encoders:
+            batch = self.batches.batch(step, progress)
+            losses = self.step.backward(batch, step, phase, parts, 0)
+        if reproduces(step):
+            error = reproduction_error(self.model, crops, step)
+        else:
+            with torch.set_grad_enabled(self.learns_encoders):
+                encoded = encode_crops(self.model, crops)
+            if noise and self.learns_encoders:
+                batch = latents_of(self.model, crops, encoded)
+                losses = self.step.backward(batch, step, phase, parts, 0)
+            error = expected_error(self.model, crops, encoded, step, config.seed)
+        self.state.backward(error, config.expected_weight)
+        loss = losses.loss + config.expected_weight * float(error.detach())
+        return replace(losses, loss=loss)
+
+    def _crops(self, step: int, progress: float) -> Crops:
         """Return the images of an expected map; towards the end fewer, but whole windows."""
         crops = self.config.expected_crops
         if progress < LATE_FROM:
-            return self.batches.images(step, crops, EXPECTED_PX)
+            return self.batches.crops(step, crops, EXPECTED_PX)
         whole = max(1, crops * EXPECTED_PX**2 // LATE_PX**2)
-        return self.batches.images(step, whole, LATE_PX)
+        return self.batches.crops(step, whole, LATE_PX)
 
     def _roll_back(self, step: int) -> Notice:
         """Go on from the last checkpoint, at half the rate."""
@@ -197,7 +230,7 @@ class TrainingLoop:
             self.validator.load(self.model, averaged)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
-            best = checkpoints.judge(step, scores)
+            best = checkpoints.judge(step, scores, R2 if self.learns_map else SSIM)
             checkpoints.trainer.validations = due
             checkpoints.note({"step": step, "epoch": self.parts.schedule.epoch(step), **scores})
             if best:

@@ -121,13 +121,14 @@ class TrainingStart:
         return Batches(parts.model, data.fields, data.split, parts.config, parts.unreadable, cache)
 
     def _state(self) -> TrainState:
-        """Return what learns: the noise estimator, and for an expected map the decoder as well."""
+        """Return what learns: the noise estimator, and what draws an expected map, if that is learnt."""
         parts = self.parts
         learns_map = parts.machine.world == 1 and learns_expected_map(
             parts.model, parts.config.expected_weight
         )
         if learns_map:
-            choose_parameters(parts.model)
+            fine_tunes = parts.config.preset is None
+            choose_parameters(parts.model, fine_tunes and parts.config.adapt_encoders)
         return TrainState(
             parts.model if learns_map else parts.model.unet,
             parts.config.learning_rate,

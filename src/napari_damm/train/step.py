@@ -11,6 +11,7 @@ Source: DAMM-Diffusion (arXiv 2503.09491), section 3.3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,15 @@ _MIX = 1_000_003
 
 @dataclass(frozen=True)
 class StepLosses:
-    """What a step cost: the loss that was minimised, L1 of both branches, mean confidence."""
+    """What a step cost: the loss that was minimised, L1 of both branches, mean confidence.
 
-    loss: float
-    uni: float
-    multi: float
-    confidence: float
+    The last three are those of the noise, and no numbers (nan) in a step that leaves it out.
+    """
+
+    loss: float = 0.0
+    uni: float = math.nan
+    multi: float = math.nan
+    confidence: float = math.nan
 
 
 def timestep_weights(schedule: NoiseSchedule, limit: float) -> Tensor:
