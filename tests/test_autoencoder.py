@@ -84,6 +84,17 @@ def test_a_guided_decoder_sees_the_primary_image_and_works_without(model, image)
 
 
 @torch.no_grad()
+def test_detail_sees_the_secondary_image_where_it_is_given(model, image):
+    z, other = model.encode(image, "target"), -image
+    with_both = model.decode(z, primary=image, secondary=other)
+    alone = model.decode(z, primary=image)
+    assert not torch.allclose(with_both, alone)
+    # left out, it is background
+    assert torch.equal(model.decode(z, primary=image, secondary=torch.full_like(image, -1)), alone)
+    assert torch.equal(model.decode(z, secondary=other), model.decode(z))
+
+
+@torch.no_grad()
 def test_a_new_guide_changes_nothing_yet(image):
     fresh = DAMM(TINY)
     z = fresh.encode(image, "target")
@@ -97,7 +108,7 @@ def test_a_guide_that_does_not_fit_is_refused():
         replace(TINY, first_stages=(other, nuclei, target))
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}])
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}, {"detail": 8}])
 def test_sizes_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
         AutoencoderConfig(**wrong)

@@ -14,7 +14,17 @@ from napari_damm.events import TrainStep
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.train import fine_tune
-from napari_damm.train.expected import clean, expected_error, learns_expected_map
+from napari_damm.train.batches import Crops
+from napari_damm.train.expected import (
+    DECODER,
+    ENCODER,
+    clean,
+    encode_crops,
+    expected_error,
+    learns_expected_map,
+    reproduces,
+    reproduction_error,
+)
 
 
 def guided():
@@ -32,11 +42,17 @@ def test_the_clean_latent_is_what_the_velocity_says():
     torch.testing.assert_close(clean(velocity, x_t), x_0, rtol=1e-4, atol=1e-4)
 
 
+def crops(planted=0.0):
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return Crops(images, torch.full((2, 8, 8), planted))
+
+
 def test_its_error_is_drawn_by_seed_and_step():
-    model, images = guided(), torch.rand(2, 3, 64, 64) * 2 - 1
+    model, given = guided(), crops()
     with torch.no_grad():
+        encoded = encode_crops(model, given)
         first, again, later, other = (
-            float(expected_error(model, images, step, seed))
+            float(expected_error(model, given, encoded, step, seed))
             for step, seed in ((0, 0), (0, 0), (1, 0), (0, 1))
         )
     assert first == again
@@ -45,11 +61,24 @@ def test_its_error_is_drawn_by_seed_and_step():
 
 @pytest.mark.parametrize("step", [3, 7])
 def test_every_fourth_time_the_target_s_own_latent_is_drawn(step):
-    model, images = guided(), torch.rand(2, 3, 64, 64) * 2 - 1
-    expected_error(model, images, step, 0).backward()
+    model = guided()
+    assert reproduces(step)
+    reproduction_error(model, crops(), step).backward()
     assert all(p.grad is None for p in model.unet.parameters())
     guide = [p.grad for p in model.first_stage("target").guide.parameters()]
     assert (guide[0] is None) == (step == 7)
+
+
+def test_a_nuclei_image_that_misleads_has_no_part_in_the_map():
+    model, given = guided(), crops(planted=1.0)
+    other = given._replace(images=given.images.clone())
+    other.images[:, 1] = -other.images[:, 1]
+    with torch.no_grad():
+        first, second = (
+            float(expected_error(model, each, encode_crops(model, each), 0, 0))
+            for each in (given, other)
+        )
+    assert first == second
 
 
 def test_models_without_a_guided_decoder_have_no_such_part():
@@ -58,19 +87,21 @@ def test_models_without_a_guided_decoder_have_no_such_part():
     assert not learns_expected_map(DAMM(DAMMConfig.of_preset("tiny")), 1.0)
 
 
-def test_decoder_and_noise_estimator_learn_and_encoders_stay(tmp_path):
+@pytest.mark.parametrize("encoders", [False, True])
+def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encoders):
     whole, out = tmp_path / "whole", tmp_path / "out"
-    run(whole, model=guided())
+    settings = config(adapt_encoders=encoders)
+    run(whole, model=guided(), changes={"adapt_encoders": encoders})
     made, base = weights(whole / "mine.safetensors"), guided().state_dict()
     changed = {name for name, value in made.items() if not torch.equal(value, base[name].half())}
     changed = {name for name in changed if "running" not in name and "tracked" not in name}
     assert any(name.startswith("unet.") for name in changed)
-    target = {n.split(".")[2] for n in changed if n.startswith("first_stages.")}
-    assert target == {"from_latent", "decoder", "up", "guide", "output"}
-    assert all(n.startswith("first_stages.target") for n in changed if n.startswith("first_"))
+    parts = {tuple(n.split(".")[1:3]) for n in changed if n.startswith("first_stages.")}
+    assert {name for role, name in parts if role == "target"} == set(DECODER)
+    assert {name for role, name in parts if role != "target"} == set(ENCODER if encoders else ())
     # and a training that is stopped and resumed ends with the same bits
-    with closing(fine_tune(layers(), guided(), config(), out)) as events:
+    with closing(fine_tune(layers(), guided(), settings, out)) as events:
         next(event for event in events if isinstance(event, TrainStep) and event.step == 2)
-    run(out, model=guided(), resume=True)
+    run(out, model=guided(), changes={"adapt_encoders": encoders}, resume=True)
     again = weights(out / "mine.safetensors")
     assert all(torch.equal(again[name], value) for name, value in made.items())

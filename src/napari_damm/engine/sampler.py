@@ -34,17 +34,22 @@ from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combin
 from napari_damm.events import Branch
 from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import DAMM
+from napari_damm.model.gate import where_multi
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.util.tiling import tokens_to_cells
 
 
 class Conditions(NamedTuple):
-    """What windows are sampled from: latents (b, c, h, w), features that guide the decoder."""
+    """What windows are sampled from: latents (b, c, h, w), and what guides the decoder.
+
+    That are features of the primary image, and the secondary image (b, c, h*f, w*f).
+    """
 
     primary: Tensor
     secondary: Tensor
     features: list[Tensor]
+    secondary_image: Tensor
 
 
 def joined(parts: Sequence[Conditions]) -> Conditions:
@@ -54,6 +59,7 @@ def joined(parts: Sequence[Conditions]) -> Conditions:
         torch.cat([part.primary for part in parts]),
         torch.cat([part.secondary for part in parts]),
         features,
+        torch.cat([part.secondary_image for part in parts]),
     )
 
 
@@ -158,7 +164,9 @@ class WindowSampler:
         for start in range(0, len(draws), self.first_stage_batch):
             with torch.inference_mode():
                 some = slice(start, start + self.first_stage_batch)
-                images.append(self._decode(x[some], [f[rows[some]] for f in given.features]))
+                features = [f[rows[some]] for f in given.features]
+                other = given.secondary_image[rows[some]]
+                images.append(self._decode(x[some], features, other, denoiser.multi[some]))
             yield HEARTBEAT
         return _outputs(windows, np.concatenate(images), denoiser)
 
@@ -211,7 +219,8 @@ class WindowSampler:
             given = self._encode([WindowInput((0, 0), (0, 0), image, image) for image in blank])
             encoders = self._since(start) / alone
             start = time.perf_counter()
-            self._decode(given.primary, given.features)
+            everywhere = torch.ones((alone, 1, 1), dtype=torch.bool, device=self.device)
+            self._decode(given.primary, given.features, given.secondary_image, everywhere)
             decoder = self._since(start) / alone
             batch = [
                 z[:1].expand(self.sampling.batch_size, -1, -1, -1)
@@ -238,18 +247,26 @@ class WindowSampler:
         kept = len(windows)
         primary, features = self.model.encode_primary(images["primary"])
         secondary = self.model.encode(images["secondary"], "secondary")
-        return Conditions(primary[:kept], secondary[:kept], [f[:kept] for f in features])
+        return Conditions(
+            primary[:kept],
+            secondary[:kept],
+            [f[:kept] for f in features],
+            images["secondary"][:kept],
+        )
 
     def _images(self, windows: Sequence[WindowInput], role: str) -> Tensor:
         stacked = torch.from_numpy(np.stack([getattr(window, role) for window in windows]))
         channels = self.model.first_stage(role).config.image_channels
         return self._filled(stacked[:, None].to(self.device)).expand(-1, channels, -1, -1)
 
-    def _decode(self, x_0: Tensor, features: Sequence[Tensor]) -> Floats:
+    def _decode(
+        self, x_0: Tensor, features: Sequence[Tensor], secondary: Tensor, multi: Tensor
+    ) -> Floats:
         """Clean latents (b, c, h, w) of one call or fewer -> relative intensity (b, h, w)."""
         guide = [self._filled(each) for each in features]
-        images = self.model.decode(self._filled(x_0), primary=guide)[: len(x_0)].mean(dim=1)
-        relative: Floats = ((images + 1) / 2).float().cpu().numpy()
+        other = self._filled(where_multi(secondary, multi)) if features else None
+        images = self.model.decode(self._filled(x_0), primary=guide, secondary=other)
+        relative: Floats = ((images[: len(x_0)].mean(dim=1) + 1) / 2).float().cpu().numpy()
         return relative
 
     def _filled(self, batch: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ FirstStage = VQGAN | Autoencoder
 FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
 READ_OUTS = ("last", "mean")
+DETAIL = 24
+"""Channels at full resolution of our recipe's target decoder."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class DAMMConfig:
         stage = AutoencoderConfig(channels, made.first_stages[0].image_channels, latent)
         return replace(
             made,
-            first_stages=(stage, stage, replace(stage, guided=True)),
+            first_stages=(stage, stage, replace(stage, guided=True, detail=DETAIL)),
             unet=replace(unet, latent_channels=latent),
             gate="cell",
             read_out="mean",
@@ -243,18 +245,20 @@ class DAMM(nn.Module):
         z: Tensor,
         modality: str | None = None,
         primary: Tensor | Sequence[Tensor] | None = None,
+        secondary: Tensor | None = None,
     ) -> Tensor:
         """Latent (b, latent, h, w) -> image (b, c, h*f, w*f); the target by default.
 
         `primary` is the primary image of the same place, (b, c, h*f, w*f) in [-1, 1], or its
-        features: a guided decoder takes fine structure from it. Without it, or where the decoder
-        is not guided, the latent alone is decoded.
+        features, and `secondary` the other image where the multi-modal branch is used (see
+        `gate.where_multi`): a guided decoder takes fine structure from them. Without `primary`, or
+        where the decoder is not guided, the latent alone is decoded.
         """
         stage = self.first_stage(modality)
         if not isinstance(stage, Autoencoder) or not stage.config.guided or primary is None:
             return stage.decode(z)
         features = self.encode_primary(primary)[1] if isinstance(primary, Tensor) else primary
-        return stage.decode(z, features or None)
+        return stage.decode(z, features or None, secondary)
 
     def predict_noise(
         self,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from napari_damm.model.autoencoder import BACKGROUND
 from napari_damm.model.unet import BranchOutputs
 
 GAMMA = 0.5
@@ -72,6 +73,16 @@ def mix_branches(
             uni = uni_share * uni + (1 - uni_share) * mixed[rows]
         mixed[rows] = torch.where(fine, mixed[rows], uni)
     return mixed
+
+
+def where_multi(image: Tensor, multi: Tensor) -> Tensor:
+    """Return the secondary image (b, c, h, w) where `multi` (b, th, tw), background elsewhere.
+
+    What the uni-modal branch draws must not depend on it.
+    """
+    height, width = image.shape[2] // multi.shape[1], image.shape[3] // multi.shape[2]
+    fine = multi.repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None]
+    return torch.where(fine, image, torch.full_like(image, BACKGROUND))
 
 
 def select_branch(outputs: BranchOutputs, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:

@@ -19,19 +19,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_damm.model.damm import DAMM
-from napari_damm.model.gate import mix_branches
+from napari_damm.model.gate import mix_branches, where_multi
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch, Crops
 from napari_damm.train.config import TrainConfig
 
 ENCODER = ("input", "encoder", "down", "to_latent")
-DECODER = ("from_latent", "decoder", "up", "guide", "output")
+DECODER = ("from_latent", "decoder", "up", "guide", "output", "detail")
 """Parts of an autoencoder."""
 REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 4, 4, 4
+MISLEADS = 0.5
+"""From which share on the secondary image of a cell counts as misleading."""
 ABSOLUTE = 0.2
 """Weight of the absolute error beside the squared one: it keeps dark places dark."""
 _MIX = 1_000_003
@@ -51,7 +53,15 @@ def choose_parameters(model: DAMM, encoders: bool = False) -> None:
         learning += [(model.first_stage(role), ENCODER) for role in ("primary", "secondary")]
     for stage, parts in learning:
         for name in parts:
-            getattr(stage, name).requires_grad_(True)
+            part: nn.Module | None = getattr(stage, name)
+            if part is not None:
+                part.requires_grad_(True)
+
+
+def learning_mode(model: DAMM) -> None:
+    """Let what normalises over batches take part in the learning."""
+    model.unet.train()
+    model.first_stage("target").train()
 
 
 def learns_encoders(model: DAMM) -> bool:
@@ -99,13 +109,14 @@ def reproduces(step: int) -> bool:
 
 def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
     """Return the error of the target decoder's drawing of the target's latents: one number."""
-    vessels, target = crops.images[:, :1], crops.images[:, 2:]
+    vessels, nuclei, target = (crops.images[:, k : k + 1] for k in range(3))
+    features, other = None, None
     with torch.no_grad():
         z = model.encode(_channels(model, target, "target"), "target")
-        features = None
         if step % (2 * REPRODUCE_EVERY) == REPRODUCE_EVERY - 1:
-            _, features = model.encode_primary(_channels(model, vessels, "primary"))
-    return pixel_error(model.decode(z, primary=features), target)
+            features = model.encode_primary(_channels(model, vessels, "primary"))[1]
+            other = where_multi(_channels(model, nuclei, "secondary"), crops.planted < MISLEADS)
+    return pixel_error(model.decode(z, primary=features, secondary=other), target)
 
 
 def expected_error(
@@ -119,13 +130,15 @@ def expected_error(
     x_t = torch.randn(encoded.primary.shape, generator=generator).to(encoded.primary.device)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
     between = model.unet.encode(x_t, t, encoded.primary, encoded.secondary)
+    multi = _multi_cells(crops.planted, between.confidence, step)
     velocity = mix_branches(
-        _multi_cells(crops.planted, between.confidence, step),
+        multi,
         lambda rows: model.unet.decode_multi(between.select(rows)),
         lambda rows: model.unet.decode_uni(between.select(rows)),
         x_t,
     )
-    made = model.decode(clean(velocity, x_t), primary=encoded.features)
+    other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
+    made = model.decode(clean(velocity, x_t), primary=encoded.features, secondary=other)
     return pixel_error(made, crops.images[:, 2:])
 
 
@@ -133,7 +146,7 @@ def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:
     """Return where the multi-modal branch learns: a bool of the confidence's shape (n, h, w)."""
     share = F.adaptive_avg_pool2d(planted[:, None], confidence.shape[1:])[:, 0]
     uni = (torch.arange(len(share), device=share.device) + step) % UNI_EVERY == 0
-    return (share < 0.5) & ~uni[:, None, None]
+    return (share < MISLEADS) & ~uni[:, None, None]
 
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:

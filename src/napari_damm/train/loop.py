@@ -22,6 +22,7 @@ from napari_damm.train.expected import (
     encode_crops,
     expected_error,
     latents_of,
+    learning_mode,
     learns_encoders,
     noise_every,
     reproduces,
@@ -123,10 +124,11 @@ class TrainingLoop:
         machine, config, trainer = self.machine, self.config, self.checkpoints.trainer
         start, waited = time.perf_counter(), self.batches.waited_s
         phase = phase_at(progress, config)
-        self.model.unet.train()
         if self.learns_map:
+            learning_mode(self.model)
             losses = self._map_gradients(step, progress, phase)
         else:
+            self.model.unet.train()
             batch = self.batches.batch(step, progress, machine.rank, machine.world)
             losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
         rate = learning_rate(config, step, self.parts.schedule.steps, progress) * trainer.rate

@@ -121,7 +121,7 @@ class TrainingStart:
         return Batches(parts.model, data.fields, data.split, parts.config, parts.unreadable, cache)
 
     def _state(self) -> TrainState:
-        """Return what learns: the noise estimator, and what draws an expected map, if that is learnt."""
+        """Return what learns: the noise estimator, and what draws an expected map."""
         parts = self.parts
         learns_map = parts.machine.world == 1 and learns_expected_map(
             parts.model, parts.config.expected_weight
