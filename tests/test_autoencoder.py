@@ -108,7 +108,9 @@ def test_a_guide_that_does_not_fit_is_refused():
         replace(TINY, first_stages=(other, nuclei, target))
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}, {"detail": 8}])
+@pytest.mark.parametrize(
+    "wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}, {"detail": 8}]
+)
 def test_sizes_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
         AutoencoderConfig(**wrong)

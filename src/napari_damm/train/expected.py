@@ -31,6 +31,8 @@ from napari_damm.train.config import TrainConfig
 ENCODER = ("input", "encoder", "down", "to_latent")
 DECODER = ("from_latent", "decoder", "up", "guide", "output", "detail")
 """Parts of an autoencoder."""
+DETAIL = ("first_stages.target.detail.",)
+"""What a short training has the least of behind it: it learns faster."""
 REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 4, 4, 4
 MISLEADS = 0.5
 """From which share on the secondary image of a cell counts as misleading."""

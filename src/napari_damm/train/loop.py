@@ -29,7 +29,7 @@ from napari_damm.train.expected import (
     reproduction_error,
 )
 from napari_damm.train.parts import TrainingParts
-from napari_damm.train.progress import TrainingProgress, learning_rate
+from napari_damm.train.progress import TrainingProgress, highest_rate, learning_rate
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import NoiseStep, StepLosses, phase_at
 from napari_damm.util.advice import Advice
@@ -63,6 +63,7 @@ class TrainingLoop:
         self.learns_map = state.module is self.model  # its decoder too: see expected.py
         self.learns_encoders = self.learns_map and learns_encoders(self.model)
         self.noise_every = noise_every(self.config)
+        self.rate = highest_rate(self.config, self.learns_map)
         network = self.machine.wrap(self.model.unet)
         self.step = NoiseStep(network, state, self.config, self.model.config.unet)
 
@@ -131,7 +132,7 @@ class TrainingLoop:
             self.model.unet.train()
             batch = self.batches.batch(step, progress, machine.rank, machine.world)
             losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
-        rate = learning_rate(config, step, self.parts.schedule.steps, progress) * trainer.rate
+        rate = learning_rate(self.rate, step, self.parts.schedule.steps, progress) * trainer.rate
         self.state.apply(rate, config.gradient_clip)
         epoch = self.parts.schedule.epoch(step)
         if machine.first:
@@ -189,7 +190,7 @@ class TrainingLoop:
             raise JobFault(
                 Advice(
                     f"the loss became NaN {rollbacks} times, at last at step {step} with a "
-                    f"learning rate of {2 * rate * self.config.learning_rate:.2g}",
+                    f"learning rate of {2 * rate * self.rate:.2g}",
                     "choose a lower {learning_rate}",
                 )
             )

@@ -16,6 +16,8 @@ from napari_damm.train.config import TrainConfig
 from napari_damm.train.state import cosine_rate, warmup_steps
 
 VALIDATION_SHARE = 0.2
+MAP_RATE, NOISE_RATE = 1e-3, 2e-4
+"""Highest learning rates, where the expected map is learnt and where the noise alone is."""
 
 
 @dataclass
@@ -74,6 +76,13 @@ class TrainingProgress:
         return math.floor(progress * count + 1e-9)
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int, progress: float) -> float:
+def highest_rate(config: TrainConfig, learns_map: bool) -> float:
+    """Return the highest learning rate: as wished, else what suits what is learnt."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return MAP_RATE if learns_map else NOISE_RATE
+
+
+def learning_rate(highest: float, step: int, steps: int, progress: float) -> float:
     """Return the rate of a step: linear warm-up, then half a cosine down to a twentieth."""
-    return config.learning_rate * cosine_rate(progress, step, warmup_steps(steps))
+    return highest * cosine_rate(progress, step, warmup_steps(steps))

@@ -20,12 +20,12 @@ from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.expected import choose_parameters, learns_expected_map
+from napari_damm.train.expected import DETAIL, choose_parameters, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.latent_cache import LatentFile, latent_shape
 from napari_damm.train.loop import TrainingLoop
 from napari_damm.train.parts import TrainingParts
-from napari_damm.train.progress import TrainingProgress
+from napari_damm.train.progress import TrainingProgress, highest_rate
 from napari_damm.train.run_folder import LATENTS, RunFolder
 from napari_damm.train.setup import Base, Data
 from napari_damm.train.state import TrainState
@@ -131,7 +131,8 @@ class TrainingStart:
             choose_parameters(parts.model, fine_tunes and parts.config.adapt_encoders)
         return TrainState(
             parts.model if learns_map else parts.model.unet,
-            parts.config.learning_rate,
+            highest_rate(parts.config, learns_map),
+            faster=DETAIL if learns_map else (),
             ema_decay=parts.config.ema_decay,
             weight_decay=parts.config.weight_decay,
             backward=parts.machine.backward,
