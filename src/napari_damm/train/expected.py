@@ -50,7 +50,7 @@ def choose_parameters(model: DAMM, encoders: bool = False) -> None:
     """Let the noise estimator and the target's decoder learn; with `encoders` the others' too."""
     model.requires_grad_(False)
     model.unet.requires_grad_(True)
-    learning = [(model.first_stage("target"), DECODER)]
+    learning: list[tuple[nn.Module, tuple[str, ...]]] = [(model.first_stage("target"), DECODER)]
     if encoders:
         learning += [(model.first_stage(role), ENCODER) for role in ("primary", "secondary")]
     for stage, parts in learning:
@@ -146,7 +146,9 @@ def expected_error(
 
 def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:
     """Return where the multi-modal branch learns: a bool of the confidence's shape (n, h, w)."""
-    share = F.adaptive_avg_pool2d(planted[:, None], confidence.shape[1:])[:, 0]
+    share = F.adaptive_avg_pool2d(planted[:, None], (confidence.shape[1], confidence.shape[2]))[
+        :, 0
+    ]
     uni = (torch.arange(len(share), device=share.device) + step) % UNI_EVERY == 0
     return (share < MISLEADS) & ~uni[:, None, None]
 
