@@ -99,6 +99,16 @@ def test_patches_in_a_folder_stay_whole_and_the_last_validate():
     assert [patch.field for patch in split.validation] == [8, 9]
 
 
+def test_several_sections_of_few_blocks_stay_whole():
+    fields = [bare_field(np.ones((12, 22), bool)) for _ in range(5)]
+    split = split_patches(fields, 0.2, 0)
+    assert {patch.field for patch in split.validation} == {4}
+    assert {patch.field for patch in split.train} == {0, 1, 2, 3}
+    # of fewer of them a whole one is more than was asked for
+    few = split_patches(fields[:4], 0.2, 0)
+    assert {patch.field for patch in few.validation} == {0, 1, 2, 3}
+
+
 def test_a_source_may_be_all_for_one_side():
     fields = [bare_field(np.ones((20, 20), bool), use=use) for use in ("train", "validation")]
     split = split_patches(fields, 0.2, 0)

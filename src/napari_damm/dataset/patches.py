@@ -4,7 +4,8 @@ Everything lies on cells of 32 model pixels; a patch is a window of 8 x 8 cells 
 
 1. A section that is large enough is cut: into blocks of 512 px, of which some validate, or, where
    it holds few blocks, into one strip that validates and the rest. Smaller sections (patches in a
-   folder) stay whole; of these the last in order validate, so that neighbours stay together.
+   folder) stay whole; of these the last in order validate, so that neighbours stay together. So do
+   sections of few blocks where there are several: strips would take more of them than is asked.
 2. A patch trains only if none of its cells validates, and validates only if all of them do: no
    pixel is ever on both sides.
 3. Patches are spread over what is left: one in each square of 192 px to train, closer where that
@@ -64,7 +65,12 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     ValueError
         If there are too few.
     """
-    validating = [_validating_cells(field, share, seed + k) for k, field in enumerate(fields)]
+    small = [k for k, f in enumerate(fields) if f.section.use == "split" and _holds_few_blocks(f)]
+    strips = share * len(small) < 1
+    validating = [
+        None if k in small and not strips else _validating_cells(field, share, seed + k)
+        for k, field in enumerate(fields)
+    ]
     whole = [k for k, cells in enumerate(validating) if cells is None]
     none_is_cut = len(whole) == len(fields) > 1
     keep = max(int(none_is_cut), round(share * len(whole)))
@@ -125,16 +131,11 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
     if field.section.use != "split":
         cells[:] = field.section.use == "validation"
         return cells
-    rows, cols = (np.flatnonzero(field.usable.any(axis)) for axis in (1, 0))
-    if not len(rows):
+    extent = _extent(field)
+    if extent is None:
         return cells
-    top, bottom, left, right = rows[0], rows[-1] + 1, cols[0], cols[-1] + 1
-    blocks = [
-        (y, x)
-        for y in range(top, bottom - BLOCK + 1, BLOCK)
-        for x in range(left, right - BLOCK + 1, BLOCK)
-        if (field.usable & field.tissue)[y : y + BLOCK, x : x + BLOCK].mean() > 0.5
-    ]
+    top, bottom, left, right = extent
+    blocks = _blocks(field)
     if len(blocks) >= LEAST_BLOCKS:
         rng = np.random.default_rng((seed, 2))
         for k in rng.permutation(len(blocks))[: max(1, round(share * len(blocks)))]:
@@ -151,6 +152,29 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
     else:
         cells[:, right - strip : right] = True
     return cells
+
+
+def _extent(field: Field) -> tuple[int, int, int, int] | None:
+    """Return the usable cells' bounds: top, bottom, left, right; None where there are none."""
+    rows, cols = (np.flatnonzero(field.usable.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
+
+
+def _blocks(field: Field) -> list[tuple[int, int]]:
+    """Return the corners of the blocks of tissue."""
+    top, bottom, left, right = _extent(field) or (0, 0, 0, 0)
+    return [
+        (y, x)
+        for y in range(top, bottom - BLOCK + 1, BLOCK)
+        for x in range(left, right - BLOCK + 1, BLOCK)
+        if (field.usable & field.tissue)[y : y + BLOCK, x : x + BLOCK].mean() > 0.5
+    ]
+
+
+def _holds_few_blocks(field: Field) -> bool:
+    return _extent(field) is not None and len(_blocks(field)) < LEAST_BLOCKS
 
 
 def _spread(k: int, field: Field, corners: Mask, step: int) -> list[Patch]:

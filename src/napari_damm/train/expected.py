@@ -2,11 +2,11 @@
 
 1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
    it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and of
-   each fourth crop.
+   each eighth crop.
 2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
    So the noise estimator learns what matters in the image, and the decoder takes from the primary
    image the fine structure that a latent cannot hold.
-3. Every fourth time the decoder reproduces the target's own latent instead, by turns with and
+3. Every eighth time the decoder reproduces the target's own latent instead, by turns with and
    without the primary image: sampled maps are drawn by it too, and `decode(z)` must go on working.
 4. In fine-tuning the encoders of both images may learn as well: what they keep is then what tells
    of the target. Latents on disk are theirs no longer: `latents_of` makes those of the crops.
@@ -33,7 +33,7 @@ DECODER = ("from_latent", "decoder", "up", "guide", "output", "detail")
 """Parts of an autoencoder."""
 DETAIL = ("first_stages.target.detail.",)
 """What a short training has the least of behind it: it learns faster."""
-REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 4, 4, 4
+REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 8, 8, 4
 MISLEADS = 0.5
 """From which share on the secondary image of a cell counts as misleading."""
 ABSOLUTE = 0.2
