@@ -56,7 +56,11 @@ def quick_first_stages(patch: Callable[[Any, str, Any], object] = setattr) -> No
         return avg_pool2d(image, factor).expand(-1, 4, -1, -1).contiguous()
 
     def decode(
-        self: DAMM, z: Tensor, modality: str | None = None, primary: object = None
+        self: DAMM,
+        z: Tensor,
+        modality: str | None = None,
+        primary: object = None,
+        secondary: object = None,
     ) -> Tensor:
         return interpolate(z[:, :1], scale_factor=self.config.latent_factor)
 

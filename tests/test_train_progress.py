@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from trainings import config
 
-from napari_damm.train.progress import TrainingProgress, learning_rate
+from napari_damm.train.progress import TrainingProgress, highest_rate, learning_rate
 
 
 def test_progress_by_epochs_is_a_function_of_the_step():
@@ -28,9 +28,14 @@ def test_time_left_follows_from_the_steps_made():
     assert progress.seconds_left(progress.at(40)) == pytest.approx(30.0)
 
 
+def test_the_highest_rate_suits_what_is_learnt_unless_it_is_given():
+    assert highest_rate(config(), learns_map=True) == 1e-3
+    assert highest_rate(config(), learns_map=False) == 2e-4
+    assert highest_rate(config(learning_rate=0.5), learns_map=True) == 0.5
+
+
 def test_the_learning_rate_warms_up_and_falls():
-    wishes = config(learning_rate=1.0)
-    assert learning_rate(wishes, 0, 10_000, 0.0) == pytest.approx(1 / 100)
-    assert learning_rate(wishes, 0, 100, 0.0) == pytest.approx(1 / 5)
-    assert learning_rate(wishes, 5000, 10_000, 0.5) == pytest.approx(0.05 + 0.95 / 2)
-    assert learning_rate(wishes, 10_000, 10_000, 1.0) == pytest.approx(0.05)
+    assert learning_rate(1.0, 0, 10_000, 0.0) == pytest.approx(1 / 100)
+    assert learning_rate(1.0, 0, 100, 0.0) == pytest.approx(1 / 5)
+    assert learning_rate(1.0, 5000, 10_000, 0.5) == pytest.approx(0.05 + 0.95 / 2)
+    assert learning_rate(1.0, 10_000, 10_000, 1.0) == pytest.approx(0.05)

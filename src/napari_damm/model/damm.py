@@ -36,7 +36,7 @@ FirstStage = VQGAN | Autoencoder
 FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
 READ_OUTS = ("last", "mean")
-DETAIL = 24
+DETAIL = 20
 """Channels at full resolution of our recipe's target decoder."""
 
 

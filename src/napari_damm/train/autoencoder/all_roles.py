@@ -161,7 +161,9 @@ def train_autoencoders(
 
 
 def _unguided(config: StageSizes) -> StageSizes:
-    return replace(config, guided=False) if isinstance(config, AutoencoderConfig) else config
+    return (
+        replace(config, guided=False, detail=0) if isinstance(config, AutoencoderConfig) else config
+    )
 
 
 @dataclass(frozen=True)
