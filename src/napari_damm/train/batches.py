@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -135,17 +136,20 @@ class Batches:
         self.waited_s += time.perf_counter() - start
         return batch
 
-    def crops(self, step: int, count: int, side: int) -> Crops:
-        """Return crops of views of their own, on the grid of the latents' pixels."""
+    def crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
+        """Return crops of views of their own, on the grid of the latents' pixels.
+
+        Without `jitter` the images lie as they were taken: what two stains say together of a pixel
+        is lost where one is shifted.
+        """
         start = time.perf_counter()
         rng = np.random.default_rng((self.config.seed, step, 5))
         chances = np.array([patch.chance for patch in self.split.train])
         cell = self.model.config.latent_factor
         images, planted = [], []
         for index in rng.choice(len(chances), count, p=chances / chances.sum()):
-            window, misleads = self._first_readable(
-                self._images_and_planted, int(index), int(rng.integers(2**31))
-            )
+            read = partial(self._images_and_planted, jitter=jitter)
+            window, misleads = self._first_readable(read, int(index), int(rng.integers(2**31)))
             y, x = rng.integers(0, (WINDOW - side) // cell + 1, 2)
             inside = np.s_[y : y + side // cell, x : x + side // cell]
             planted.append(misleads[inside])
@@ -192,25 +196,31 @@ class Batches:
         return latents, planted
 
     def _images_and_planted(
-        self, index: int, variant: int
+        self, index: int, variant: int, jitter: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        images = self._images(index, variant)
-        planted = None if images is None else self._planted(index, variant)
+        images = self._images(index, variant, jitter)
+        planted = None if images is None else self._planted(index, variant, jitter)
         return None if images is None or planted is None else (images, planted)
 
-    def _planted(self, index: int, variant: int) -> NDArray[np.float32] | None:
+    def _planted(
+        self, index: int, variant: int, jitter: float | None = None
+    ) -> NDArray[np.float32] | None:
         """Return the share of each latent pixel of a view that misleads; None if unreadable."""
-        patch, view = self.split.train[index], self._view(index, variant)
+        patch, view = self.split.train[index], self._view(index, variant, jitter)
         cell = self.model.config.latent_factor
         return self.unreadable.read(patch, lambda: planted_share(self.fields, patch, view, cell))
 
-    def _images(self, index: int, variant: int) -> NDArray[np.float32] | None:
+    def _images(
+        self, index: int, variant: int, jitter: float | None = None
+    ) -> NDArray[np.float32] | None:
         """Read a view; None where it cannot be read."""
-        patch, view = self.split.train[index], self._view(index, variant)
+        patch, view = self.split.train[index], self._view(index, variant, jitter)
         return self.unreadable.read(patch, lambda: read_view(self.fields, patch, view))
 
-    def _view(self, index: int, variant: int) -> View:
-        return draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
+    def _view(self, index: int, variant: int, jitter: float | None) -> View:
+        """Draw a view, with the jitter that was asked for unless another is given."""
+        usual = self.config.jitter if jitter is None else jitter
+        return draw_view(self.split, index, variant, usual, self.config.seed)
 
     def _encode(self, images: NDArray[np.float32]) -> NDArray[np.float16]:
         device = next(self.model.parameters()).device

@@ -97,11 +97,12 @@ def encode_crops(model: DAMM, crops: Crops) -> EncodedCrops:
     return EncodedCrops(primary, secondary, features)
 
 
-def latents_of(model: DAMM, crops: Crops, encoded: EncodedCrops) -> Batch:
+@torch.no_grad()
+def latents_of(model: DAMM, crops: Crops) -> Batch:
     """Return what the noise estimator learns from crops, apart from the encoders."""
-    with torch.no_grad():
-        target = model.encode(_channels(model, crops.images[:, 2:], "target"), "target")
-    return Batch(encoded.primary.detach(), encoded.secondary.detach(), target, crops.planted)
+    target = model.encode(_channels(model, crops.images[:, 2:], "target"), "target")
+    primary, secondary, _ = encode_crops(model, crops)
+    return Batch(primary, secondary, target, crops.planted)
 
 
 def reproduces(step: int) -> bool:

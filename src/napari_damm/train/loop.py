@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 import torch
 
 from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
-from napari_damm.train.batches import Batches, Crops
+from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.checkpointing import TrainerState
 from napari_damm.train.expected import (
     encode_crops,
@@ -153,33 +153,33 @@ class TrainingLoop:
 
     def _map_gradients(self, step: int, progress: float, phase: str) -> StepLosses:
         """Add the gradients of the expected map, and of the noise when it is its turn."""
-        config, parts = self.config, self.checkpoints.trainer.parts
+        config, losses = self.config, StepLosses()
+        if step % self.noise_every == 0:
+            batch = self._noise_batch(step, progress)
+            losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
         crops = self._crops(step, progress)
-        noise = step % self.noise_every == 0
-        losses = StepLosses()
-        if noise and not self.learns_encoders:
-            batch = self.batches.batch(step, progress)
-            losses = self.step.backward(batch, step, phase, parts, 0)
         if reproduces(step):
             error = reproduction_error(self.model, crops, step)
         else:
             with torch.set_grad_enabled(self.learns_encoders):
                 encoded = encode_crops(self.model, crops)
-            if noise and self.learns_encoders:
-                batch = latents_of(self.model, crops, encoded)
-                losses = self.step.backward(batch, step, phase, parts, 0)
             error = expected_error(self.model, crops, encoded, step, config.seed)
         self.state.backward(error, config.expected_weight)
-        loss = losses.loss + config.expected_weight * float(error.detach())
-        return replace(losses, loss=loss)
+        return replace(losses, loss=losses.loss + config.expected_weight * float(error.detach()))
 
-    def _crops(self, step: int, progress: float) -> Crops:
+    def _noise_batch(self, step: int, progress: float) -> Batch:
+        """Return what the noise is learnt from: made anew where encoders learn, else kept."""
+        if self.learns_encoders:
+            return latents_of(self.model, self._crops(step, progress, self.config.jitter))
+        return self.batches.batch(step, progress)
+
+    def _crops(self, step: int, progress: float, jitter: float = 0.0) -> Crops:
         """Return the images of an expected map; towards the end fewer, but whole windows."""
         crops = self.config.expected_crops
         if progress < LATE_FROM:
-            return self.batches.crops(step, crops, EXPECTED_PX)
+            return self.batches.crops(step, crops, EXPECTED_PX, jitter)
         whole = max(1, crops * EXPECTED_PX**2 // LATE_PX**2)
-        return self.batches.crops(step, whole, LATE_PX)
+        return self.batches.crops(step, whole, LATE_PX, jitter)
 
     def _roll_back(self, step: int) -> Notice:
         """Go on from the last checkpoint, at half the rate."""
