@@ -1,8 +1,8 @@
 """The expected map, learnt on pixels: what an analyst is shown, judged where it is seen.
 
 1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
-   it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and of
-   each eighth crop.
+   it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and in
+   each eighth step.
 2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
    So the noise estimator learns what matters in the image, and the decoder takes from the primary
    image the fine structure that a latent cannot hold.
@@ -60,10 +60,14 @@ def choose_parameters(model: DAMM, encoders: bool = False) -> None:
                 part.requires_grad_(True)
 
 
-def learning_mode(model: DAMM) -> None:
-    """Let what normalises over batches take part in the learning."""
+def learning_mode(model: DAMM, step: int) -> None:
+    """Let what normalises over batches take part in the learning.
+
+    The decoder's detail takes its statistics from usual steps only: what is drawn without nuclei,
+    or of the target's own latents, is of another kind.
+    """
     model.unet.train()
-    model.first_stage("target").train()
+    model.first_stage("target").train(not reproduces(step) and not leaves_secondary_out(step))
 
 
 def learns_encoders(model: DAMM) -> bool:
@@ -103,6 +107,11 @@ def latents_of(model: DAMM, crops: Crops) -> Batch:
     target = model.encode(_channels(model, crops.images[:, 2:], "target"), "target")
     primary, secondary, _ = encode_crops(model, crops)
     return Batch(primary, secondary, target, crops.planted)
+
+
+def leaves_secondary_out(step: int) -> bool:
+    """Return whether it is the turn of the uni-modal branch."""
+    return step % UNI_EVERY == UNI_EVERY // 2
 
 
 def reproduces(step: int) -> bool:
@@ -147,11 +156,10 @@ def expected_error(
 
 def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:
     """Return where the multi-modal branch learns: a bool of the confidence's shape (n, h, w)."""
-    share = F.adaptive_avg_pool2d(planted[:, None], (confidence.shape[1], confidence.shape[2]))[
-        :, 0
-    ]
-    uni = (torch.arange(len(share), device=share.device) + step) % UNI_EVERY == 0
-    return (share < MISLEADS) & ~uni[:, None, None]
+    if leaves_secondary_out(step):
+        return torch.zeros_like(confidence, dtype=torch.bool)
+    _, height, width = confidence.shape
+    return F.adaptive_avg_pool2d(planted[:, None], (height, width))[:, 0] < MISLEADS
 
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:

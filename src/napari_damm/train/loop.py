@@ -126,7 +126,7 @@ class TrainingLoop:
         start, waited = time.perf_counter(), self.batches.waited_s
         phase = phase_at(progress, config)
         if self.learns_map:
-            learning_mode(self.model)
+            learning_mode(self.model, step)
             losses = self._map_gradients(step, progress, phase)
         else:
             self.model.unet.train()
