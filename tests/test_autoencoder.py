@@ -129,3 +129,13 @@ def test_a_window_is_the_same_in_any_pool(model, samples):
         *_, (alone,) = sampler.run([window])
         assert np.array_equal(alone.np, pooled.np)
         assert (alone.std is None) == (samples == 1)
+
+
+def test_where_vessels_alone_are_used_nuclei_have_no_part_in_the_map(model):
+    rng = np.random.default_rng(0)
+    vessels, nuclei = rng.uniform(-1, 1, (2, 64, 64)).astype(np.float32)
+    pair = [WindowInput((0, 0), (0, 0), vessels, other) for other in (nuclei, -nuclei)]
+    for gamma, same in ((1.0, True), (0.0, False)):
+        sampler = WindowSampler(model, Sampling("expected", 1, 0, gamma, 2, 1), "cpu")
+        *_, (first, second) = sampler.run(pair)
+        assert np.array_equal(first.np, second.np) == same

@@ -21,6 +21,7 @@ from napari_damm.train.expected import (
     clean,
     encode_crops,
     expected_error,
+    learning_mode,
     learns_expected_map,
     reproduces,
     reproduction_error,
@@ -79,6 +80,22 @@ def test_a_nuclei_image_that_misleads_has_no_part_in_the_map():
             for each in (given, other)
         )
     assert first == second
+
+
+def test_the_detail_s_statistics_are_those_of_usual_steps():
+    model, given = guided(), crops()
+    norm = model.first_stage("target").detail[1]
+    moved = []
+    for step in range(8):
+        before = norm.running_mean.clone()
+        learning_mode(model, step)
+        with torch.no_grad():
+            if reproduces(step):
+                reproduction_error(model, given, step)
+            else:
+                expected_error(model, given, encode_crops(model, given), step, 0)
+        moved.append(not torch.equal(norm.running_mean, before))
+    assert moved == [step not in (4, 7) for step in range(8)]
 
 
 def test_models_without_a_guided_decoder_have_no_such_part():

@@ -125,14 +125,14 @@ def test_a_state_that_lies_is_refused(finished_training, tmp_path, change):
     _, whole = finished_training
     record = {**json.loads((whole / "run.json").read_text()), **change}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="is (damaged|unusable)"):
+    with pytest.raises(ValueError, match=r"is (damaged|unusable)"):
         read_training(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", '{"step": 1e999}'], ids=len)
 def test_a_state_of_another_kind_is_refused(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ValueError, match="is (damaged|unusable)"):
+    with pytest.raises(ValueError, match=r"is (damaged|unusable)"):
         read_training(tmp_path)
 
 
