@@ -32,6 +32,8 @@ FOLD = 2
 """Side of the block of pixels that the stem folds into channels."""
 BACKGROUND = -1.0
 """Intensity of a dark pixel."""
+MOMENTUM = 0.02
+"""Of the running statistics: they follow as slowly as averaged weights do."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ def _detail(width: int, image_channels: int) -> nn.Sequential:
     """
     return nn.Sequential(
         nn.Conv2d(3 * image_channels, width, 3, padding=1),
-        nn.BatchNorm2d(width),
+        nn.BatchNorm2d(width, momentum=MOMENTUM),
         nn.SiLU(),
         nn.Conv2d(width, width, 3, padding=1),
-        nn.BatchNorm2d(width),
+        nn.BatchNorm2d(width, momentum=MOMENTUM),
         nn.SiLU(),
         zero_init(nn.Conv2d(width, image_channels, 1)),
     )

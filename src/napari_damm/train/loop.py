@@ -38,8 +38,8 @@ from napari_damm.util.errors import JobFault, is_out_of_memory
 MOST_ROLLBACKS = 5
 SSIM, R2 = "ssim", "r2"
 """By what the best model is chosen: texture counts in sampled maps, error in an expected one."""
-EXPECTED_PX, LATE_PX, LATE_FROM = 128, 256, 0.7
-"""Side of the crops of the expected map, and towards the end, when they are whole windows."""
+EXPECTED_PX = 128
+"""Side of the crops of the expected map."""
 
 
 class TrainingLoop:
@@ -157,7 +157,7 @@ class TrainingLoop:
         if step % self.noise_every == 0:
             batch = self._noise_batch(step, progress)
             losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
-        crops = self._crops(step, progress)
+        crops = self._crops(step)
         if reproduces(step):
             error = reproduction_error(self.model, crops, step)
         else:
@@ -170,16 +170,12 @@ class TrainingLoop:
     def _noise_batch(self, step: int, progress: float) -> Batch:
         """Return what the noise is learnt from: made anew where encoders learn, else kept."""
         if self.learns_encoders:
-            return latents_of(self.model, self._crops(step, progress, self.config.jitter))
+            return latents_of(self.model, self._crops(step, self.config.jitter))
         return self.batches.batch(step, progress)
 
-    def _crops(self, step: int, progress: float, jitter: float = 0.0) -> Crops:
-        """Return the images of an expected map; towards the end fewer, but whole windows."""
-        crops = self.config.expected_crops
-        if progress < LATE_FROM:
-            return self.batches.crops(step, crops, EXPECTED_PX, jitter)
-        whole = max(1, crops * EXPECTED_PX**2 // LATE_PX**2)
-        return self.batches.crops(step, whole, LATE_PX, jitter)
+    def _crops(self, step: int, jitter: float = 0.0) -> Crops:
+        """Return the images of an expected map: of several places, as statistics are of a batch."""
+        return self.batches.crops(step, self.config.expected_crops, EXPECTED_PX, jitter)
 
     def _roll_back(self, step: int) -> Notice:
         """Go on from the last checkpoint, at half the rate."""
