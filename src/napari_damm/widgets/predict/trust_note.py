@@ -4,16 +4,18 @@
 2. The line is green where the model knows such images, else amber or red, with the reasons. It is
    empty where the model does not say which images it knows, or nothing is picked.
 3. What was asked for last is shown; answers to earlier questions are dropped.
+
+The thread knows a queue and nothing of Qt: a widget may be gone before the answer comes.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment
 from napari_damm.widgets.notes import Note
@@ -21,7 +23,10 @@ from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
 log = logging.getLogger(__name__)
 COLOURS = {USE: "#2e9e5b", WITH_CARE: "#d98e04", DO_NOT_USE: "#d64545"}
+POLL_MS = 50
 FAMILIAR = "The images look like those that the model knows"
+Answers = SimpleQueue[tuple[int, Assessment | None]]
+"""Of the questions by their numbers; None where there is nothing to say."""
 
 
 class TrustNote(Note):
@@ -31,19 +36,33 @@ class TrustNote(Note):
 
     def __init__(self) -> None:
         super().__init__("trust")
-        self._asked = 0
+        self._asked = self._begun = 0
         self.found.connect(self._show)
+        self._answers: Answers = SimpleQueue()
+        self._timer = QTimer(self)
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._collect)
 
     def ask(self, request: SlideRequest, model: Path) -> None:
         """Look at a section with a model's eyes, and say what was seen as soon as it is known."""
         self._asked += 1
-        arguments = (self._asked, request, model, self.found.emit)
+        self._begun = self._asked
+        arguments = (self._asked, request, model, self._answers)
         threading.Thread(target=_look, args=arguments, name="napari-damm look", daemon=True).start()
+        self._timer.start()
 
     def clear_answer(self) -> None:
         """Say nothing, whatever is still being looked at."""
         self._asked += 1
         self.say("")
+
+    def _collect(self) -> None:
+        """Pass on what was found; the last answer is all that is waited for."""
+        while not self._answers.empty():
+            number, assessment = self._answers.get()
+            if number == self._begun:
+                self._timer.stop()
+            self.found.emit(number, assessment)
 
     def _show(self, number: int, assessment: Assessment | None) -> None:
         if number != self._asked:
@@ -58,9 +77,7 @@ class TrustNote(Note):
             self.say(f"{assessment.verdict.capitalize()}: {'; '.join(assessment.reasons)}")
 
 
-def _look(
-    number: int, request: SlideRequest, model: Path, tell: Callable[[int, object], None]
-) -> None:
+def _look(number: int, request: SlideRequest, model: Path, answers: Answers) -> None:
     """Look at a section; whatever is wrong with it or the model, Predict says it better."""
     from napari_damm.model_file import read_card
     from napari_damm.trust.section import look
@@ -70,7 +87,5 @@ def _look(
         found = look(request.slide(), read_card(model))
     except (OSError, ValueError) as error:
         log.debug("The section cannot be looked at: %s", error)
-    try:
-        tell(number, found)
-    except RuntimeError:  # the widget is gone
-        log.debug("Nobody waits for the look any more")
+    finally:
+        answers.put((number, found))
