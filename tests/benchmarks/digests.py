@@ -87,8 +87,8 @@ def digests(place: Path) -> Iterator[tuple[str, str]]:
 
 
 def as_stored(part: str, values: np.ndarray) -> np.ndarray:
-    """Give a map the type that it has in the store: `np` is kept as float16."""
-    return values.astype(np.float16) if part == "np" else values
+    """Give a map the type that it has in the store: all but `branch` are kept as float16."""
+    return values if part == "branch" else values.astype(np.float16)
 
 
 def trained(place: Path) -> str:
