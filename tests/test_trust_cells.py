@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_damm.trust.cells import after, before, in_words, shares, trust_cells
+from napari_damm.trust.cells import after, before, shares, shares_in_words, trust_cells
 from napari_damm.trust.verdict import Assessment
 
 FAMILIARITY = np.array([[0.5, 0.5, 0.01, 0.001, 0.0]])
@@ -25,18 +25,18 @@ def test_shares_are_of_what_was_predicted():
 
 def test_the_line_says_the_shares_and_why():
     trust = before(Assessment("use", 0.5), "sections")
-    assert in_words(trust) == ""
+    assert shares_in_words(trust) == ""
     trust = after(trust, FAMILIARITY, UNCERTAINTY, BRANCH)
-    assert in_words(trust) == (
+    assert shares_in_words(trust) == (
         "25 % of the tissue: use; 50 % with care (unusual images); "
         "25 % do not use (unlike training images)"
     )
     disagreeing = after(trust, np.full((1, 5), 0.5), UNCERTAINTY, BRANCH)
-    assert in_words(disagreeing) == (
+    assert shares_in_words(disagreeing) == (
         "75 % of the tissue: use; 25 % with care (the two images disagree)"
     )
 
 
 @pytest.mark.parametrize("trust", [None, {}, before(None)])
 def test_nothing_is_said_where_nothing_is_known(trust):
-    assert in_words(trust) == ""
+    assert shares_in_words(trust) == ""

@@ -9,7 +9,7 @@ from trusting import card, section, slide
 
 from napari_damm.slide import Normalisation
 from napari_damm.trust.section import assess, look
-from napari_damm.trust.verdict import DO_NOT_USE, USE, verdict_of
+from napari_damm.trust.verdict import DO_NOT_USE, USE, in_a_line, verdict_of
 
 RNG = np.random.default_rng(0)
 
@@ -55,6 +55,8 @@ def test_the_pixel_size_is_doubted_with_numbers():
     assert found is not None
     assert found.verdict == DO_NOT_USE
     assert any("um wide, the model knows" in reason for reason in found.reasons)
+    # nobody knows where structures of another width should lie
+    assert not any("do not fit" in reason for reason in found.reasons)
 
 
 def test_images_are_called_as_the_card_calls_them():
@@ -82,3 +84,10 @@ def test_with_a_plan_the_verdict_is_on_its_windows_and_limits():
 )
 def test_verdicts_follow_familiarity(familiarity, verdict):
     assert verdict_of(familiarity) == verdict
+
+
+def test_a_verdict_and_its_reasons_are_one_line():
+    assert in_a_line("use", ()) == "use"
+    reasons = "is it sharp?", "the nuclei image is blank", "swapped"
+    expected = "with care: is it sharp? the nuclei image is blank; swapped"
+    assert in_a_line("with care", reasons) == expected

@@ -1,7 +1,7 @@
 """How well is a real tracer predicted, field by field, each judged by what never saw it?
 
 Run: python tests/benchmarks/real_tracer.py [--real ../shared/real] [--fields 01 02 ...]
-         [--minutes 15] [--threads 2] [--methods zero-shot fine-tuned blur linear unet]
+         [--minutes 15] [--threads 2] [--methods zero-shot fine-tuned blur linear pixels unet]
          [--model NAME|FILE] [--set NAME=VALUE ...] [--lectin] [--json FILE] [--markdown FILE]
 
 1. Fields of real tumour tissue with vessels, nuclei and dextran, an injected macromolecule (see the
@@ -9,7 +9,8 @@ Run: python tests/benchmarks/real_tracer.py [--real ../shared/real] [--fields 01
    --lectin: a picture of perfused vessels, whose left half trains and whose right half judges.
 2. Ours without any training and fine-tuned for --minutes (defaults, but for --set), both in mode
    "expected"; the Gaussian blur of the vessels, and the linear model of both images at several
-   scales, by least squares; a regression U-Net on pixels with the same minutes.
+   scales, by least squares; a small network on 8 numbers of each pixel ("pixels"); a regression
+   U-Net on pixels with the same minutes.
 3. r, SSIM, MSE, error of L50 (how far from a vessel the tracer falls to half, um) and spread, the
    standard deviation over the truth's. The table has means and 95 % intervals over fields.
 
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from baselines.linear import SIGMAS
+from baselines.pixel_mlp import pixel_mlp
 from baselines.pixel_unet import predict_pixels, train_pixel_unet
 from numpy.typing import NDArray
 from real_pictures import resampled
@@ -204,6 +206,7 @@ def judge(
         "fine-tuned": lambda: ours(fine_tuned(args.model, train, settings), field),
         "blur": lambda: blurred(train, field),
         "linear": lambda: linear(train, field),
+        "pixels": lambda: pixel_mlp([each.images for each in train], field.images),
         "unet": lambda: predict_pixels(
             train_pixel_unet([each.images for each in train], 60 * args.minutes), field.images
         ),
@@ -244,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fields", nargs="+", default=ALL_FIELDS, choices=ALL_FIELDS)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--threads", type=int, default=2)
-    methods = ("zero-shot", "fine-tuned", "blur", "linear", "unet")
+    methods = ("zero-shot", "fine-tuned", "blur", "linear", "pixels", "unet")
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--model")
     parser.add_argument("--set", nargs="*", default=(), metavar="NAME=VALUE", help="of training")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from napari_damm.events import Planned, ShardDone
+from napari_damm.events import Finished, Notice, Planned, ShardDone
 from napari_damm.widgets.predict.prediction_summary import GIB, PredictionSummary, estimate
 
 
@@ -41,3 +43,15 @@ def test_where_nothing_is_saved_resuming_is_not_promised():
     words = "Cancelled after 0 of 40 windows, which stay, marked as partial"
     assert summary.cancelled(shown=True, saved=False) == words
     assert summary.cancelled(shown=False, saved=False) == "Cancelled"
+
+
+def test_why_not_to_trust_it_is_said_once_in_its_own_line():
+    summary = PredictionSummary()
+    for message in ("do not use: it is blank", "no tissue was found"):
+        summary.count(Notice(message, "warning"))
+    trust = {"verdict": "do not use", "reasons": ["it is blank"], "shares": {"do not use": 1.0}}
+    record = {"windows": 4, "multi_modal_windows": 4, "trust": trust}
+    said = summary.done(Finished(SimpleNamespace(record=record), 3.0))
+    assert said.startswith("Done in 3 s: 4 windows. 0 % of the tissue: use; 100 % do not use")
+    assert "it is blank" not in said
+    assert said.endswith("; no tissue was found")

@@ -28,7 +28,7 @@ from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.config import PredictConfig
-from napari_damm.trust.cells import in_words
+from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
@@ -235,9 +235,9 @@ def trust_lines(trust: Mapping[str, Any] | None) -> Iterator[str]:
     """Say how far a result can be trusted, and why not further."""
     if not trust:
         return
-    yield f"trust       {in_words(trust) or trust['verdict']}"
-    for reason in trust["reasons"]:
-        yield f"            {reason}"
+    yield f"trust       {trust['verdict']}"
+    for line in filter(None, [shares_in_words(trust), *trust["reasons"]]):
+        yield f"            {line}"
 
 
 def _to_continue(tally: Tally) -> str:

@@ -72,13 +72,18 @@ def plain_view(patch: Patch) -> View:
     return View(patch.row, patch.col)
 
 
-def draw_view(split: Split, index: int, variant: int, jitter: float, seed: int) -> View:
-    """Draw view `variant` of training patch `index`; `jitter` is the share that misleads."""
+def draw_view(
+    split: Split, index: int, variant: int, jitter: float, seed: int, reach: int = MOVE_CELLS
+) -> View:
+    """Draw view `variant` of training patch `index`; `jitter` is the share that misleads.
+
+    The patch is moved by up to `reach` cells.
+    """
     patch = split.train[index]
     rng = np.random.default_rng((seed, index, variant, 3))
     corners = split.corners[patch.field]
     # every draw is made whatever the ones before gave, so that views differ in one thing at a time
-    moves = rng.integers(-MOVE_CELLS, MOVE_CELLS + 1, (8, 2))
+    moves = rng.integers(-reach, reach + 1, (8, 2))
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     near = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
     gain = float(rng.uniform(*GAIN))

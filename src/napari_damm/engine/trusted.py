@@ -17,7 +17,7 @@ from napari_damm.store import ResultStore
 from napari_damm.trust import cells
 from napari_damm.trust.known import Known
 from napari_damm.trust.section import assess
-from napari_damm.trust.verdict import NOT_ASSESSED, USE
+from napari_damm.trust.verdict import NOT_ASSESSED, USE, in_a_line
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -50,5 +50,4 @@ def trust_notices(trust: Mapping[str, Any]) -> Iterator[Notice]:
     verdict = trust.get("verdict")
     if verdict in (USE, NOT_ASSESSED, None):
         return
-    reasons = "; ".join(trust.get("reasons", ()))
-    yield Notice(f"{verdict}: {reasons}", "warning")
+    yield Notice(in_a_line(str(verdict), trust.get("reasons", ())), "warning")

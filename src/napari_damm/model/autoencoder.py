@@ -32,8 +32,6 @@ FOLD = 2
 """Side of the block of pixels that the stem folds into channels."""
 BACKGROUND = -1.0
 """Intensity of a dark pixel."""
-MOMENTUM = 0.02
-"""Of the running statistics: they follow as slowly as averaged weights do."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +100,10 @@ def _detail(width: int, image_channels: int) -> nn.Sequential:
     """
     return nn.Sequential(
         nn.Conv2d(3 * image_channels, width, 3, padding=1),
-        nn.BatchNorm2d(width, momentum=MOMENTUM),
+        nn.BatchNorm2d(width),
         nn.SiLU(),
         nn.Conv2d(width, width, 3, padding=1),
-        nn.BatchNorm2d(width, momentum=MOMENTUM),
+        nn.BatchNorm2d(width),
         nn.SiLU(),
         zero_init(nn.Conv2d(width, image_channels, 1)),
     )

@@ -126,9 +126,12 @@ def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]
     """Return the group of an OME-Zarr image, its (first) multiscale and its channel labels."""
     import zarr
 
+    from napari_damm.slide.bounded_chunks import BoundedStore
+
     other = f"{path} is a directory but not an OME-Zarr image: give the path of {READABLE}"
+    store = BoundedStore.at(path)
     try:
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(store, mode="r")
     except Exception as error:
         raise ValueError(other) from error
     attributes: dict[str, Any] = dict(group.attrs)

@@ -32,6 +32,8 @@ from napari_damm.util.tiling import WINDOW
 
 Value = TypeVar("Value")
 VIEWS, LEAST_VARIANTS, MOST_VARIANTS = 512, 8, 64
+CROPS_REACH = 6
+"""Cells by which what crops are cut from is moved: as far as the next patch, so all is seen."""
 
 
 class Batch(NamedTuple):
@@ -219,8 +221,9 @@ class Batches:
 
     def _view(self, index: int, variant: int, jitter: float | None) -> View:
         """Draw a view, with the jitter that was asked for unless another is given."""
-        usual = self.config.jitter if jitter is None else jitter
-        return draw_view(self.split, index, variant, usual, self.config.seed)
+        if jitter is None:
+            return draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
+        return draw_view(self.split, index, variant, jitter, self.config.seed, CROPS_REACH)
 
     def _encode(self, images: NDArray[np.float32]) -> NDArray[np.float16]:
         device = next(self.model.parameters()).device

@@ -128,10 +128,10 @@ class TrainConfig:
         "Where the expected map is learnt: the noise of all times, which sampled maps need, is "
         "learnt at each n-th step.",
         least=1,
-        left_out="1 from scratch, 4 in fine-tuning",
+        left_out="1 from scratch, 8 in fine-tuning",
     )
     adapt_encoders: bool = setting(
-        True,
+        False,
         "In fine-tuning, where the expected map is learnt: the encoders of the primary and the "
         "secondary image learn along with it.",
     )

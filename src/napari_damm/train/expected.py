@@ -2,11 +2,11 @@
 
 1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
    it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and in
-   each eighth step.
+   each sixteenth step.
 2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
    So the noise estimator learns what matters in the image, and the decoder takes from the primary
    image the fine structure that a latent cannot hold.
-3. Every eighth time the decoder reproduces the target's own latent instead, by turns with and
+3. Every sixteenth time the decoder reproduces the target's own latent instead, by turns with and
    without the primary image: sampled maps are drawn by it too, and `decode(z)` must go on working.
 4. In fine-tuning the encoders of both images may learn as well: what they keep is then what tells
    of the target. Latents on disk are theirs no longer: `latents_of` makes those of the crops.
@@ -16,6 +16,7 @@ Only for models whose target decoder is guided.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ DECODER = ("from_latent", "decoder", "up", "guide", "output", "detail")
 """Parts of an autoencoder."""
 DETAIL = ("first_stages.target.detail.",)
 """What a short training has the least of behind it: it learns faster."""
-REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 8, 8, 4
+REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 16, 16, 8
 MISLEADS = 0.5
 """From which share on the secondary image of a cell counts as misleading."""
 ABSOLUTE = 0.2
@@ -60,14 +61,14 @@ def choose_parameters(model: DAMM, encoders: bool = False) -> None:
                 part.requires_grad_(True)
 
 
-def learning_mode(model: DAMM, step: int) -> None:
-    """Let what normalises over batches take part in the learning.
+def learning_mode(model: DAMM) -> None:
+    """Let what normalises over batches take its statistics from each.
 
-    The decoder's detail takes its statistics from usual steps only: what is drawn without nuclei,
-    or of the target's own latents, is of another kind.
+    What a step without nuclei, or of the target's own latents, has learnt by the statistics of the
+    usual ones spoils these: they are its own in every step, and settled before a model is judged.
     """
     model.unet.train()
-    model.first_stage("target").train(not reproduces(step) and not leaves_secondary_out(step))
+    model.first_stage("target").train()
 
 
 def learns_encoders(model: DAMM) -> bool:
@@ -76,7 +77,7 @@ def learns_encoders(model: DAMM) -> bool:
 
 
 def noise_every(config: TrainConfig) -> int:
-    """Return at which steps the noise is learnt: as wished, else seldom in fine-tuning."""
+    """Return at which steps the noise is learnt: as set, else seldom in fine-tuning."""
     if config.noise_every is not None:
         return config.noise_every
     return NOISE_EVERY if config.preset is None else 1
@@ -152,6 +153,27 @@ def expected_error(
     other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
     made = model.decode(clean(velocity, x_t), primary=encoded.features, secondary=other)
     return pixel_error(made, crops.images[:, 2:])
+
+
+@torch.no_grad()
+def settle_statistics(model: DAMM, crops: Iterable[Crops], seed: int) -> None:
+    """Give the decoder's detail the statistics that its weights make of these crops.
+
+    Averaged weights never saw a batch: what was counted on the way belongs to others.
+    """
+    norms = [
+        each for each in model.first_stage("target").modules() if isinstance(each, nn.BatchNorm2d)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    for k, each in enumerate(crops if norms else ()):
+        expected_error(model, each, encode_crops(model, each), k * UNI_EVERY, seed)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:

@@ -27,6 +27,7 @@ from napari_damm.train.expected import (
     noise_every,
     reproduces,
     reproduction_error,
+    settle_statistics,
 )
 from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import TrainingProgress, highest_rate, learning_rate
@@ -38,8 +39,8 @@ from napari_damm.util.errors import JobFault, is_out_of_memory
 MOST_ROLLBACKS = 5
 SSIM, R2 = "ssim", "r2"
 """By what the best model is chosen: texture counts in sampled maps, error in an expected one."""
-EXPECTED_PX = 128
-"""Side of the crops of the expected map."""
+EXPECTED_PX, SETTLING = 128, 8
+"""Side of the crops of the expected map, and batches that averaged weights are settled on."""
 
 
 class TrainingLoop:
@@ -126,7 +127,7 @@ class TrainingLoop:
         start, waited = time.perf_counter(), self.batches.waited_s
         phase = phase_at(progress, config)
         if self.learns_map:
-            learning_mode(self.model, step)
+            learning_mode(self.model)
             losses = self._map_gradients(step, progress, phase)
         else:
             self.model.unet.train()
@@ -168,8 +169,11 @@ class TrainingLoop:
         return replace(losses, loss=losses.loss + config.expected_weight * float(error.detach()))
 
     def _noise_batch(self, step: int, progress: float) -> Batch:
-        """Return what the noise is learnt from: made anew where encoders learn, else kept."""
-        if self.learns_encoders:
+        """Return what the noise is learnt from: small and new where it is needed seldom.
+
+        Kept latents are no longer true where encoders learn.
+        """
+        if self.learns_encoders or self.noise_every > 1:
             return latents_of(self.model, self._crops(step, self.config.jitter))
         return self.batches.batch(step, progress)
 
@@ -227,6 +231,9 @@ class TrainingLoop:
             prefix = "" if self.learns_map else "unet."
             averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
             self.validator.load(self.model, averaged)
+            if self.learns_map:
+                crops = (self._crops(k) for k in range(SETTLING))
+                settle_statistics(self.validator.model, crops, self.config.seed)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = checkpoints.judge(step, scores, R2 if self.learns_map else SSIM)

@@ -77,7 +77,7 @@ class TrainingProgress:
 
 
 def highest_rate(config: TrainConfig, learns_map: bool) -> float:
-    """Return the highest learning rate: as wished, else what suits what is learnt."""
+    """Return the highest learning rate: as set, else what suits what is learnt."""
     if config.learning_rate is not None:
         return config.learning_rate
     return MAP_RATE if learns_map else NOISE_RATE

@@ -91,7 +91,7 @@ def after(
     return {**trust, "shares": shares(cells), "mostly_unusual": mostly_unusual}
 
 
-def in_words(trust: Mapping[str, Any] | None) -> str:
+def shares_in_words(trust: Mapping[str, Any] | None) -> str:
     """Say a record's trust in one line; "" where there is nothing to say.
 
     "72 % of the tissue: use; 20 % with care (the images disagree); 8 % do not use (unlike training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
@@ -26,3 +27,11 @@ def verdict_of(familiarity: float) -> str:
     if familiarity >= UNUSUAL:
         return USE
     return WITH_CARE if familiarity >= UNKNOWN else DO_NOT_USE
+
+
+def in_a_line(verdict: str, reasons: Iterable[str]) -> str:
+    """Join a verdict and its reasons: "do not use: are both sharp? the nuclei image is blank"."""
+    line = ""
+    for reason in reasons:
+        line += {"": "", "?": " "}.get(line[-1:], "; ") + reason
+    return f"{verdict}: {line}" if line else verdict

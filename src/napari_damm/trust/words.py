@@ -116,7 +116,7 @@ def _saturated(e: Evidence) -> Iterator[str]:
     for role, name in e.by_role:
         share = 10 ** e.value(f"{role} saturated") - 1e-3
         if e.off(f"{role} saturated") > FAR and share > 0.01:
-            yield f"the {name} image is saturated on {share:.0%} of the tissue".replace("%", " %")
+            yield f"the {name} image is saturated on {100 * share:.0f} % of the tissue"
 
 
 def _width(e: Evidence) -> Iterator[str]:
@@ -141,8 +141,8 @@ def _squares(e: Evidence) -> Iterator[str]:
 
 def _agreement(e: Evidence) -> Iterator[str]:
     low, _ = e.usual("agreement")
-    if e.value("agreement") >= low:
-        return
+    if e.value("agreement") >= low or any(_width(e)):
+        return  # of structures of another width nobody knows where they should lie
     said = f"{e.names[1]} do not fit where the {e.names[0]} are"
     moved = _moved_by(e.fit)
     if moved is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from napari_damm.events import Event, FailedItem, Finished, Planned, ShardDone, Step, Tile
-from napari_damm.trust.cells import in_words
+from napari_damm.trust.cells import shares_in_words
+from napari_damm.trust.verdict import in_a_line
 from napari_damm.widgets.run.eta import Eta, duration
 from napari_damm.widgets.run.run_summary import RunSummary
 
@@ -62,9 +65,16 @@ class PredictionSummary(RunSummary):
         seconds = finished.seconds
         time = f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
         failed = f"{len(self.failed)} failed ({self.failed[0]}, ...)" if self.failed else ""
-        trust = in_words(record.get("trust"))
-        worth = f". {trust}" if trust else f", {share:.0f} % multi-modal"
+        trust = record.get("trust") or {}
+        worth = shares_in_words(trust)
+        worth = f". {worth}" if worth else f", {share:.0f} % multi-modal"
+        self._leave_out(trust)
         return self.sentence(f"Done in {time}: {windows} windows{worth}", failed)
+
+    def _leave_out(self, trust: Mapping[str, Any]) -> None:
+        """Drop the warning that stands in a line of its own, beside Predict."""
+        said = in_a_line(str(trust.get("verdict")), trust.get("reasons", ()))
+        self.warnings = [warning for warning in self.warnings if warning != said]
 
     def cancelled(self, shown: bool, saved: bool) -> str:
         """Say what is left of a job that was cancelled, in the viewer or on disk."""

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 
-from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment
+from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, in_a_line
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
@@ -74,7 +74,7 @@ class TrustNote(Note):
         if assessment.verdict == USE:
             self.say(FAMILIAR)
         else:
-            self.say(f"{assessment.verdict.capitalize()}: {'; '.join(assessment.reasons)}")
+            self.say(in_a_line(assessment.verdict.capitalize(), assessment.reasons))
 
 
 def _look(number: int, request: SlideRequest, model: Path, answers: Answers) -> None:

@@ -67,10 +67,17 @@ class Maps:
     def of_plan(cls, planned: Planned) -> Maps:
         """Take the live maps of a job that has just been planned."""
         live = planned.preview
-        return cls(list(live.np_levels), live.uncertainty, live.branch, planned.pixel_size_um,
-                   planned.origin, live.cells_origin_um, planned.record,
-                   std_levels=list(live.std_levels),
-                   familiarity=getattr(live, "familiarity", None))  # fmt: skip
+        return cls(
+            np_levels=list(live.np_levels),
+            uncertainty=live.uncertainty,
+            branch=live.branch,
+            pixel_size_um=planned.pixel_size_um,
+            corner_um=planned.origin,
+            cells_corner_um=live.cells_origin_um,
+            record=planned.record,
+            std_levels=list(live.std_levels),
+            familiarity=live.familiarity,
+        )
 
     @classmethod
     def of_result(cls, result: Result) -> Maps:
