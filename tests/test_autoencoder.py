@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
-from napari_damm.model import DAMM, VQGAN, Autoencoder, AutoencoderConfig, DAMMConfig, VQGANConfig
+from napari_damm.model import DAMM, VQGAN, AutoencoderConfig, DAMMConfig, VQGANConfig
 from napari_damm.model_file import load_model, save_model
 
 TINY = DAMMConfig.of_preset("tiny", "ours")
@@ -47,16 +47,17 @@ def test_old_recipes_keep_their_vqgan():
 @torch.no_grad()
 def test_encoding_and_decoding_take_at_most_two_thirds_of_before():
     before = VQGAN(VQGANConfig((32, 32, 64, 64), 1, 4, 0)).eval()
-    now = Autoencoder(DAMMConfig.of_preset("small", "ours").first_stages[2]).eval()
+    now = DAMM(DAMMConfig.of_preset("small", "ours")).eval()
     window = torch.zeros(1, 1, 256, 256)
+    seen = now.encode_primary(window)[1]
 
-    def cost(stage, **guide):
+    def cost(make):
         with FlopCounterMode(display=False) as counter:
-            stage.decode(stage.encode(window), **guide)
+            make()
         return counter.get_total_flops()
 
-    guide = now.features(window)
-    assert cost(now, features=guide) <= 2 / 3 * cost(before)
+    made = cost(lambda: now.decode(now.encode(window, "target"), primary=seen, secondary=window))
+    assert made <= 2 / 3 * cost(lambda: before.decode(before.encode(window)))
 
 
 @torch.no_grad()
@@ -108,12 +109,31 @@ def test_a_guide_that_does_not_fit_is_refused():
         replace(TINY, first_stages=(other, nuclei, target))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}, {"detail": 8}]
-)
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"latent_channels": 0}, {"channels": (32, 33)}])
 def test_sizes_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
         AutoencoderConfig(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, 257, 2.0, True])
+def test_sizes_of_the_detail_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="detail must be a whole number"):
+        replace(TINY, detail=wrong)
+
+
+@torch.no_grad()
+def test_detail_is_of_any_model_and_of_images_of_several_channels(image):
+    config = DAMMConfig.of_preset("tiny")
+    stages = tuple(replace(stage, image_channels=3) for stage in config.first_stages)
+    model = randomise(DAMM(replace(config, first_stages=stages, detail=4)))
+    rgb = image.expand(-1, 3, -1, -1)
+    z, seen = model.encode_primary(rgb)
+    assert [each.shape for each in seen] == [rgb.shape]
+    with_detail = model.decode(z, primary=seen, secondary=rgb)
+    added = with_detail - model.decode(z)
+    assert added.abs().max() > 0
+    torch.testing.assert_close(added, added[:, :1].expand_as(added), rtol=0, atol=1e-5)
+    assert torch.equal(model.decode(z, "primary", primary=rgb), model.decode(z, "primary"))
 
 
 @pytest.mark.parametrize("samples", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ from trainings import config, run, weights
 
 from napari_damm.events import TrainStep
 from napari_damm.model import DAMM, DAMMConfig
+from napari_damm.model.damm import DETAIL
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.train import fine_tune
 from napari_damm.train.batches import Crops
 from napari_damm.train.expected import (
     DECODER,
     ENCODER,
+    choose_parameters,
     clean,
     encode_crops,
     expected_error,
@@ -25,6 +28,7 @@ from napari_damm.train.expected import (
     reproduces,
     reproduction_error,
     settle_statistics,
+    with_detail,
 )
 
 
@@ -64,10 +68,36 @@ def test_its_error_is_drawn_by_seed_and_step():
 def test_every_sixteenth_time_the_target_s_own_latent_is_drawn(step):
     model = guided()
     assert reproduces(step)
+    choose_parameters(model, decoder=True)
     reproduction_error(model, crops(), step).backward()
     assert all(p.grad is None for p in model.unet.parameters())
     guide = [p.grad for p in model.first_stage("target").guide.parameters()]
     assert (guide[0] is None) == (step == 31)
+
+
+@pytest.mark.parametrize("step", [15, 31])
+def test_a_decoder_that_stays_as_it_is_leaves_detail_to_learn(step):
+    model = guided()
+    choose_parameters(model)
+    reproduction_error(model, crops(), step).backward()
+    learnt = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert learnt == {name for name, _ in model.named_parameters() if name.startswith("detail.")}
+
+
+def test_what_learns_from_scratch_and_in_fine_tuning():
+    def parts(**chosen):
+        model = guided()
+        choose_parameters(model, **chosen)
+        names = [n.split(".") for n, p in model.named_parameters() if p.requires_grad]
+        return {tuple(n[1:3]) if n[0] == "first_stages" else n[0] for n in names}
+
+    decoder, encoders = (
+        [("target", name) for name in DECODER],
+        [(role, name) for role in ("primary", "secondary") for name in ENCODER],
+    )
+    assert parts() == {"unet", "detail"}
+    assert parts(decoder=True) == {"unet", "detail", *decoder}
+    assert parts(encoders=True) == {"unet", "detail", *encoders}
 
 
 def test_a_nuclei_image_that_misleads_has_no_part_in_the_map():
@@ -84,9 +114,9 @@ def test_a_nuclei_image_that_misleads_has_no_part_in_the_map():
 
 def test_settled_statistics_are_those_of_the_weights_whatever_was_counted_before():
     model, other = guided(), guided()
-    for norm in (each.first_stage("target").detail[1] for each in (model, other)):
+    for norm in (each.detail.layers[1] for each in (model, other)):
         assert norm.momentum == 0.1
-    other.first_stage("target").detail[1].running_mean += 5
+    other.detail.layers[1].running_mean += 5
     for each in (model, other):
         settle_statistics(each.eval(), [crops(), crops(0.2)], 0)
     first, second = model.state_dict(), other.state_dict()
@@ -97,16 +127,52 @@ def test_settled_statistics_are_those_of_the_weights_whatever_was_counted_before
     settle_statistics(model, [given], 0)
     with torch.no_grad():
         settled = float(expected_error(model, given, encode_crops(model, given), 0, 0))
-        model.first_stage("target").train()
+        model.detail.train()
         in_a_batch = float(expected_error(model, given, encode_crops(model, given), 0, 0))
     assert settled == pytest.approx(in_a_batch, rel=1e-3)
-    assert model.first_stage("target").detail[1].momentum == 0.1
+    assert model.detail.layers[1].momentum == 0.1
 
 
-def test_models_without_a_guided_decoder_have_no_such_part():
+def test_models_that_predict_the_noise_have_no_such_part():
     assert learns_expected_map(guided(), 1.0)
     assert not learns_expected_map(guided(), 0.0)
-    assert not learns_expected_map(DAMM(DAMMConfig.of_preset("tiny")), 1.0)
+    noise = DAMM(DAMMConfig.of_preset("tiny"))
+    assert not learns_expected_map(noise, 1.0)
+    assert not learns_expected_map(with_detail(noise, 0), 1.0)
+
+
+def older():
+    """Return a model of our recipe as it was before: other autoencoders, no detail."""
+    config = DAMMConfig.of_preset("tiny")
+    unet = replace(config.unet, predicts="velocity", confidence_from="both")
+    model = randomise(DAMM(replace(config, unet=unet, gate="cell", read_out="mean")))
+    model.card.update({**CARD, "name": "base"})
+    return model
+
+
+@torch.no_grad()
+def test_detail_that_is_given_to_an_older_model_adds_nothing_yet():
+    base, image = older(), crops().images[:, :1]
+    given = with_detail(base, 3)
+    assert given.config == replace(base.config, detail=DETAIL)
+    assert given.card == base.card
+    assert with_detail(given, 4) is given
+    z = base.encode(image, "target")
+    assert torch.equal(given.decode(z, primary=image, secondary=image), base.decode(z))
+    again, other = with_detail(base, 3).state_dict(), with_detail(base, 4).state_dict()
+    name = "detail.layers.0.weight"
+    assert torch.equal(again[name], given.state_dict()[name])
+    assert not torch.equal(again[name], other[name])
+
+
+def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path):
+    base = older()
+    run(tmp_path / "out", model=base)
+    made, before = weights(tmp_path / "out" / "mine.safetensors"), base.state_dict()
+    assert any(made[n].any() for n in made if n.startswith("detail.layers.6."))
+    stages = [n for n in before if n.startswith("first_stages.") and "codebook" not in n]
+    assert all(torch.equal(made[name], before[name].half()) for name in stages)
+    assert any(not torch.equal(made[n], before[n].half()) for n in before if n.startswith("unet."))
 
 
 @pytest.mark.parametrize("encoders", [False, True])
@@ -116,10 +182,10 @@ def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encode
     run(whole, model=guided(), changes={"adapt_encoders": encoders})
     made, base = weights(whole / "mine.safetensors"), guided().state_dict()
     changed = {name for name, value in made.items() if not torch.equal(value, base[name].half())}
-    changed = {name for name in changed if "running" not in name and "tracked" not in name}
+    assert any(name.startswith("detail.") for name in changed)
     assert any(name.startswith("unet.") for name in changed)
     parts = {tuple(n.split(".")[1:3]) for n in changed if n.startswith("first_stages.")}
-    assert {name for role, name in parts if role == "target"} == set(DECODER)
+    assert not [name for role, name in parts if role == "target"]
     assert {name for role, name in parts if role != "target"} == set(ENCODER if encoders else ())
     # and a training that is stopped and resumed ends with the same bits
     with closing(fine_tune(layers(), guided(), settings, out)) as events:

@@ -3,7 +3,7 @@
 1. `encode` an image of any of the three modalities into its latent.
 2. `predict_noise` with both branches, or `gated_noise` with the one that each window needs.
 3. Which branch that is, is decided in `gate`.
-4. `decode` a latent into an image.
+4. `decode` a latent into an image; `detail` adds to the target's what a latent cannot hold.
 
 Source: DAMM-Diffusion (arXiv 2503.09491), section 3.
 """
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
 from napari_damm.model.batches import fixed_batches, in_batches
+from napari_damm.model.detail import Detail
 from napari_damm.model.gate import (
     GAMMA,
     GATES,
@@ -27,6 +28,7 @@ from napari_damm.model.gate import (
     mix_branches,
     select_branch,
 )
+from napari_damm.model.layers import check_size
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
@@ -37,7 +39,7 @@ FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
 READ_OUTS = ("last", "mean")
 DETAIL = 20
-"""Channels at full resolution of our recipe's target decoder."""
+"""Channels of the detail in our recipe."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class DAMMConfig:
         uni-modal branch everywhere, it is that branch itself.
     read_out
         Which confidence is shown as uncertainty: that of the "last" step, or the "mean" over all.
+    detail
+        Channels of the convolutions that add fine structure to the target; 0: there are none.
     """
 
     first_stages: tuple[FirstStageConfig, FirstStageConfig, FirstStageConfig] = (VQGANConfig(),) * 3
@@ -64,6 +68,7 @@ class DAMMConfig:
     gate: str = "window"
     read_out: str = "last"
     uni_share: float = 1.0
+    detail: int = 0
 
     def __post_init__(self) -> None:
         """Check that the latents of the three autoencoders fit the U-Net and each other."""
@@ -85,6 +90,7 @@ class DAMMConfig:
                 f"latent channels must be {self.unet.latent_channels} as in the U-Net, "
                 f"got {latents}"
             )
+        check_size("detail", self.detail, 0, 256)
         self._check_guide()
 
     def _check_guide(self) -> None:
@@ -122,7 +128,8 @@ class DAMMConfig:
 
         Recipe "ours": the network predicts velocity, its confidence sees both images, each cell
         has a gate of its own, the mean confidence of all steps is shown, and the autoencoders are
-        those without normalisation and codebook, the target's decoder guided by the primary image.
+        those without normalisation and codebook, the target's decoder guided by the primary image,
+        with detail added.
         """
         presets = {"tiny": cls.tiny, "small": cls.small, "paper": cls.paper}
         if name not in presets:
@@ -136,10 +143,11 @@ class DAMMConfig:
         stage = AutoencoderConfig(channels, made.first_stages[0].image_channels, latent)
         return replace(
             made,
-            first_stages=(stage, stage, replace(stage, guided=True, detail=DETAIL)),
+            first_stages=(stage, stage, replace(stage, guided=True)),
             unet=replace(unet, latent_channels=latent),
             gate="cell",
             read_out="mean",
+            detail=DETAIL,
         )
 
     @property
@@ -212,6 +220,7 @@ class DAMM(nn.Module):
             {role: _stage(stage) for role, stage in zip(ROLES, config.first_stages, strict=True)}
         )
         self.unet = TwoBranchUNet(config.unet)
+        self.detail = Detail(config.detail) if config.detail else None
 
     def first_stage(self, modality: str | None = None) -> FirstStage:
         """Return the autoencoder of a modality, by role or by its name in the card."""
@@ -230,15 +239,16 @@ class DAMM(nn.Module):
         return self.first_stage(modality).encode(image)
 
     def encode_primary(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encode the primary image, and return what guides the target's decoder too, if anything.
+        """Encode the primary image, and return what helps to draw the target, if anything does.
 
-        The features are (b, c, h, w) each, finest first: what `decode` takes as `primary`.
+        That is the image, and what its encoder saw, (b, c, h, w) each, finest first: what `decode`
+        takes as `primary`.
         """
         stage = self.first_stage("primary")
-        if not self.config.guided or not isinstance(stage, Autoencoder):
-            return self.encode(image, "primary"), []
-        features = stage.features(image)
-        return stage.latent(features), features
+        if self.config.guided and isinstance(stage, Autoencoder):
+            features = stage.features(image)
+            return stage.latent(features), [image, *features]
+        return stage.encode(image), [] if self.detail is None else [image]
 
     def decode(
         self,
@@ -249,16 +259,21 @@ class DAMM(nn.Module):
     ) -> Tensor:
         """Latent (b, latent, h, w) -> image (b, c, h*f, w*f); the target by default.
 
-        `primary` is the primary image of the same place, (b, c, h*f, w*f) in [-1, 1], or its
-        features, and `secondary` the other image where the multi-modal branch is used (see
-        `gate.where_multi`): a guided decoder takes fine structure from them. Without `primary`, or
-        where the decoder is not guided, the latent alone is decoded.
+        `primary` is the primary image of the same place, (b, c, h*f, w*f) in [-1, 1], or what
+        `encode_primary` returns beside its latent; `secondary` is the other image where the
+        multi-modal branch is used (see `gate.where_multi`). A guided decoder and the detail take
+        fine structure from them; without `primary` the latent alone is decoded.
         """
         stage = self.first_stage(modality)
-        if not isinstance(stage, Autoencoder) or not stage.config.guided or primary is None:
+        seen = self.encode_primary(primary)[1] if isinstance(primary, Tensor) else primary
+        if not seen or stage is not self.first_stages["target"]:
             return stage.decode(z)
-        features = self.encode_primary(primary)[1] if isinstance(primary, Tensor) else primary
-        return stage.decode(z, features or None, secondary)
+        image, *features = seen
+        if isinstance(stage, Autoencoder):
+            drawn = stage.decode(z, features or None)
+        else:
+            drawn = stage.decode(z)
+        return drawn if self.detail is None else self.detail(drawn, image, secondary)
 
     def predict_noise(
         self,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from napari_damm.model.autoencoder import BACKGROUND
+from napari_damm.model.detail import BACKGROUND
 from napari_damm.model.unet import BranchOutputs
 
 GAMMA = 0.5

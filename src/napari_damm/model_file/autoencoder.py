@@ -77,7 +77,5 @@ def take_trained_autoencoders(model: DAMM) -> bool:
 
 
 def _architecture(config: AutoencoderConfig) -> str:
-    """Write sizes, but for the guide and the detail: these are the model's own."""
-    sizes = asdict(replace(config, guided=False, detail=0))
-    del sizes["detail"]
-    return json.dumps(sizes, sort_keys=True)
+    """Write sizes, but for the guide: it is the model's own."""
+    return json.dumps(asdict(replace(config, guided=False)), sort_keys=True)

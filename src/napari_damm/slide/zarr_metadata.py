@@ -97,7 +97,7 @@ def _packing(
     if not shards:
         return Packing(most_bytes, packer, 0, False)
     (shard,) = shards
-    inner = shard.get("chunk_shape")
+    inner: Any = shard.get("chunk_shape")
     if not _is_shape(inner) or len(inner) != len(chunk):
         raise ValueError(f"{where} has shards in parts of {inner!r:.60}: export it again")
     index = [name for name, _ in _codecs({"codecs": _list(shard.get("index_codecs"))})]

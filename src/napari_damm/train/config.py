@@ -116,8 +116,9 @@ class TrainConfig:
     )
     expected_weight: float = setting(
         5.0,
-        "Weight of the expected map's error on pixels, where the model's decoder sees the primary "
-        "image, as our recipe's does: the decoder then learns too. 0: the noise's error alone.",
+        "Weight of the expected map's error on pixels, where the network predicts velocity, as "
+        "our recipe's does: what adds detail to the drawn map then learns too. 0: the noise's "
+        "error alone.",
         least=0,
     )
     expected_crops: int = setting(

@@ -3,36 +3,38 @@
 1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
    it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and in
    each sixteenth step.
-2. The target's decoder, which also sees the primary image, draws it; its error counts on pixels.
-   So the noise estimator learns what matters in the image, and the decoder takes from the primary
-   image the fine structure that a latent cannot hold.
-3. Every sixteenth time the decoder reproduces the target's own latent instead, by turns with and
-   without the primary image: sampled maps are drawn by it too, and `decode(z)` must go on working.
-4. In fine-tuning the encoders of both images may learn as well: what they keep is then what tells
-   of the target. Latents on disk are theirs no longer: `latents_of` makes those of the crops.
+2. The target's decoder draws it, and detail is added that sees the inputs too (`model.detail`); its
+   error counts on pixels. So the noise estimator learns what matters in the image, and the detail
+   what a latent cannot hold. In fine-tuning the decoder stays as it is: few images spoil it.
+3. Every sixteenth time the target's own latent is drawn instead, by turns with and without the
+   primary image where the decoder learns: sampled maps are drawn in the same way, and `decode(z)`
+   must go on working.
+4. In fine-tuning the encoders of both images may learn too: what they keep is then what tells of
+   the target. Latents on disk are theirs no longer: `latents_of` makes those of the crops.
 
-Only for models whose target decoder is guided.
+Only for models that have the detail. `with_detail` gives it to one that was made without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_damm.model.damm import DAMM
+from napari_damm.model.damm import DAMM, DETAIL, DAMMConfig
 from napari_damm.model.gate import mix_branches, where_multi
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch, Crops
 from napari_damm.train.config import TrainConfig
 
 ENCODER = ("input", "encoder", "down", "to_latent")
-DECODER = ("from_latent", "decoder", "up", "guide", "output", "detail")
+DECODER = ("from_latent", "decoder", "up", "guide", "output")
 """Parts of an autoencoder."""
-DETAIL = ("first_stages.target.detail.",)
+DETAIL_NAMES = ("detail.",)
 """What a short training has the least of behind it: it learns faster."""
 REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 16, 16, 8
 MISLEADS = 0.5
@@ -42,21 +44,45 @@ ABSOLUTE = 0.2
 _MIX = 1_000_003
 
 
+def can_have_detail(config: DAMMConfig) -> bool:
+    """Return whether a model can learn its expected map: its network predicts velocity."""
+    return config.unet.predicts == "velocity"
+
+
 def learns_expected_map(model: DAMM, weight: float) -> bool:
     """Return whether a training of this model has this part."""
-    return weight > 0 and model.config.guided and model.config.unet.predicts == "velocity"
+    return weight > 0 and model.detail is not None and can_have_detail(model.config)
 
 
-def choose_parameters(model: DAMM, encoders: bool = False) -> None:
-    """Let the noise estimator and the target's decoder learn; with `encoders` the others' too."""
+def with_detail(model: DAMM, seed: int) -> DAMM:
+    """Return a model as it is, with detail that adds nothing yet, its weights drawn by the seed."""
+    if model.detail is not None:
+        return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = DAMM(replace(model.config, detail=DETAIL), model.card)
+    made.load_state_dict({**made.state_dict(), **model.state_dict()})
+    made.file = model.file
+    return made.train(model.training)
+
+
+def choose_parameters(model: DAMM, decoder: bool = False, encoders: bool = False) -> None:
+    """Let the noise estimator and the detail learn, and of the autoencoders what is said.
+
+    `decoder` is the target's, where it is guided; `encoders` are those of both inputs.
+    """
     model.requires_grad_(False)
     model.unet.requires_grad_(True)
-    learning: list[tuple[nn.Module, tuple[str, ...]]] = [(model.first_stage("target"), DECODER)]
+    if model.detail is not None:
+        model.detail.requires_grad_(True)
+    learning: list[tuple[nn.Module, tuple[str, ...]]] = []
+    if decoder and model.config.guided:
+        learning.append((model.first_stage("target"), DECODER))
     if encoders:
         learning += [(model.first_stage(role), ENCODER) for role in ("primary", "secondary")]
     for stage, parts in learning:
         for name in parts:
-            part: nn.Module | None = getattr(stage, name)
+            part: nn.Module | None = getattr(stage, name, None)
             if part is not None:
                 part.requires_grad_(True)
 
@@ -68,12 +94,13 @@ def learning_mode(model: DAMM) -> None:
     usual ones spoils these: they are its own in every step, and settled before a model is judged.
     """
     model.unet.train()
-    model.first_stage("target").train()
+    if model.detail is not None:
+        model.detail.train()
 
 
-def learns_encoders(model: DAMM) -> bool:
-    """Return whether the encoder of the primary image is among what learns."""
-    return any(p.requires_grad for p in model.first_stage("primary").parameters())
+def learns_part(model: DAMM, role: str) -> bool:
+    """Return whether a part of an autoencoder is among what learns."""
+    return any(p.requires_grad for p in model.first_stage(role).parameters())
 
 
 def noise_every(config: TrainConfig) -> int:
@@ -84,7 +111,7 @@ def noise_every(config: TrainConfig) -> int:
 
 
 class EncodedCrops(NamedTuple):
-    """What the encoders make of crops: latents (n, c, h, w), and features that guide the decoder.
+    """What the encoders make of crops: latents (n, c, h, w), and what helps to draw the target.
 
     They carry gradients where encoders learn.
     """
@@ -126,7 +153,8 @@ def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
     features, other = None, None
     with torch.no_grad():
         z = model.encode(_channels(model, target, "target"), "target")
-        if step % (2 * REPRODUCE_EVERY) == REPRODUCE_EVERY - 1:
+        alone = learns_part(model, "target") and step % (2 * REPRODUCE_EVERY) >= REPRODUCE_EVERY
+        if not alone:
             features = model.encode_primary(_channels(model, vessels, "primary"))[1]
             other = where_multi(_channels(model, nuclei, "secondary"), crops.planted < MISLEADS)
     return pixel_error(model.decode(z, primary=features, secondary=other), target)
@@ -157,13 +185,11 @@ def expected_error(
 
 @torch.no_grad()
 def settle_statistics(model: DAMM, crops: Iterable[Crops], seed: int) -> None:
-    """Give the decoder's detail the statistics that its weights make of these crops.
+    """Give the detail the statistics that its weights make of these crops.
 
     Averaged weights never saw a batch: what was counted on the way belongs to others.
     """
-    norms = [
-        each for each in model.first_stage("target").modules() if isinstance(each, nn.BatchNorm2d)
-    ]
+    norms = [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

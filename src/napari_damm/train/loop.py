@@ -23,7 +23,7 @@ from napari_damm.train.expected import (
     expected_error,
     latents_of,
     learning_mode,
-    learns_encoders,
+    learns_part,
     noise_every,
     reproduces,
     reproduction_error,
@@ -62,7 +62,7 @@ class TrainingLoop:
         self.checkpoints, self.validator = parts.checkpoints, parts.validator
         self.share_before = share_before
         self.learns_map = state.module is self.model  # its decoder too: see expected.py
-        self.learns_encoders = self.learns_map and learns_encoders(self.model)
+        self.learns_encoders = self.learns_map and learns_part(self.model, "primary")
         self.noise_every = noise_every(self.config)
         self.rate = highest_rate(self.config, self.learns_map)
         network = self.machine.wrap(self.model.unet)

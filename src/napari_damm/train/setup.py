@@ -28,6 +28,7 @@ from napari_damm.events import Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.expected import can_have_detail, with_detail
 from napari_damm.util.tiling import CELL, WINDOW
 from napari_damm.util.version import __version__
 
@@ -130,6 +131,8 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         )
     _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
+    if config.expected_weight > 0 and can_have_detail(loaded.config):
+        loaded = with_detail(loaded, config.seed)
     return Base(loaded, str(loaded.card.get("name", "unnamed")), checksum)
 
 

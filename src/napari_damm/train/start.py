@@ -20,7 +20,7 @@ from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.expected import DETAIL, choose_parameters, learns_expected_map
+from napari_damm.train.expected import DETAIL_NAMES, choose_parameters, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.latent_cache import LatentFile, latent_shape
 from napari_damm.train.loop import TrainingLoop
@@ -128,11 +128,15 @@ class TrainingStart:
         )
         if learns_map:
             fine_tunes = parts.config.preset is None
-            choose_parameters(parts.model, fine_tunes and parts.config.adapt_encoders)
+            choose_parameters(
+                parts.model,
+                decoder=not fine_tunes,
+                encoders=fine_tunes and parts.config.adapt_encoders,
+            )
         return TrainState(
             parts.model if learns_map else parts.model.unet,
             highest_rate(parts.config, learns_map),
-            faster=DETAIL if learns_map else (),
+            faster=DETAIL_NAMES if learns_map else (),
             ema_decay=parts.config.ema_decay,
             weight_decay=parts.config.weight_decay,
             backward=parts.machine.backward,

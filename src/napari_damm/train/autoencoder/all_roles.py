@@ -161,9 +161,7 @@ def train_autoencoders(
 
 
 def _unguided(config: StageSizes) -> StageSizes:
-    return (
-        replace(config, guided=False, detail=0) if isinstance(config, AutoencoderConfig) else config
-    )
+    return replace(config, guided=False) if isinstance(config, AutoencoderConfig) else config
 
 
 @dataclass(frozen=True)
