@@ -23,7 +23,7 @@ from napari_damm.train.expected import (
     choose_parameters,
     clean,
     encode_crops,
-    expected_error,
+    expected_errors,
     learns_expected_map,
     reproduces,
     reproduction_error,
@@ -57,7 +57,7 @@ def test_its_error_is_drawn_by_seed_and_step():
     with torch.no_grad():
         encoded = encode_crops(model, given)
         first, again, later, other = (
-            float(expected_error(model, given, encoded, step, seed))
+            float(expected_errors(model, given, encoded, step, seed).pixels)
             for step, seed in ((0, 0), (0, 0), (1, 0), (0, 1))
         )
     assert first == again
@@ -106,7 +106,7 @@ def test_a_nuclei_image_that_misleads_has_no_part_in_the_map():
     other.images[:, 1] = -other.images[:, 1]
     with torch.no_grad():
         first, second = (
-            float(expected_error(model, each, encode_crops(model, each), 0, 0))
+            float(expected_errors(model, each, encode_crops(model, each), 0, 0).pixels)
             for each in (given, other)
         )
     assert first == second
@@ -126,9 +126,9 @@ def test_settled_statistics_are_those_of_the_weights_whatever_was_counted_before
     given = crops()
     settle_statistics(model, [given], 0)
     with torch.no_grad():
-        settled = float(expected_error(model, given, encode_crops(model, given), 0, 0))
+        settled = float(expected_errors(model, given, encode_crops(model, given), 0, 0).pixels)
         model.detail.train()
-        in_a_batch = float(expected_error(model, given, encode_crops(model, given), 0, 0))
+        in_a_batch = float(expected_errors(model, given, encode_crops(model, given), 0, 0).pixels)
     assert settled == pytest.approx(in_a_batch, rel=1e-3)
     assert model.detail.layers[1].momentum == 0.1
 

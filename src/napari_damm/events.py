@@ -214,8 +214,9 @@ class Validated:
     """The model was tried on the validation windows, gated, with single samples.
 
     `scores` has "ssim", "psnr", "mse", "r2" and "std_ratio" (spread of the prediction over that
-    of the truth); `base_scores` the same of the base model (empty when training from scratch).
-    `step` 0 is before any training. `best`: this is the best so far, and it was kept.
+    of the truth) and "r", the correlation with it; `base_scores` the same of the base model (empty
+    when training from scratch). `step` 0 is before any training. `best`: this is the best so far,
+    and it was kept.
     """
 
     step: int

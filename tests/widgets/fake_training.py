@@ -78,7 +78,8 @@ class FakeTrain(FakeJob):
 
     def _scores(self, step: int) -> dict[str, float]:
         gained = self.gain * step / STEPS
-        return {"ssim": 0.4 + gained, "psnr": 17.0 + 10 * gained, "mse": 0.1, "r2": 0.1}
+        scores = {"ssim": 0.4 + gained, "psnr": 17.0 + 10 * gained, "mse": 0.1, "r2": 0.1}
+        return scores | {"r": 0.5 + gained}
 
     def _validated(self, step: int, scratch: bool) -> Validated:
         base = {} if scratch else self._scores(0)

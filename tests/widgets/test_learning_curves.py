@@ -13,8 +13,8 @@ from napari_damm.widgets.train.learning_curves import MOST_POINTS, Curve, Learni
 MR = ("T1", "T2", "FLAIR")
 
 
-def planned(folder: Path = Path(), steps_done: int = 0) -> TrainPlanned:
-    return TrainPlanned(1, 8, 2, MR, 1.0, folder, {}, 100, steps_done=steps_done)
+def planned(folder: Path = Path(), steps_done: int = 0, **record) -> TrainPlanned:
+    return TrainPlanned(1, 8, 2, MR, 1.0, folder, record, 100, steps_done=steps_done)
 
 
 @pytest.fixture
@@ -54,8 +54,9 @@ def test_captions_are_in_the_words_of_the_model(curves):
     curves.draw()
     assert "T1 alone" in curves.losses_caption.text()
     assert "T1 and T2" in curves.losses_caption.text()
-    assert curves.ssim_caption.text().startswith("Validation SSIM of FLAIR")
-    assert "mine" in curves.ssim_caption.text()
+    told = curves.scores_caption.text()
+    assert told.startswith("Correlation r with the imaged FLAIR in validation windows")
+    assert all(name in told for name in ("mine", "base model", "linear model"))
 
 
 def test_autoencoders_are_shown_until_the_noise_estimator_begins(curves):
@@ -73,33 +74,34 @@ def test_autoencoders_are_shown_until_the_noise_estimator_begins(curves):
     assert (curves.uni.y, curves.multi.y) == ([0.6], [0.4])
 
 
-def test_the_base_models_line_reaches_as_far_as_the_training(curves):
-    curves.begin(planned(), "mine")
-    curves.validated(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
+def test_the_lines_of_base_and_linear_model_reach_as_far_as_the_training(curves):
+    curves.begin(planned(linear_scores={"r": 0.7}), "mine")
+    curves.validated(Validated(0, 0.0, {"r": 0.4}, {"r": 0.4}, False))
     curves.step(TrainStep(30, 1, "joint", 0.3, 0.5, 0.6, 0.4))
     curves.draw()
     assert (curves.base.x, curves.base.y) == ([0, 30], [0.4, 0.4])
+    assert (curves.linear.x, curves.linear.y) == ([0, 30], [0.7, 0.7])
 
 
 def test_from_scratch_there_is_no_base_line(curves):
     curves.begin(planned(), "mine")
-    curves.validated(Validated(10, 0.1, {"ssim": 0.2}, {}, True))
+    curves.validated(Validated(10, 0.1, {"r": 0.2}, {}, True))
     curves.draw()
-    assert curves.base.x == []
-    assert curves.ssim.x == [10]
+    assert curves.base.x == curves.linear.x == []
+    assert curves.scores.x == [10]
 
 
 def test_a_resumed_training_goes_on_with_its_curves(curves, tmp_path):
     (tmp_path / "curves.csv").write_text(
-        "step,loss_uni,loss_multi,ssim\n10,0.6,0.5,\n20,,,0.45\n20,0.5,0.4,\n30,0.1,0.1,\n"
+        "step,loss_uni,loss_multi,r\n10,0.6,0.5,\n20,,,0.45\n20,0.5,0.4,\n30,0.1,0.1,\n"
     )
     curves.begin(planned(tmp_path, steps_done=20), "mine")
     assert curves.uni.x == [10, 20]
-    assert (curves.ssim.x, curves.ssim.y) == ([20], [0.45])
+    assert (curves.scores.x, curves.scores.y) == ([20], [0.45])
     # The base model is tried again, at step 0: that is in the past.
-    curves.validated(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
+    curves.validated(Validated(0, 0.0, {"r": 0.4}, {"r": 0.4}, False))
     curves.draw()
-    assert curves.ssim.x == [20]
+    assert curves.scores.x == [20]
     assert curves.base.y == [0.4, 0.4]
     curves.begin(planned(), "another")
     assert curves.uni.x == []
@@ -116,5 +118,5 @@ def test_another_training_uses_the_same_axes(curves):
     for name in ("one", "two"):
         curves.begin(planned(), name)
         curves.draw()
-    assert len(curves._lines) == 5
+    assert len(curves._lines) == 6
     assert curves.layout().count() == 4

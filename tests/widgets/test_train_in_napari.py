@@ -55,7 +55,7 @@ def test_three_layers_become_a_model_that_predicts(driver, dock_widget, own_fold
     assert truth.std() > 0.01
     curves = driver.widget.findChild(LearningCurves)
     assert len(curves.uni.x) == 4
-    assert len(curves.ssim.x) >= 2
+    assert len(curves.scores.x) >= 2
     assert read_card(own_folders / "models" / "my model.safetensors")["name"] == "my model"
     assert predict.model.currentText() == "my model"
     predict.mode.setCurrentText("draft")

@@ -80,9 +80,9 @@ def test_curves_and_validation_layers_follow_the_training(open_trainer, fake_tra
     start_and_pause(driver, fake_train, 20)
     driver.wait_for(lambda: results(driver) == TABLE)
     curves = driver.widget.findChild(LearningCurves)
-    driver.wait_for(lambda: curves.ssim.x == [0, 20])
-    assert curves.ssim.y == pytest.approx([0.4, 0.45])
-    assert curves.base.y == pytest.approx([0.4, 0.4])
+    driver.wait_for(lambda: curves.scores.x == [0, 20])
+    assert curves.scores.y == pytest.approx([0.5, 0.55])
+    assert curves.base.y == pytest.approx([0.5, 0.5])
     assert curves.uni.x[-1] == 20
     assert curves.uni.y[-1] < curves.uni.y[0]
     assert [line.xData.size for _, line in curves._lines if line.xData is not None]

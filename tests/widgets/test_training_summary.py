@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from napari_damm.events import FailedItem, Notice, Preparing, TrainPlanned, TrainStep, Validated
@@ -61,6 +62,25 @@ def test_the_plan_is_told_until_there_are_scores():
     begun.count(Validated(10, 0.1, {"ssim": 0.5, "psnr": 18}, {"ssim": 0.4, "psnr": 17}, True))
     assert begun.state() == (
         "Step 10: SSIM 0.400 → 0.500, PSNR 17.0 → 18.0 dB on 5 validation windows so far"
+    )
+
+
+def test_a_linear_model_stands_beside_and_is_named_where_it_is_better():
+    scores, linear = {"ssim": 0.5, "r": 0.76}, {"ssim": 0.6, "r": 0.71}
+    told = replace(PLANNED, record={"linear_scores": linear})
+    known = summarise(told, Validated(9, 0.1, scores, {}, True))
+    assert known.state() == (
+        "Step 9: SSIM 0.500 on 5 validation windows, r 0.76 (a linear model 0.71) so far"
+    )
+    base = Validated(0, 0.0, scores, scores, False)
+    assert summarise(told, base).state() == (
+        "The base model has SSIM 0.500, r 0.76 (a linear model 0.71)"
+    )
+    worse = Validated(9, 0.1, scores | {"r2": 0.3}, {"ssim": 0.6}, True, linear_scores=linear)
+    assert (
+        summarise(PLANNED, worse)
+        .state()
+        .startswith("Step 9: not better than the base model and a linear model, SSIM 0.600 → 0.500")
     )
 
 

@@ -160,6 +160,8 @@ class Terminal:
 def validation_line(event: Validated) -> str:
     """Put a validation into one line: how good, how much better than the base, and if the best."""
     told = [f"{name.upper()} {event.scores[name]:.3f}" for name in ("ssim", "psnr")]
+    if "r" in event.scores:
+        told.insert(0, f"r {event.scores['r']:.3f}")
     if event.base_scores:
         gains = (event.scores[name] - event.base_scores[name] for name in ("ssim", "psnr"))
         ssim, psnr = gains
@@ -175,5 +177,8 @@ def _plan_lines(event: TrainPlanned) -> Iterator[str]:
         f"{event.train_patches} patches to train, {event.validation_patches} to validate, "
         f"from {count(event.sections, 'section')}"
     )
+    linear = event.record.get("linear_scores", {})
+    if "r" in linear:
+        yield f"a linear model of the same images has r {linear['r']:.3f} in the validation windows"
     if event.steps_done:
         yield f"going on from step {event.steps_done}"

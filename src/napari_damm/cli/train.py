@@ -138,12 +138,19 @@ def _left(folder: Path) -> str:
 
 
 def _summary(trained: Any) -> Iterator[str]:
+    from napari_damm.model_file import NO_BETTER, loses_to_linear
+
     now, before = trained.scores, trained.base_scores
-    for name, unit in (("ssim", ""), ("psnr", " dB"), ("mse", "")):
-        was = f"{before[name]:.4g} -> " if name in before else ""
-        yield f"{name.upper():5} {was}{now[name]:.4g}{unit}"
+    linear = trained.card.get("metrics", {}).get("linear", {})
+    for name, unit in (("r", ""), ("ssim", ""), ("psnr", " dB"), ("mse", "")):
+        if name in now:
+            was = f"{before[name]:.4g} -> " if name in before else ""
+            beside = f" (a linear model: {linear[name]:.4g})" if name in linear else ""
+            yield f"{name if name == 'r' else name.upper():5} {was}{now[name]:.4g}{unit}{beside}"
     if "ssim" in before and now["ssim"] <= before["ssim"]:
         yield "the new model is not better than its base on the validation windows"
+    if loses_to_linear(trained.card):
+        yield f"the new model {NO_BETTER} on the validation windows"
     yield f"model {trained.path}"
 
 

@@ -73,11 +73,18 @@ def plain_view(patch: Patch) -> View:
 
 
 def draw_view(
-    split: Split, index: int, variant: int, jitter: float, seed: int, reach: int = MOVE_CELLS
+    split: Split,
+    index: int,
+    variant: int,
+    jitter: float,
+    seed: int,
+    reach: int = MOVE_CELLS,
+    steady: bool = False,
 ) -> View:
     """Draw view `variant` of training patch `index`; `jitter` is the share that misleads.
 
-    The patch is moved by up to `reach` cells.
+    The patch is moved by up to `reach` cells. `steady`: where the secondary image does not mislead,
+    it lies as it was taken.
     """
     patch = split.train[index]
     rng = np.random.default_rng((seed, index, variant, 3))
@@ -98,7 +105,7 @@ def draw_view(
             row, col = y, x
             break
     shift = (int(near[0]), int(near[1]))
-    if jitter == 0:
+    if jitter == 0 or (steady and not misleads):
         return View(row, col, turns, flip)
     if not misleads:
         return View(row, col, turns, flip, shift, gain)

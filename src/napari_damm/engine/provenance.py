@@ -33,7 +33,7 @@ KEY = (
 # What a record of before samples lacks.
 _UNSTATED = {"samples": 1, "spread_factor": 1.0}
 # A file may be moved, and a model renamed, without becoming another.
-_NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name")}
+_NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning")}
 
 
 def job_record(
@@ -47,7 +47,7 @@ def job_record(
     """Return the record of a job that is about to start, as plain JSON values."""
     import torch
 
-    from napari_damm.model_file import content_hash
+    from napari_damm.model_file import NO_BETTER, content_hash, loses_to_linear
     from napari_damm.util.version import __version__
 
     lattice = planned.lattice
@@ -57,6 +57,7 @@ def job_record(
             "name": model.card.get("name", "unnamed"),
             "sha256": model.card.get("sha256") or content_hash(model),
             "modalities": list(model.card["modalities"]),
+            **({"warning": NO_BETTER} if loses_to_linear(model.card) else {}),
         },
         "mode": sampling.mode,
         "steps": sampling.steps,

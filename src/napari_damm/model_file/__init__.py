@@ -10,8 +10,10 @@ Nothing is ever unpickled. Every complaint is one sentence that names the file.
 
 from napari_damm.model_file.autoencoder import save_autoencoder, take_trained_autoencoders
 from napari_damm.model_file.header import (
+    NO_BETTER,
     card_and_sum,
     first_few,
+    loses_to_linear,
     read_card,
     spread_factor,
     summary,
@@ -33,6 +35,7 @@ from napari_damm.model_file.weights import content_hash, save_model
 from napari_damm.util.files import sha256
 
 __all__ = [
+    "NO_BETTER",
     "ModelInfo",
     "bundled_folder",
     "card_and_sum",
@@ -44,6 +47,7 @@ __all__ = [
     "import_model",
     "list_models",
     "load_model",
+    "loses_to_linear",
     "read_card",
     "remove_model",
     "resolve_device",

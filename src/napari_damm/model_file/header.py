@@ -33,6 +33,9 @@ LONGEST_NAME = 100
 LARGEST_SPREAD = 1e6
 MOST_DIMENSIONS = 8
 LONGEST_PART = 300
+LINEAR = "linear"
+"""Where a card keeps the scores of a linear model, beside those of the "mean" of its own."""
+NO_BETTER = "does not beat a linear model of the same images"
 """Characters of each part of a summary."""
 COARSEST_UM = 1e6
 """No microscope has pixels of a metre."""
@@ -240,7 +243,23 @@ def summary(card: Mapping[str, Any]) -> str:
         f"{float(pixel_size)} µm/px" if pixel_size else "pixel size unknown",
         f"trained on {training}" if training else "training data unknown",
     ]
+    if loses_to_linear(card):
+        parts.insert(2, NO_BETTER)  # before what may be cut
     return printable(" · ".join(part[:LONGEST_PART] for part in parts))
+
+
+def loses_to_linear(card: Mapping[str, Any]) -> bool:
+    """Return whether a card says that its model is not better than the linear one, by r."""
+    metrics = card.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return False
+    own, linear = metrics.get("mean"), metrics.get(LINEAR)
+    if not isinstance(own, Mapping) or not isinstance(linear, Mapping):
+        return False
+    found, trivial = own.get("r"), linear.get("r")
+    if not isinstance(found, int | float) or not isinstance(trivial, int | float):
+        return False
+    return found <= trivial
 
 
 def _is_number(value: Any) -> bool:

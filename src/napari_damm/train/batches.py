@@ -141,8 +141,8 @@ class Batches:
     def crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
         """Return crops of views of their own, on the grid of the latents' pixels.
 
-        Without `jitter` the images lie as they were taken: what two stains say together of a pixel
-        is lost where one is shifted.
+        In a share of `jitter` the secondary image misleads. In the others the images lie as they
+        were taken: what two stains say together of a pixel is lost where one is shifted.
         """
         start = time.perf_counter()
         rng = np.random.default_rng((self.config.seed, step, 5))
@@ -223,7 +223,7 @@ class Batches:
         """Draw a view, with the jitter that was asked for unless another is given."""
         if jitter is None:
             return draw_view(self.split, index, variant, self.config.jitter, self.config.seed)
-        return draw_view(self.split, index, variant, jitter, self.config.seed, CROPS_REACH)
+        return draw_view(self.split, index, variant, jitter, self.config.seed, CROPS_REACH, True)
 
     def _encode(self, images: NDArray[np.float32]) -> NDArray[np.float16]:
         device = next(self.model.parameters()).device

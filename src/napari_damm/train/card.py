@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from napari_damm.model_file.header import LINEAR
 from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.train.curves import thin
 from napari_damm.train.setup import Base
@@ -62,9 +63,10 @@ def make_card(
         },
         "metrics": {
             "data": f"{record['validation_windows']} validation windows of 256 px that no training "
-            "patch touches, mode fast, one sample",
+            f"patch touches, mode {record.get('validation_mode', 'unknown')}",
             "mean": dict(record["scores"]),
             "base": dict(record["base_scores"]),
+            LINEAR: dict(record.get("linear_scores", {})),
         },
         "curves": _curves(curves),
         "versions": record["versions"],
@@ -102,7 +104,7 @@ def _curves(rows: Sequence[Mapping[str, str]]) -> dict[str, list[dict[str, float
     return {
         "training": [_numbers(row, ("step", "loss_uni", "loss_multi", "confidence"), "phase")
                      for row in steps],
-        "validation": [_numbers(row, ("step", "ssim", "psnr", "mse", "r2", "std_ratio"))
+        "validation": [_numbers(row, ("step", "ssim", "psnr", "mse", "r", "r2", "std_ratio"))
                        for row in validations],
     }  # fmt: skip
 

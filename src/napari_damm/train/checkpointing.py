@@ -54,7 +54,7 @@ class TrainerState:
     validations, since_best
         How many were made, and how many in a row without a better one.
     best, best_step
-        The best score so far, SSIM or R2 as the loop judges, and the step it is of.
+        The best score so far, SSIM or r as the loop judges, and the step it is of.
     rollbacks
         How often the loss was no number.
     """

@@ -14,7 +14,7 @@ from napari_damm.util.files import open_regular, replace_file
 
 COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
-    "ssim", "psnr", "mse", "r2", "std_ratio",
+    "ssim", "psnr", "mse", "r2", "std_ratio", "r",
 )  # fmt: skip
 MOST_BYTES = 64 * 2**20
 _STEP = re.compile("[0-9]{1,15}")

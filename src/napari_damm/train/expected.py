@@ -2,7 +2,7 @@
 
 1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
    it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and in
-   each sixteenth step.
+   each sixteenth step. The gate learns from the same evaluation where that is.
 2. The target's decoder draws it, and detail is added that sees the inputs too (`model.detail`); its
    error counts on pixels. So the noise estimator learns what matters in the image, and the detail
    what a latent cannot hold. In fine-tuning the decoder stays as it is: few images spoil it.
@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from napari_damm.model.damm import DAMM, DETAIL, DAMMConfig
 from napari_damm.model.gate import mix_branches, where_multi
+from napari_damm.model.unet import Encoded
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch, Crops
 from napari_damm.train.config import TrainConfig
@@ -160,10 +161,20 @@ def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
     return pixel_error(model.decode(z, primary=features, secondary=other), target)
 
 
-def expected_error(
+class MapErrors(NamedTuple):
+    """Errors of an expected map, one number each: of its pixels, and of what the gate makes of it.
+
+    The latter is BCE(u, 1 - share of the cell that misleads), as in `losses.planted_loss`.
+    """
+
+    pixels: Tensor
+    gate: Tensor
+
+
+def expected_errors(
     model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, seed: int
-) -> Tensor:
-    """Return the error of the expected map that is drawn of crops: one number.
+) -> MapErrors:
+    """Return the errors of the expected map that is drawn of crops.
 
     The noise is drawn by seed and step.
     """
@@ -171,7 +182,10 @@ def expected_error(
     x_t = torch.randn(encoded.primary.shape, generator=generator).to(encoded.primary.device)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
     between = model.unet.encode(x_t, t, encoded.primary, encoded.secondary)
-    multi = _multi_cells(crops.planted, between.confidence, step)
+    misleads = _misleading(crops.planted, between.confidence)
+    multi = misleads < MISLEADS
+    if leaves_secondary_out(step):
+        multi = torch.zeros_like(multi)
     velocity = mix_branches(
         multi,
         lambda rows: model.unet.decode_multi(between.select(rows)),
@@ -180,7 +194,7 @@ def expected_error(
     )
     other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
     made = model.decode(clean(velocity, x_t), primary=encoded.features, secondary=other)
-    return pixel_error(made, crops.images[:, 2:])
+    return MapErrors(pixel_error(made, crops.images[:, 2:]), _gate_error(between, misleads))
 
 
 @torch.no_grad()
@@ -196,18 +210,22 @@ def settle_statistics(model: DAMM, crops: Iterable[Crops], seed: int) -> None:
         norm.momentum = None  # the mean of all batches
         norm.train()
     for k, each in enumerate(crops if norms else ()):
-        expected_error(model, each, encode_crops(model, each), k * UNI_EVERY, seed)
+        expected_errors(model, each, encode_crops(model, each), k * UNI_EVERY, seed)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
 
 
-def _multi_cells(planted: Tensor, confidence: Tensor, step: int) -> Tensor:
-    """Return where the multi-modal branch learns: a bool of the confidence's shape (n, h, w)."""
-    if leaves_secondary_out(step):
-        return torch.zeros_like(confidence, dtype=torch.bool)
+def _gate_error(between: Encoded, misleads: Tensor) -> Tensor:
+    if not bool(torch.isfinite(between.confidence).all()):  # the loss is no number then either
+        return between.confidence.mean()
+    return F.binary_cross_entropy(between.confidence, 1 - misleads)
+
+
+def _misleading(planted: Tensor, confidence: Tensor) -> Tensor:
+    """Return the share of each of the gate's cells that misleads: (n, h, w), as the confidence."""
     _, height, width = confidence.shape
-    return F.adaptive_avg_pool2d(planted[:, None], (height, width))[:, 0] < MISLEADS
+    return F.adaptive_avg_pool2d(planted[:, None], (height, width))[:, 0]
 
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:

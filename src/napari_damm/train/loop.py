@@ -20,7 +20,7 @@ from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.checkpointing import TrainerState
 from napari_damm.train.expected import (
     encode_crops,
-    expected_error,
+    expected_errors,
     latents_of,
     learning_mode,
     learns_part,
@@ -37,10 +37,14 @@ from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
-SSIM, R2 = "ssim", "r2"
-"""By what the best model is chosen: texture counts in sampled maps, error in an expected one."""
+SSIM, CORRELATION = "ssim", "r"
+"""By what the best model is chosen: texture counts in sampled maps, where there is more and where
+less in an expected one. How bright a window is hangs on its section's own limits.
+"""
 EXPECTED_PX, SETTLING = 128, 8
 """Side of the crops of the expected map, and batches that averaged weights are settled on."""
+MAP_JITTER = 0.5
+"""Share, of that in batches of the noise, in which the secondary image of these crops misleads."""
 
 
 class TrainingLoop:
@@ -158,15 +162,16 @@ class TrainingLoop:
         if step % self.noise_every == 0:
             batch = self._noise_batch(step, progress)
             losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
-        crops = self._crops(step)
+        crops = self._crops(step, MAP_JITTER * config.jitter)
         if reproduces(step):
-            error = reproduction_error(self.model, crops, step)
+            error = config.expected_weight * reproduction_error(self.model, crops, step)
         else:
             with torch.set_grad_enabled(self.learns_encoders):
                 encoded = encode_crops(self.model, crops)
-            error = expected_error(self.model, crops, encoded, step, config.seed)
-        self.state.backward(error, config.expected_weight)
-        return replace(losses, loss=losses.loss + config.expected_weight * float(error.detach()))
+            found = expected_errors(self.model, crops, encoded, step, config.seed)
+            error = config.expected_weight * found.pixels + self.step.planted_weight * found.gate
+        self.state.backward(error)
+        return replace(losses, loss=losses.loss + float(error.detach()))
 
     def _noise_batch(self, step: int, progress: float) -> Batch:
         """Return what the noise is learnt from: small and new where it is needed seldom.
@@ -177,7 +182,7 @@ class TrainingLoop:
             return latents_of(self.model, self._crops(step, self.config.jitter))
         return self.batches.batch(step, progress)
 
-    def _crops(self, step: int, jitter: float = 0.0) -> Crops:
+    def _crops(self, step: int, jitter: float) -> Crops:
         """Return the images of an expected map: of several places, as statistics are of a batch."""
         return self.batches.crops(step, self.config.expected_crops, EXPECTED_PX, jitter)
 
@@ -232,11 +237,11 @@ class TrainingLoop:
             averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
             self.validator.load(self.model, averaged)
             if self.learns_map:
-                crops = (self._crops(k) for k in range(SETTLING))
+                crops = (self._crops(k, 0.0) for k in range(SETTLING))
                 settle_statistics(self.validator.model, crops, self.config.seed)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
-            best = checkpoints.judge(step, scores, R2 if self.learns_map else SSIM)
+            best = checkpoints.judge(step, scores, CORRELATION if self.learns_map else SSIM)
             checkpoints.trainer.validations = due
             checkpoints.note({"step": step, "epoch": self.parts.schedule.epoch(step), **scores})
             if best:

@@ -1,7 +1,7 @@
 """What comes before the first step of the noise estimator, event by event.
 
 1. The model goes onto its device, and the validation windows are read.
-2. The base model predicts them, for comparison.
+2. A linear model and the base model predict them, for comparison.
 3. The autoencoders are measured, and trained where that was asked.
 4. What latents depend on is settled then: they get their file, and the loop can be made, from the
    last checkpoint or anew.
@@ -23,6 +23,7 @@ from napari_damm.train.config import TrainConfig
 from napari_damm.train.expected import DETAIL_NAMES, choose_parameters, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.latent_cache import LatentFile, latent_shape
+from napari_damm.train.linear import linear_scores
 from napari_damm.train.loop import TrainingLoop
 from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import TrainingProgress, highest_rate
@@ -58,7 +59,10 @@ class TrainingStart:
         )
         unreadable = UnreadablePatches(data.fields)
         validator = Validator(model, data.fields, data.split, config, unreadable)
-        record = {**record, "validation_windows": len(validator.patches)}
+        record |= {
+            "validation_windows": len(validator.patches),
+            "validation_mode": validator.sampler.sampling.mode,
+        }
         self.parts = TrainingParts(
             config=config,
             machine=machine,
@@ -80,6 +84,9 @@ class TrainingStart:
             checkpoints.resume()
         elif parts.machine.first:
             checkpoints.begin()
+        if parts.machine.first:
+            linear = yield from linear_scores(parts)
+            checkpoints.describe(linear_scores=linear)
         yield self._planned()
         validation_s = 0.0
         if not parts.from_scratch and parts.machine.first:

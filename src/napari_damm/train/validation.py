@@ -68,7 +68,7 @@ class Validator:
         self.patches: list[Patch] = []
         self.images: list[Floats] = []
         for patch in evenly(split.validation, count):
-            images = unreadable.read(patch, partial(_read, fields, patch))
+            images = unreadable.read(patch, partial(read_patch, fields, patch))
             if images is not None:
                 self.images.append(images)
                 self.patches.append(patch)
@@ -117,7 +117,7 @@ class Validator:
         """Score predictions against the truth; all -inf where they are not finite."""
         truths = [(images[2] + 1) / 2 for images in self.images]
         if not all(np.isfinite(image).all() for image in predicted):
-            return dict.fromkeys(("ssim", "psnr", "mse", "r2", "std_ratio"), float("-inf"))
+            return dict.fromkeys(("ssim", "psnr", "mse", "r", "r2", "std_ratio"), float("-inf"))
         pairs = list(zip(truths, predicted, strict=True))
         truth, prediction = np.concatenate(truths), np.concatenate(predicted)
         varies, spread = bool(truth.min() < truth.max()), float(truth.std())
@@ -125,6 +125,7 @@ class Validator:
             "ssim": float(np.mean([metrics.ssim(a, b) for a, b in pairs])),
             "psnr": metrics.psnr(truth, prediction),
             "mse": metrics.mse(truth, prediction),
+            "r": metrics.pearson_r(truth, prediction) if varies else float("nan"),
             "r2": metrics.r2(truth, prediction) if varies else float("nan"),
             "std_ratio": float(prediction.std()) / spread if varies else float("nan"),
         }
@@ -158,6 +159,7 @@ def evenly(items: Sequence[Item], count: int) -> list[Item]:
     return [items[k] for k in places.tolist()]
 
 
-def _read(fields: Sequence[Field], patch: Patch) -> Floats:
+def read_patch(fields: Sequence[Field], patch: Patch) -> Floats:
+    """Read the images (3, 256, 256) of a patch as they are, in [-1, 1]."""
     field = fields[patch.field]
     return np.stack([field.read(role, patch.box) for role in ROLES])

@@ -1,4 +1,4 @@
-"""The plot of a running training: losses above, validation SSIM below.
+"""The plot of a running training: losses above, the correlation with the truth below.
 
 1. `Curve`s are plain lists that grow; a resumed training begins with those in its folder.
 2. Captions in words and colours stand above the axes, where no line runs through them.
@@ -28,6 +28,9 @@ MOST_POINTS = 2000
 HEIGHT_PX = 120
 GREY = "#8f98a3"  # readable on napari's dark theme and on the light one
 GREEN = "#009e73"  # Okabe and Ito's, beside their orange and blue of the branches
+ORANGE = "#e69f00"
+SCORE = "r"
+"""Which score is drawn: unlike SSIM it does not reward blur."""
 PHASES = ("joint", "gated")
 
 
@@ -54,26 +57,27 @@ class Curve:
 
 
 class LearningCurves(QWidget):
-    """Shows how the losses fall and the validation SSIM rises."""
+    """Shows how the losses fall and the correlation in validation windows rises."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("curves")
-        self._base, self._phase = math.nan, ""
+        self._phase = ""
         self._clear()
         self._lines: list[tuple[Curve, Any]] = []
-        self.losses_caption, self.ssim_caption = Note("losses_caption"), Note("ssim_caption")
+        self.losses_caption, self.scores_caption = Note("losses_caption"), Note("scores_caption")
         self._plots: list[Any] = []
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.losses_caption)
-        layout.addWidget(self.ssim_caption)
+        layout.addWidget(self.scores_caption)
         self.hide()
 
     def begin(self, planned: TrainPlanned, name: str) -> None:
         """Show the axes for a training, with what an earlier run of it had reached."""
         self._clear()
+        self._levels[1] = planned.record.get("linear_scores", {}).get(SCORE, math.nan)
         if planned.steps_done:
             self._read(planned.folder, planned.steps_done)
         if not self._plots:
@@ -87,18 +91,22 @@ class LearningCurves(QWidget):
             (self.multi, losses, meanings[Branch.MULTI_MODAL], Branch.MULTI_MODAL.colour),
             (self.autoencoder, losses, "autoencoder", GREEN),
             (self.base, scores, "base model", GREY),
-            (self.ssim, scores, name, GREEN),
+            (self.linear, scores, "linear model", ORANGE),
+            (self.scores, scores, name, GREEN),
         ]
         self._lines = [
-            (curve, _line(axes, colour, words, curve is self.ssim))
+            (curve, _line(axes, colour, words, curve is self.scores))
             for curve, axes, words, colour in looks
         ]
-        uni, multi, autoencoder, base, new = (_key(words, colour) for _, _, words, colour in looks)
+        uni, multi, autoencoder, *dashed, new = (_key(words, colour) for *_, words, colour in looks)
         self._captions = {"autoencoder": f"Training loss by step<br>{autoencoder}"}
         self._captions |= dict.fromkeys(PHASES, f"Training loss by step<br>{uni}<br>{multi}")
         self.losses_caption.say(self._captions["joint"])
-        target, dashed = planned.modalities[2], base.replace("■", "- -")
-        self.ssim_caption.say(f"Validation SSIM of {target} by step<br>{new}<br>{dashed}")
+        base, linear = (key.replace("■", "- -") for key in dashed)
+        self.scores_caption.say(
+            f"Correlation r with the imaged {planned.modalities[2]} in validation windows<br>"
+            f"{new}<br>{base}<br>{linear}"
+        )
         self.show()
 
     def step(self, event: TrainStep) -> None:
@@ -114,16 +122,17 @@ class LearningCurves(QWidget):
 
     def validated(self, event: Validated) -> None:
         """Add the scores of a validation."""
-        self.ssim.add(event.step, event.scores.get("ssim", math.nan))
-        self._base = event.base_scores.get("ssim", math.nan)
+        self.scores.add(event.step, event.scores.get(SCORE, math.nan))
+        self._levels[0] = event.base_scores.get(SCORE, math.nan)
 
     def draw(self) -> None:
         """Draw what there is by now."""
         if self._phase in PHASES:
             del self.autoencoder.x[:], self.autoencoder.y[:]  # that part is over
-        last = max([1.0, *self.uni.x[-1:], *self.ssim.x[-1:]])
-        known = math.isfinite(self._base)
-        self.base.x, self.base.y = ([0.0, last], [self._base] * 2) if known else ([], [])
+        last = max([1.0, *self.uni.x[-1:], *self.scores.x[-1:]])
+        for curve, level in zip((self.base, self.linear), self._levels, strict=True):
+            known = math.isfinite(level)
+            curve.x, curve.y = ([0.0, last], [level] * 2) if known else ([], [])
         for curve, line in self._lines:
             line.setData(curve.x, curve.y)
         caption = self._captions.get(self._phase or "joint", self._captions["autoencoder"])
@@ -132,8 +141,8 @@ class LearningCurves(QWidget):
 
     def _clear(self) -> None:
         self.uni, self.multi, self.autoencoder = (Curve(SMOOTHING) for _ in range(3))
-        self.ssim, self.base = Curve(), Curve()
-        self._base, self._phase = math.nan, ""
+        self.scores, self.base, self.linear = Curve(), Curve(), Curve()
+        self._levels, self._phase = [math.nan, math.nan], ""
 
     def _read(self, folder: Path, last: int) -> None:
         """Read what the engine wrote, as far as the run that is resumed had come."""
@@ -144,7 +153,7 @@ class LearningCurves(QWidget):
                 for curve, column in (
                     (self.uni, "loss_uni"),
                     (self.multi, "loss_multi"),
-                    (self.ssim, "ssim"),
+                    (self.scores, SCORE),
                 ):
                     curve.add(int(row["step"]), float(row.get(column) or math.nan))
 
@@ -173,7 +182,7 @@ def _key(words: str, colour: str) -> str:
 def _line(axes: Any, colour: str, name: str, dots: bool) -> Any:
     from pyqtgraph import mkPen
 
-    dashed = Qt.PenStyle.DashLine if colour == GREY else Qt.PenStyle.SolidLine
+    dashed = Qt.PenStyle.DashLine if colour in (GREY, ORANGE) else Qt.PenStyle.SolidLine
     points = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": colour}
     pen = mkPen(colour, width=2, style=dashed)
     return axes.plot([], [], pen=pen, name=name, **(points if dots else {}))

@@ -90,10 +90,10 @@ class TrainingSummary(RunSummary):
 
     def done(self, finished: Finished, kept: Kept) -> str:
         """Say how a finished training went."""
-        scores = dict(finished.result.scores)
-        base = dict(finished.result.base_scores)
+        result = finished.result
         ready = f"'{kept.model}' is ready in Predict" if kept.model else ""
-        verdict = f"Done in {duration(finished.seconds)}: {self._verdict(scores, base)}"
+        told = self._verdict(result.scores, result.base_scores)
+        verdict = f"Done in {duration(finished.seconds)}: {told}"
         return self.sentence(verdict, ready, kept.problem)
 
     def stopped(self, kept: Kept, why: str = "Stopped") -> str:
@@ -111,19 +111,43 @@ class TrainingSummary(RunSummary):
     def _last_validation(self, validated: Validated) -> str:
         scores, base = validated.scores, validated.base_scores
         if validated.step == 0:
-            return f"The base model has {_pair('SSIM', 'ssim', base or scores, {})}"
+            known = base or scores
+            beside = _beside(known, self._linear)
+            return f"The base model has {_pair('SSIM', 'ssim', known, {})}{beside}"
         return f"Step {validated.step}: {self._verdict(scores, base)} so far"
 
+    @property
+    def _linear(self) -> Mapping[str, float]:
+        """How a linear model of the same images scores."""
+        record = {} if self.planned is None else self.planned.record
+        found: Mapping[str, float] = record.get("linear_scores", {})
+        return found
+
     def _verdict(self, scores: Mapping[str, float], base: Mapping[str, float]) -> str:
-        """Compare the new model with the base model."""
+        """Compare the new model with the base model, and with a linear one."""
         if "ssim" not in scores:
             return ""
-        numbers = _pair("SSIM", "ssim", scores, base)
+        told = [_pair("SSIM", "ssim", scores, base)]
         if "psnr" in scores:
-            numbers += f", {_pair('PSNR', 'psnr', scores, base, 1)} dB"
-        numbers += f" on {_count(self.validation_windows, 'validation window')}"
-        better = "ssim" not in base or scores["ssim"] > base["ssim"]
-        return numbers if better else f"not better than the base model, {numbers}"
+            told.append(f"{_pair('PSNR', 'psnr', scores, base, 1)} dB")
+        numbers = f"{', '.join(told)} on {_count(self.validation_windows, 'validation window')}"
+        numbers += _beside(scores, self._linear)
+        worse = [
+            name
+            for name, other, by in (
+                ("the base model", base, "ssim"),
+                ("a linear model", self._linear, "r"),
+            )
+            if by in other and by in scores and scores[by] <= other[by]
+        ]
+        return f"not better than {' and '.join(worse)}, {numbers}" if worse else numbers
+
+
+def _beside(scores: Mapping[str, float], linear: Mapping[str, float]) -> str:
+    """Set the correlation with the truth beside that of a linear model."""
+    if "r" not in scores or "r" not in linear:
+        return ""
+    return f", r {scores['r']:.2f} (a linear model {linear['r']:.2f})"
 
 
 def _pair(
