@@ -33,6 +33,7 @@ from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import TrainingProgress, highest_rate, learning_rate
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import NoiseStep, StepLosses, phase_at
+from napari_damm.train.threads import ThreadChoice
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
@@ -69,6 +70,7 @@ class TrainingLoop:
         self.learns_encoders = self.learns_map and learns_part(self.model, "primary")
         self.noise_every = noise_every(self.config)
         self.rate = highest_rate(self.config, self.learns_map)
+        self.threads = self._thread_choice()
         network = self.machine.wrap(self.model.unet)
         self.step = NoiseStep(network, state, self.config, self.model.config.unet)
 
@@ -128,6 +130,8 @@ class TrainingLoop:
     def _learn(self, step: int, progress: float) -> TrainStep:
         """Make one step."""
         machine, config, trainer = self.machine, self.config, self.checkpoints.trainer
+        if self.threads is not None:
+            self.threads.apply()
         start, waited = time.perf_counter(), self.batches.waited_s
         phase = phase_at(progress, config)
         if self.learns_map:
@@ -144,6 +148,8 @@ class TrainingLoop:
             where = {"step": step + 1, "epoch": epoch, "phase": phase, "learning_rate": rate}
             self.checkpoints.note_losses(where, losses)
         spent = max(time.perf_counter() - start, 1e-9)
+        if self.threads is not None:
+            self.threads.took(spent)
         return TrainStep(
             step=step + 1,
             epoch=epoch,
@@ -155,6 +161,12 @@ class TrainingLoop:
             waiting=min(1.0, (self.batches.waited_s - waited) / spent),
             seconds_left=self.progress.seconds_left(progress),
         )
+
+    def _thread_choice(self) -> ThreadChoice | None:
+        """Return what chooses the threads; None where the bits must not hang on them."""
+        if self.machine.kind != "cpu" or self.machine.world > 1 or self.config.minutes is None:
+            return None
+        return ThreadChoice(torch.get_num_threads())
 
     def _map_gradients(self, step: int, progress: float, phase: str) -> StepLosses:
         """Add the gradients of the expected map, and of the noise when it is its turn."""
