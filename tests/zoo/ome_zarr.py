@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from image_files import converted, ome_zarr
+from numcodecs import Zstd
 
 from zoo.case import Group, canary
 from zoo.goods import predict
@@ -79,6 +81,35 @@ def _pickle(folder: Path) -> list[str]:
     for chunk in (folder / "a.zarr" / "0").glob("[0-9]*"):
         chunk.write_bytes(pickle.dumps(Bomb()))
     return arguments
+
+
+@CASES.refused("a chunk that becomes a gibibyte", "becomes larger")
+def _bomb(folder: Path) -> list[str]:
+    arguments = spoiled(folder)
+    chunk = folder / "a.zarr" / "1" / "c" / "0" / "0" / "0"  # the level that is read
+    assert chunk.is_file()
+    chunk.write_bytes(Zstd(1).encode(np.zeros(2**30, np.uint8)))
+    return arguments
+
+
+@CASES.refused("a chunk that becomes a gibibyte, gzip", "becomes larger")
+def _gzip_bomb(folder: Path) -> list[str]:
+    arguments = spoiled(
+        folder,
+        "1",
+        codecs=lambda codecs: [codecs[0], {"name": "gzip", "configuration": {"level": 1}}],
+    )
+    chunk = folder / "a.zarr" / "1" / "c" / "0" / "0" / "0"  # the level that is read
+    chunk.write_bytes(gzip.compress(bytes(2**20)) * 1024)
+    return arguments
+
+
+@CASES.refused("chunks packed twice", "packed twice")
+def _twice(folder: Path) -> list[str]:
+    return spoiled(
+        folder,
+        codecs=lambda codecs: [*codecs, {"name": "gzip", "configuration": {"level": 1}}],
+    )
 
 
 @CASES.refused("an array of objects", "a\\.zarr")

@@ -80,7 +80,7 @@ class TrainConfig:
         None,
         "Highest rate of AdamW; it warms up, and falls along a cosine (paper: 1e-4).",
         above=0,
-        left_out="1e-3 where the expected map is learnt, else 2e-4",
+        left_out="2e-3 where the expected map is learnt, else 2e-4",
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", least=0)
     ema_decay: float = setting(

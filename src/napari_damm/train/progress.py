@@ -16,7 +16,7 @@ from napari_damm.train.config import TrainConfig
 from napari_damm.train.state import cosine_rate, warmup_steps
 
 VALIDATION_SHARE = 0.2
-MAP_RATE, NOISE_RATE = 1e-3, 2e-4
+MAP_RATE, NOISE_RATE = 2e-3, 2e-4
 """Highest learning rates, where the expected map is learnt and where the noise alone is."""
 
 

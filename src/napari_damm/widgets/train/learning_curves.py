@@ -28,7 +28,7 @@ MOST_POINTS = 2000
 HEIGHT_PX = 120
 GREY = "#8f98a3"  # readable on napari's dark theme and on the light one
 GREEN = "#009e73"  # Okabe and Ito's, beside their orange and blue of the branches
-ORANGE = "#e69f00"
+PURPLE = "#cc79a7"
 SCORE = "r"
 """Which score is drawn: unlike SSIM it does not reward blur."""
 PHASES = ("joint", "gated")
@@ -91,7 +91,7 @@ class LearningCurves(QWidget):
             (self.multi, losses, meanings[Branch.MULTI_MODAL], Branch.MULTI_MODAL.colour),
             (self.autoencoder, losses, "autoencoder", GREEN),
             (self.base, scores, "base model", GREY),
-            (self.linear, scores, "linear model", ORANGE),
+            (self.linear, scores, "linear model", PURPLE),
             (self.scores, scores, name, GREEN),
         ]
         self._lines = [
@@ -182,7 +182,7 @@ def _key(words: str, colour: str) -> str:
 def _line(axes: Any, colour: str, name: str, dots: bool) -> Any:
     from pyqtgraph import mkPen
 
-    dashed = Qt.PenStyle.DashLine if colour in (GREY, ORANGE) else Qt.PenStyle.SolidLine
+    dashed = Qt.PenStyle.DashLine if colour in (GREY, PURPLE) else Qt.PenStyle.SolidLine
     points = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": colour}
     pen = mkPen(colour, width=2, style=dashed)
     return axes.plot([], [], pen=pen, name=name, **(points if dots else {}))
