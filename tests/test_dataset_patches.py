@@ -233,3 +233,29 @@ def test_a_share_of_the_views_misleads():
     assert len(misleading) == sum(far) + sum(faded) + sum(blurred)
     spotted = np.mean([view.spot is not None for view in misleading])
     assert spotted == pytest.approx(0.5, abs=0.1)
+
+
+def test_steady_views_leave_the_secondary_where_it_lies_unless_it_misleads():
+    split = split_patches(fields_of(layers((320, 1024))), 0.2, 0)
+    drawn = [draw_view(split, 0, variant, 0.4, 0, steady=True) for variant in range(60)]
+    usual = [draw_view(split, 0, variant, 0.4, 0) for variant in range(60)]
+    assert {view.misleads for view in drawn} == {True, False}
+    for view, other in zip(drawn, usual, strict=True):
+        assert view == other if view.misleads else (view.shift, view.gain) == ((0, 0), 1.0)
+        assert (view.row, view.col, view.turns) == (other.row, other.col, other.turns)
+
+
+def test_a_wider_reach_finds_the_border_and_stays_where_training_is_allowed():
+    (field,) = fields_of(layers((416, 1600)))
+    split = split_patches([field], 0.2, 0)
+    corners = split.corners[0]
+    rows = {3: set(), 6: set()}
+    for reach, found in rows.items():
+        for variant in range(200):
+            for index in range(len(split.train)):
+                view = draw_view(split, index, variant, 0.0, 0, reach)
+                assert corners[view.row, view.col]
+                found.add(view.row)
+    last = int(np.flatnonzero(corners.any(axis=1))[-1])
+    assert last in rows[6]
+    assert last not in rows[3]
