@@ -29,7 +29,7 @@ def test_time_left_follows_from_the_steps_made():
 
 
 def test_the_highest_rate_suits_what_is_learnt_unless_it_is_given():
-    assert highest_rate(config(), learns_map=True) == 1e-3
+    assert highest_rate(config(), learns_map=True) == 2e-3
     assert highest_rate(config(), learns_map=False) == 2e-4
     assert highest_rate(config(learning_rate=0.5), learns_map=True) == 0.5
 

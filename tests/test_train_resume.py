@@ -62,7 +62,7 @@ def test_stopping_after_a_validation_leaves_the_best_model(tmp_path):
     state = read_training(out)
     assert state.model == out / "mine.safetensors"
     assert read_card(state.model)["training"]["step"] == 3
-    assert set(state.scores) == {"ssim", "psnr", "mse", "r2", "std_ratio"}
+    assert set(state.scores) == {"ssim", "psnr", "mse", "r", "r2", "std_ratio"}
 
 
 def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path):

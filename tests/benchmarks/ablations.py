@@ -49,6 +49,8 @@ def variant(base: DAMM, changes: dict[str, str]) -> DAMM:
         made.first_stage(role).load_state_dict(base.first_stage(role).state_dict())
     kept = {k: v for k, v in base.unet.state_dict().items() if not k.startswith(JOINTS)}
     made.unet.load_state_dict({**made.unet.state_dict(), **kept})
+    if base.detail is not None:
+        made.detail.load_state_dict(base.detail.state_dict())
     return made.eval()
 
 

@@ -248,7 +248,7 @@ class DAMM(nn.Module):
         if self.config.guided and isinstance(stage, Autoencoder):
             features = stage.features(image)
             return stage.latent(features), [image, *features]
-        return stage.encode(image), [] if self.detail is None else [image]
+        return self.encode(image, "primary"), [] if self.detail is None else [image]
 
     def decode(
         self,

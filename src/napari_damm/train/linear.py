@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from functools import partial
 
-import numpy as np
-
 from napari_damm.events import Preparing
 from napari_damm.train.parts import TrainingParts
-from napari_damm.train.validation import evenly, read_patch
+from napari_damm.train.validation import evenly, read_patch, score_windows
 from napari_damm.trust.trivial import LinearModel
 
 WHAT = "fitting a linear model, to compare with"
@@ -32,4 +30,4 @@ def linear_scores(parts: TrainingParts) -> Generator[Preparing, None, dict[str, 
     if fitted == 0:
         return {}
     predicted = [model.predict(*((images[:2] + 1) / 2)) for images in validator.images]
-    return validator.scores([np.asarray(each, np.float32) for each in predicted])
+    return score_windows(validator.truths, predicted)

@@ -113,22 +113,14 @@ class Validator:
         fewer = replace(sampling, batch_size=sampling.batch_size // 2)
         self.sampler = WindowSampler(self.model, fewer, self.sampler.device)
 
+    @property
+    def truths(self) -> list[Floats]:
+        """The targets (256, 256) of all windows, relative intensities."""
+        return [(images[2] + 1) / 2 for images in self.images]
+
     def scores(self, predicted: Sequence[Floats]) -> dict[str, float]:
-        """Score predictions against the truth; all -inf where they are not finite."""
-        truths = [(images[2] + 1) / 2 for images in self.images]
-        if not all(np.isfinite(image).all() for image in predicted):
-            return dict.fromkeys(("ssim", "psnr", "mse", "r", "r2", "std_ratio"), float("-inf"))
-        pairs = list(zip(truths, predicted, strict=True))
-        truth, prediction = np.concatenate(truths), np.concatenate(predicted)
-        varies, spread = bool(truth.min() < truth.max()), float(truth.std())
-        return {
-            "ssim": float(np.mean([metrics.ssim(a, b) for a, b in pairs])),
-            "psnr": metrics.psnr(truth, prediction),
-            "mse": metrics.mse(truth, prediction),
-            "r": metrics.pearson_r(truth, prediction) if varies else float("nan"),
-            "r2": metrics.r2(truth, prediction) if varies else float("nan"),
-            "std_ratio": float(prediction.std()) / spread if varies else float("nan"),
-        }
+        """Score predictions of all windows against the truth."""
+        return score_windows(self.truths, predicted)
 
     def tiles(self, predicted: Sequence[Floats]) -> tuple[ValidationTile, ...]:
         """Return the windows that are shown, with what the model makes of them now."""
@@ -151,6 +143,23 @@ class Validator:
             before=None if self._before is None else np.clip(self._before[k], 0, 1),
             now=np.clip(now, 0, 1),
         )
+
+
+def score_windows(truths: Sequence[Floats], predicted: Sequence[Floats]) -> dict[str, float]:
+    """Score predictions against the truth; all -inf where they are not finite."""
+    if not all(np.isfinite(image).all() for image in predicted):
+        return dict.fromkeys(("ssim", "psnr", "mse", "r", "r2", "std_ratio"), float("-inf"))
+    pairs = list(zip(truths, predicted, strict=True))
+    truth, prediction = np.concatenate(truths), np.concatenate(predicted)
+    varies, spread = bool(truth.min() < truth.max()), float(truth.std())
+    return {
+        "ssim": float(np.mean([metrics.ssim(a, b) for a, b in pairs])),
+        "psnr": metrics.psnr(truth, prediction),
+        "mse": metrics.mse(truth, prediction),
+        "r": metrics.pearson_r(truth, prediction) if varies else float("nan"),
+        "r2": metrics.r2(truth, prediction) if varies else float("nan"),
+        "std_ratio": float(prediction.std()) / spread if varies else float("nan"),
+    }
 
 
 def evenly(items: Sequence[Item], count: int) -> list[Item]:
