@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from baselines.linear import SIGMAS
 from baselines.pixel_mlp import pixel_mlp
 from baselines.pixel_unet import predict_pixels, train_pixel_unet
 from numpy.typing import NDArray
@@ -42,6 +41,7 @@ from scipy import ndimage
 from napari_damm import api
 from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished
+from napari_damm.trust.trivial import LinearModel
 from napari_damm.util import metrics
 from napari_damm.util.extravasation import (
     extravasation_profile,
@@ -141,11 +141,10 @@ def blurred(train: Sequence[Field], field: Field) -> Image:
 
 def linear(train: Sequence[Field], field: Field) -> Image:
     """Return the linear model of both images at several scales, fitted to the training fields."""
-    return _fitted(
-        train,
-        field,
-        lambda images: [ndimage.gaussian_filter(i, s) for i in images[:2] for s in SIGMAS],
-    )
+    model = LinearModel()
+    for each in train:
+        model.add(*each.images)
+    return model.predict(*field.images[:2])
 
 
 def _fitted(

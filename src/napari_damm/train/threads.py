@@ -1,8 +1,8 @@
 """How many threads compute the steps of a training on a CPU: as many as help at the time.
 
 Threads of one operation wait for each other, busily. On cores of their own they gain; where another
-program takes one of the cores, they take several times as long as a single one. So both are tried
-again and again, and the faster goes on.
+program takes one of the cores, they take longer than a single one, even many times. So both are
+tried again and again, and the faster goes on.
 
 The count may change the last bits of gradients: a training by epochs, which resumes to the same
 bits, keeps the one that it was begun with.

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from section_metrics import best_blur
 
-Image = NDArray[np.float32]
+from napari_damm.trust.trivial import LinearModel
 
-SIGMAS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""Gaussian widths of the features, px."""
+Image = NDArray[np.float32]
 
 
 def linear_fit_predict(vessels: ArrayLike, nuclei: ArrayLike, target: ArrayLike) -> Image:
@@ -28,8 +27,9 @@ def linear_fit_predict(vessels: ArrayLike, nuclei: ArrayLike, target: ArrayLike)
     ValueError
         If the images are not 2-D or their shapes differ.
     """
-    images = [_blurred(image, sigma) for image in (vessels, nuclei) for sigma in SIGMAS]
-    return _least_squares(images, target)
+    model = LinearModel()
+    model.add(vessels, nuclei, target)
+    return model.predict(vessels, nuclei)
 
 
 def blur_fit_predict(vessels: ArrayLike, target: ArrayLike) -> Image:
