@@ -35,7 +35,7 @@ PUBLIC = [
     "AnalyzeConfig", "EvaluateConfig", "PredictConfig", "TrainConfig",
     "FolderSource", "MapLayers", "MapSource", "SectionSource", "SimulatedSource", "SlideSource",
     "analyze", "evaluate", "fine_tune", "import_authors_checkpoint", "load_model", "open_result",
-    "open_slide", "plan", "predict", "simulate_slide",
+    "open_slide", "plan", "predict", "simulate_slide", "predict_batch", "find_sections",
 ]  # fmt: skip
 
 
@@ -47,6 +47,8 @@ def test_public_names_are_in_the_api_and_at_the_top(name):
 def test_signatures_of_the_api():
     assert parameters(api.load_model) == ["name_or_path", "device"]
     assert parameters(api.predict) == ["slide", "model", "config", "store", "client", "resume"]
+    assert parameters(api.predict_batch) == ["sections", "model", "config", "client", "resume"]
+    assert parameters(api.find_sections) == ["inputs", "out", "nuclei_pattern", "options"]
     assert parameters(api.plan) == ["slide", "model", "config", "store"]
     assert parameters(api.evaluate) == ["data", "model", "config", "out"]
     assert parameters(api.analyze) == ["data", "config", "out", "groups"]
@@ -240,6 +242,8 @@ COMMANDS = {
         "--vessels-channel",
         "--nuclei-channel",
         "--out",
+        "--out-dir",
+        "--nuclei-pattern",
         "--model",
         "--mode",
         "--steps",

@@ -15,6 +15,7 @@ from napari_damm.util.version import __version__
 if TYPE_CHECKING:
     from napari_damm.api import (
         AnalyzeConfig,
+        BatchSection,
         EvaluateConfig,
         FolderSource,
         MapLayers,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         TrainConfig,
         analyze,
         evaluate,
+        find_sections,
         fine_tune,
         import_authors_checkpoint,
         load_model,
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
         open_slide,
         plan,
         predict,
+        predict_batch,
         simulate_slide,
     )
 
 __all__ = [
     "AnalyzeConfig",
+    "BatchSection",
     "EvaluateConfig",
     "FolderSource",
     "MapLayers",
@@ -50,6 +54,7 @@ __all__ = [
     "__version__",
     "analyze",
     "evaluate",
+    "find_sections",
     "fine_tune",
     "import_authors_checkpoint",
     "load_model",
@@ -57,6 +62,7 @@ __all__ = [
     "open_slide",
     "plan",
     "predict",
+    "predict_batch",
     "simulate_slide",
 ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.sources import MapLayers, MapSource
 from napari_damm.dataset import FolderSource, SectionSource, SimulatedSource, SlideSource
+from napari_damm.engine.batch_sections import BatchSection, find_sections
 from napari_damm.engine.config import PredictConfig
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.simulate import SimulatedSlide, simulate_slide
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnalyzeConfig",
+    "BatchSection",
     "EvaluateConfig",
     "FolderSource",
     "MapLayers",
@@ -44,6 +46,7 @@ __all__ = [
     "TrainConfig",
     "analyze",
     "evaluate",
+    "find_sections",
     "fine_tune",
     "import_authors_checkpoint",
     "load_model",
@@ -51,6 +54,7 @@ __all__ = [
     "open_slide",
     "plan",
     "predict",
+    "predict_batch",
     "simulate_slide",
 ]
 
@@ -109,6 +113,50 @@ def predict(
         from napari_damm import engine
 
         yield from engine.predict(slide, loaded, config, store, resume)
+
+
+def predict_batch(
+    sections: Sequence[BatchSection],
+    model: DAMM | str | Path | None = None,
+    config: PredictConfig | None = None,
+    client: Client | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
+    """Predict many sections one after another, as a generator of events.
+
+    Parameters
+    ----------
+    sections
+        From `find_sections`, which pairs files; each has its place to save to.
+    model, config, client
+        As in `predict`, for all of them.
+    resume
+        Continue, or skip, what an earlier batch has stored; without it no result may exist yet.
+
+    Yields
+    ------
+    For each section `SectionStarted`, the events of its prediction, and `SectionDone`, or
+    `SectionFailed` where it cannot be predicted: the others are. `Finished` last; its `result` is
+    an `engine.batch.BatchReport`. Closing the generator cancels.
+
+    Raises
+    ------
+    ValueError, OSError
+        For a model or places that cannot be used, before the first event.
+
+    Examples
+    --------
+    >>> sections = find_sections(["slides"], "results", "CD31=DAPI")  # doctest: +SKIP
+    >>> *_, finished = predict_batch(sections, resume=True)  # doctest: +SKIP
+    """
+    from napari_damm.engine import batch
+
+    config = config or PredictConfig()
+    batch.check_stores(sections, resume)
+    loaded = load_model(model, config.device)
+    yield from batch.run(
+        sections, lambda each: predict(each.open(), loaded, config, each.store, client, resume)
+    )
 
 
 def plan(

@@ -124,11 +124,44 @@ class FailedItem:
 
 
 @dataclass(frozen=True)
+class SectionStarted:
+    """A section of a batch begins: what follows is of it, until `SectionDone` or `SectionFailed`.
+
+    `section` is what people call it, `number` counts from 1.
+    """
+
+    section: str
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SectionDone:
+    """A section of a batch is predicted; `failed` are windows that could not be.
+
+    `result` is a `napari_damm.store.Result`.
+    """
+
+    section: str
+    result: Any
+    seconds: float
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SectionFailed:
+    """A section of a batch could not be predicted; the batch goes on with the next."""
+
+    section: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last event.
 
     `result` is a `napari_damm.store.Result`; of a training a `TrainedModel`, of an evaluation a
-    `Report`.
+    `Report`, of a batch a `BatchReport`.
     """
 
     result: Any
@@ -242,6 +275,9 @@ Event = (
     | Tile
     | ShardDone
     | FailedItem
+    | SectionStarted
+    | SectionDone
+    | SectionFailed
     | TrainPlanned
     | Preparing
     | TrainStep

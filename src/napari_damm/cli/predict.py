@@ -1,6 +1,6 @@
 """The command `napari-damm predict`.
 
-1. Check what can be checked without opening anything.
+1. Check what can be checked without opening anything. With `--out-dir` it is a batch (`batch`).
 2. A stack of z planes or time points becomes one prediction per slice, each with its own result.
 3. Each is driven with a progress bar; `--resume` continues what an earlier command left, and skips
    what it finished.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_damm.cli.batch import Batch, check_places, one_slice
 from napari_damm.cli.data_options import (
     NucleiChannel,
     NucleiFile,
@@ -70,14 +71,35 @@ class Inputs:
         return found
 
 
-HELP = "Predict nanoparticles, uncertainty and branch of a section of any size."
+HELP = """Predict nanoparticles, uncertainty and branch of sections of any size.
+
+One section goes to --out, many to --out-dir; there, one that fails does not stop the others."""
 
 
 @with_settings(PredictConfig, leave_out=("shard", "order"))
 def predict(
-    file: Annotated[str, typer.Argument(metavar="INPUT", help="The section's file.")],
-    out: Annotated[Path, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT [INPUT]...",
+            help="The section's file; with --out-dir any number of files, and folders of them.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="R.ome.zarr", help="Where the result goes.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the results of many sections go.")
+    ] = None,
     nuclei: NucleiFile = None,
+    nuclei_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A=B",
+            help="With --out-dir: nuclei are in the file whose name has B where the section's has "
+            "A, such as CD31=DAPI.",
+        ),
+    ] = None,
     vessels_channel: VesselsChannel = None,
     nuclei_channel: NucleiChannel = None,
     model: ModelName = None,
@@ -106,42 +128,55 @@ def predict(
     ] = False,
     **settings: Any,
 ) -> int:
-    """Predict one section, or every slice of a stack."""
-    check_out(out, resume or dry_run)
+    """Predict one section, every slice of a stack, or many sections."""
+    check_places(len(files), out, out_dir, nuclei, nuclei_pattern)
+    if out is not None:
+        check_out(out, resume or dry_run)
     from napari_damm import api
 
     config = api.PredictConfig(**said(settings))
     options = {
-        "nuclei": nuclei,
         "vessels_channel": name_or_index(vessels_channel),
         "nuclei_channel": name_or_index(nuclei_channel),
         "pixel_size_um": pixel_size,
         "image": name_or_index(image),
         "coarse_pixels": coarse_pixels,
     }
-    inputs = Inputs(file, options, {"z": z, "t": t})
-    targets = [(index, sliced(out, index, z, t)) for index in inputs.indices()]
-    for _, target in targets:
-        check_out(target, resume or dry_run)
-    if dry_run:
-        for index, target in targets:
-            echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
-        return 0
-    failed = 0
     with ExitStack() as stack:
-        client = None
-        if scheduler is not None:
-            from napari_damm.engine.workers import dask
-
-            client = stack.enter_context(dask.connect(scheduler))
-        for index, target in targets:
-            job = Prediction(inputs.open(**index), model, config, target, client, resume)
-            failed += job.run()
+        if out_dir is not None:
+            options |= {"z": one_slice("z", z), "t": one_slice("t", t)}
+            sections = api.find_sections(files, out_dir, nuclei_pattern, options)
+            batch = Batch(sections, model, config, resume)
+            return batch.show_plan() if dry_run else batch.run(_client(stack, scheduler))
+        assert out is not None  # since check_places
+        inputs = Inputs(files[0], {"nuclei": nuclei, **options}, {"z": z, "t": t})
+        targets = [(index, sliced(out, index, z, t)) for index in inputs.indices()]
+        for _, target in targets:
+            check_out(target, resume or dry_run)
+        if dry_run:
+            for index, target in targets:
+                echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
+            return 0
+        client = _client(stack, scheduler)
+        jobs = (
+            Prediction(inputs.open(**index), model, config, target, client, resume)
+            for index, target in targets
+        )
+        failed = sum(job.run() for job in jobs)
     if failed:
         raise JobStopped(
             f"finished, with failed windows: {failed} (listed above); --resume tries them again"
         )
     return 0
+
+
+def _client(stack: ExitStack, scheduler: str | None) -> Any:
+    """Connect to the cluster that was named, until the stack is left; None for none."""
+    if scheduler is None:
+        return None
+    from napari_damm.engine.workers import dask
+
+    return stack.enter_context(dask.connect(scheduler))
 
 
 @dataclass(frozen=True)

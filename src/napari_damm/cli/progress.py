@@ -21,6 +21,7 @@ from napari_damm.events import (
     Finished,
     Planned,
     Saved,
+    SectionStarted,
     ShardDone,
     Tile,
     TrainPlanned,
@@ -28,6 +29,16 @@ from napari_damm.events import (
     Validated,
 )
 from napari_damm.util.errors import JobFault, is_disk_full, is_out_of_memory, one_line
+
+# Events of which the last is kept, and as what.
+_LAST = {
+    SectionStarted: "section",
+    TrainPlanned: "train_planned",
+    TrainStep: "train_step",
+    Validated: "validated",
+    Saved: "saved",
+    Finished: "finished",
+}
 
 
 class JobStopped(Exception):
@@ -42,6 +53,7 @@ class JobInterrupted(Exception):
 class Tally:
     """What was seen of a job."""
 
+    section: SectionStarted | None = None
     planned: Planned | None = None
     finished: Finished | None = None
     windows_multi_modal: int = 0
@@ -56,7 +68,8 @@ class Tally:
     @property
     def is_planned(self) -> bool:
         """Whether the job had its plan: what goes wrong from then on is no bad input."""
-        return self.planned is not None or self.train_planned is not None
+        begun = (self.section, self.planned, self.train_planned)
+        return any(event is not None for event in begun)
 
     @property
     def share_multi_modal(self) -> float:
@@ -133,16 +146,8 @@ def _count(event: Event, tally: Tally) -> None:
             tally.shards_done = event.shards_done
         case FailedItem():
             tally.failed.append(f"{event.item}: {event.message}")
-        case TrainPlanned():
-            tally.train_planned = event
-        case TrainStep():
-            tally.train_step = event
-        case Validated():
-            tally.validated = event
-        case Saved():
-            tally.saved = event
-        case Finished():
-            tally.finished = event
+        case _ if type(event) in _LAST:
+            setattr(tally, _LAST[type(event)], event)
 
 
 @contextmanager

@@ -4,7 +4,7 @@
 2. `TrainPlanned` says what is trained on; `TrainStep` moves the bar, `Saved` is told beside it,
    `Validated` is a line.
 3. `Preparing` has a bar for each kind of work, which is gone when something else begins.
-4. `Notice` and `FailedItem` are lines.
+4. `Notice` and `FailedItem` are lines, and so is where a batch is.
 
 All of it goes to stderr. Where that is no terminal, a line now and then stands for the bar.
 """
@@ -27,6 +27,9 @@ from napari_damm.events import (
     Planned,
     Preparing,
     Saved,
+    SectionDone,
+    SectionFailed,
+    SectionStarted,
     ShardDone,
     Step,
     Tile,
@@ -70,6 +73,8 @@ class Terminal:
                 self._say(in_options(event.message))
             case FailedItem():
                 self._say(f"failed: {event.item}: {in_options(event.message)}")
+            case SectionStarted() | SectionDone() | SectionFailed():
+                self._show_section(event)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -90,6 +95,17 @@ class Terminal:
             case ShardDone(shards=shards) if shards > 1:
                 self._shards = f", shard {event.shards_done}/{shards}"
         self._describe(self._windows + self._shards)
+
+    def _show_section(self, event: SectionStarted | SectionDone | SectionFailed) -> None:
+        self.close()
+        self._windows = self._shards = ""
+        match event:
+            case SectionStarted():
+                self._say(f"section {event.number} of {event.total}: {event.section}")
+            case SectionDone():
+                self._say(f"done: {event.section}, {event.seconds:.1f} s")
+            case SectionFailed():
+                self._say(f"failed: {event.section}: {in_options(event.message)}")
 
     def _show_training(self, event: TrainPlanned | TrainStep | Validated | Saved) -> None:
         match event:

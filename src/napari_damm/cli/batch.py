@@ -1,0 +1,138 @@
+"""Many sections by one command: `napari-damm predict INPUT... --out-dir DIR`.
+
+1. `check_places`: one section goes to `--out`, many to `--out-dir`; what belongs to one file alone
+   is refused for many.
+2. The pairs are shown before anything is computed; `--dry-run` stops there, with what each costs.
+3. A list at the end says what became of each section, failures last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.cli.option_names import in_options
+from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
+from napari_damm.cli.streams import echo
+from napari_damm.util.errors import one_line
+from napari_damm.util.text import count
+
+if TYPE_CHECKING:
+    from napari_damm.engine.batch import BatchReport
+    from napari_damm.engine.batch_sections import BatchSection
+    from napari_damm.engine.config import PredictConfig
+
+AGAIN = "run the same command with --resume to go on"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The sections of one command, and how they are predicted."""
+
+    sections: Sequence[BatchSection]
+    model: str | None
+    config: PredictConfig
+    resume: bool
+
+    def show_plan(self) -> int:
+        """Say what is paired and what each would cost; 1 where one cannot be predicted."""
+        from napari_damm import api
+        from napari_damm.engine.batch import check_stores
+
+        check_stores(self.sections, resume=True)
+        model = api.load_model(self.model, self.config.device)
+        code = 0
+        for section in self.sections:
+            try:
+                store = section.store if section.store.parent.exists() else None
+                told = str(api.plan(section.open(), model, self.config, store))
+            except (ValueError, OSError) as error:
+                told, code = f"cannot be predicted: {in_options(one_line(error))}", 1
+            echo(f"{section}: {told}")
+        return code
+
+    def run(self, client: Any) -> int:
+        """Predict all, and list what became of each.
+
+        Raises
+        ------
+        JobInterrupted
+            With a message that says how far it came.
+        JobStopped
+            If any section failed, or windows of one.
+        """
+        from napari_damm import api
+        from napari_damm.engine.batch import check_stores
+
+        check_stores(self.sections, self.resume)
+        for section in self.sections:
+            echo(section)
+        tally = Tally()
+        events = api.predict_batch(self.sections, self.model, self.config, client, self.resume)
+        try:
+            report: BatchReport = follow(events, tally).result
+        except KeyboardInterrupt:
+            raise JobInterrupted(f"interrupted{_how_far(tally)}") from None
+        for line in listed(report):
+            echo(line)
+        partly = sum(bool(each.failed) for each in report.done)
+        if report.failed or partly:
+            failed = f"{len(report.failed)} of {count(len(self.sections), 'section')} failed"
+            windows = f", {partly} with failed windows" if partly else ""
+            raise JobStopped(f"finished, but {failed}{windows} (listed above); {AGAIN}")
+        return 0
+
+
+def check_places(
+    inputs: int, out: Path | None, out_dir: Path | None, nuclei: Path | None, pattern: str | None
+) -> None:
+    """Refuse places that do not go with so many inputs.
+
+    Raises
+    ------
+    ValueError
+        Naming the option to give instead.
+    """
+    if (out is None) == (out_dir is None):
+        given = "both are given" if out is not None else "none is given"
+        raise ValueError(f"give --out for one section or --out-dir for many: {given}")
+    if out is not None and inputs != 1:
+        raise ValueError(f"--out goes with one INPUT, got {inputs}: give --out-dir for many")
+    if out_dir is not None and nuclei is not None:
+        raise ValueError("--nuclei goes with --out: give --nuclei-pattern with --out-dir")
+    if out is not None and pattern is not None:
+        raise ValueError("--nuclei-pattern goes with --out-dir: give --nuclei FILE with --out")
+
+
+def one_slice(axis: str, value: str | None) -> int | None:
+    """Return the plane that is taken of every section.
+
+    Raises
+    ------
+    ValueError
+        If all are asked for.
+    """
+    if value is not None and not value.isdecimal():
+        raise ValueError(f"--{axis} must be a number from 0 with --out-dir, got {value!r}")
+    return None if value is None else int(value)
+
+
+def listed(report: BatchReport) -> Iterator[str]:
+    """Say what became of each section, line by line."""
+    for done in report.done:
+        record = getattr(done.result, "record", {})
+        trust = (record.get("trust") or {}).get("verdict")
+        facts = [f"{done.seconds:.1f} s"]
+        facts += [f"trust: {trust}"] if trust else []
+        facts += [f"{count(len(done.failed), 'window')} failed"] if done.failed else []
+        yield f"done        {done.section}  ({', '.join(facts)})"
+    for failed in report.failed:
+        yield f"failed      {failed.section}: {in_options(failed.message)}"
+
+
+def _how_far(tally: Tally) -> str:
+    if tally.section is None:
+        return ""
+    return f" in section {tally.section.number} of {tally.section.total}; {AGAIN}"
