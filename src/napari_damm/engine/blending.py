@@ -4,11 +4,12 @@
    serve every shard they touch.
 2. A shard whose last window is in is blended and handed on; windows that nothing else needs are
    forgotten, so that memory holds the shards in work and one row of border windows.
+3. Where areas were asked for, everything outside them is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,19 +53,15 @@ class ShardBlender:
 
     def blend(self, shard: Shard) -> Blended:
         """Blend a complete shard, and forget the windows that nothing else needs."""
-        lattice = self._plan.lattice
         mine = {w: self._outputs[w] for w in shard.windows if w in self._outputs}
-        image, std = _blend(lattice, shard.region, mine, self._plan.layout.with_std)
-        uncertainty = lattice.gather_cells(shard.cells, {w: o.uncertainty for w, o in mine.items()})
-        branch = lattice.gather_cells(shard.cells, branch_cells(mine)).astype(np.uint8)
-        familiarity = self._familiarity(shard.cells, mine)
+        maps = self._maps(shard.region, mine, shard.cells, mine)
         del self._missing[shard.row, shard.col]
         for window in mine:
             if not self._waiting(window):
                 del self._outputs[window]
         lost = not self._lost.isdisjoint(shard.windows)
         status = ShardStatus.FAILED if lost else ShardStatus.DONE
-        return Blended(ShardMaps(image, uncertainty, branch, std, familiarity), status, len(mine))
+        return Blended(maps, status, len(mine))
 
     def tile(self, output: WindowOutput, windows_done: int) -> Tile:
         """Say what the area of a finished window looks like now."""
@@ -73,21 +70,38 @@ class ShardBlender:
         cells = lattice.owned_cells(*output.window).intersect(region.cells())
         first = region.cells()
         here = {output.window: output}
-        near = self._near(output.window)
-        image, std = _blend(lattice, frame, near, self._plan.layout.with_std)
+        maps = self._maps(frame, self._near(output.window), cells, here)
         return Tile(
             y=frame.y0 - region.y0,
             x=frame.x0 - region.x0,
-            np=image,
+            np=maps.image,
             cell_y=cells.y0 - first.y0,
             cell_x=cells.x0 - first.x0,
-            uncertainty=lattice.gather_cells(cells, {w: o.uncertainty for w, o in here.items()}),
-            branch=lattice.gather_cells(cells, branch_cells(here)).astype(np.uint8),
+            uncertainty=maps.uncertainty,
+            branch=maps.branch,
             windows_done=windows_done,
             windows=self._plan.all_windows,
-            np_std=std,
-            familiarity=self._familiarity(cells, here),
+            np_std=maps.std,
+            familiarity=maps.familiarity,
         )
+
+    def _maps(
+        self,
+        box: Box,
+        outputs: Mapping[Window, WindowOutput],
+        cells: Box,
+        owners: Mapping[Window, WindowOutput],
+    ) -> ShardMaps:
+        """Blend a box of pixels, and gather a box of cells from the windows that own them."""
+        lattice, areas = self._plan.lattice, self._plan.areas
+        image, std = _blend(lattice, box, outputs, self._plan.layout.with_std)
+        uncertainty = lattice.gather_cells(cells, {w: o.uncertainty for w, o in owners.items()})
+        branch = lattice.gather_cells(cells, branch_cells(owners)).astype(np.uint8)
+        familiarity = self._familiarity(cells, owners)
+        if areas is not None:
+            _clear((image, std), ~areas.mask(box))
+            _clear((uncertainty, branch, familiarity), ~areas.cells(cells))
+        return ShardMaps(image, uncertainty, branch, std, familiarity)
 
     def _familiarity(self, cells: Box, outputs: Mapping[Window, WindowOutput]) -> np.ndarray | None:
         """Return how familiar the window of each cell is; None where that is not told."""
@@ -105,6 +119,13 @@ class ShardBlender:
         i, j = window
         around = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
         return {w: self._outputs[w] for w in around if w in self._outputs}
+
+
+def _clear(maps: Iterable[np.ndarray | None], outside: np.ndarray) -> None:
+    """Set what lies outside to 0, in the maps that there are."""
+    for each in maps:
+        if each is not None:
+            each[outside] = 0
 
 
 def _blend(

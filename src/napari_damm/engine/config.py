@@ -12,6 +12,7 @@ from napari_damm.util.tiling import SHARD
 
 if TYPE_CHECKING:
     from napari_damm.slide import Normalisation
+    from napari_damm.util.areas import Areas
 
 EXPECTED, FAST = "expected", "fast"
 STEPS = {EXPECTED: 1, FAST: 16, "draft": 8, "reference": 1000}
@@ -36,7 +37,8 @@ class PredictConfig:
     `mode` is settled when it is left out: "expected", or "fast" where `steps` are given. A model
     that predicts noise (the paper's) has no expected map and draws a "fast" one.
     `steps`, `batch_size` and `lanes` of None mean what suits mode and device. `roi` is
-    (y0, x0, y1, x1) in full-resolution pixels of the vessel image, half-open; None = all.
+    (y0, x0, y1, x1) in full-resolution pixels of the vessel image, half-open; None = all. `areas`,
+    in such pixels, are what is predicted of the box around them; outside them all maps are 0.
     `normalisation` None = percentiles 0.1 and 99.9 over the tissue of the whole slide.
     """
 
@@ -63,6 +65,9 @@ class PredictConfig:
     device: str = setting("auto", "What computes.", choices=DEVICES)
     roi: tuple[float, float, float, float] | None = setting(
         None, "Only this region, in vessel pixels.", left_out="all", label="Region"
+    )
+    areas: Areas | None = setting(
+        None, "Only these areas, of any outline, in vessel pixels.", left_out="all"
     )
     gamma: float = setting(
         0.5, "Confidence from which a window uses the multi-modal branch.", least=0, most=1
@@ -107,6 +112,13 @@ class PredictConfig:
             )
         if self.roi is not None:
             _check_roi(self.roi)
+            if self.areas is not None:
+                raise ValueError(Advice("must be left out where areas are given", parameter="roi"))
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """The region that is stored: `roi`, or the box around the areas; None for all."""
+        return self.roi if self.areas is None else self.areas.bounds
 
     def sampler_for(self, predicts: str) -> tuple[str, int]:
         """Return mode and denoising steps for a network that `predicts` "velocity" or "noise".

@@ -1,7 +1,8 @@
 """What a prediction will do, resolved once into frozen values before anything is computed.
 
 1. The slide's grid at the model's pixel size gives the lattice; the ROI a region of it.
-2. Windows that touch tissue run; the others are background.
+2. Windows that touch tissue run; the others are background. Where areas are asked for, windows
+   that touch none of them are left out.
 3. Shards are ordered, and windows by the first shard that needs them.
 4. `Plan.without` leaves out what is stored already: what a resumed run has to do.
 """
@@ -12,6 +13,8 @@ import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from napari_damm.engine.config import PredictConfig, plain_roi
 from napari_damm.slide import (
@@ -25,6 +28,7 @@ from napari_damm.slide import (
 from napari_damm.store.layout import ResultLayout
 from napari_damm.trust.known import Known
 from napari_damm.util.advice import Advice
+from napari_damm.util.areas import Areas
 from napari_damm.util.tiling import Box, Lattice, Window
 
 MOST_WINDOWS = 5_000_000
@@ -65,6 +69,7 @@ class Plan:
     background_windows: int
     shards_done: int = 0
     windows_done: int = 0
+    areas: Areas | None = None
 
     @property
     def all_windows(self) -> int:
@@ -125,7 +130,8 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
     model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
     lattice = Lattice(model_shape(slide, model_um))
     _check_size(slide, lattice)
-    region = _region(slide, model_um, lattice.shape, config.roi)
+    region = _region(slide, model_um, lattice.shape, config.box)
+    areas = None if config.areas is None else config.areas.scaled(slide.pixel_size_um / model_um)
     mask, cell_px = tissue_mask(slide, model_um)
     normalisation = config.normalisation or measure_normalisation(slide, mask, cell_px, model_um)
     layout = ResultLayout.for_region(
@@ -137,6 +143,8 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         with_familiarity=Known.of_card(card) is not None,
     )
     wanted = lattice.windows_touching(region)
+    if areas is not None:
+        wanted = windows_in(areas, lattice, region)
     touching = touches_tissue(mask, cell_px, lattice)
     run = {w: w for w in wanted if touching[w]}
     shards = tuple(
@@ -152,7 +160,37 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         shards,
         _in_order(shards),
         len(wanted) - len(run),
+        areas=areas,
     )
+
+
+def windows_in(areas: Areas, lattice: Lattice, region: Box) -> list[Window]:
+    """List the windows that hold a pixel of the areas, in lexicographic order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pixel.
+    """
+    rows: dict[int, list[Window]] = {}
+    for window in lattice.windows_touching(region):
+        rows.setdefault(window[0], []).append(window)
+    found = []
+    for windows in rows.values():
+        frames = [lattice.window_box(*window).intersect(region) for window in windows]
+        strip = Box(frames[0].y0, region.x0, frames[0].y1, region.x1)
+        inside = np.asarray(areas.mask(strip).any(axis=0), bool)
+        for window, frame in zip(windows, frames, strict=True):
+            if inside[frame.x0 - region.x0 : frame.x1 - region.x0].any():
+                found.append(window)
+    if not found:
+        raise ValueError(
+            Advice(
+                "must hold a pixel of the model inside the image: draw larger ones",
+                parameter="areas",
+            )
+        )
+    return found
 
 
 def _check_size(slide: Slide, lattice: Lattice) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KEY = (
     "input", "model", "mode", "steps", "timesteps", "seed", "samples", "spread_factor", "gamma",
-    "batch_size", "roi",
+    "batch_size", "roi", "areas",
     "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
 )  # fmt: skip
 # What a record of before samples lacks.
@@ -68,6 +68,7 @@ def job_record(
         "gamma": sampling.gamma,
         "batch_size": sampling.batch_size,
         "roi": None if config.roi is None else list(config.roi),
+        "areas": None if config.areas is None else config.areas.to_json(),
         "pixel_size_um": planned.model_um,
         "slide_pixel_size_um": slide.pixel_size_um,
         "lattice": {"window": lattice.window, "stride": lattice.stride, "shape": lattice.shape},

@@ -13,10 +13,12 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari_damm.store.layout import Level, ResultLayout
+from napari_damm.util.areas import Areas
 from napari_damm.util.bounded_json import read_json
 
 CODECS = {"bytes", "zstd", "crc32c"}
@@ -127,6 +129,13 @@ def _is_region(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
+def _is_areas(value: Any) -> bool:
+    with suppress(KeyError, TypeError, ValueError):
+        Areas.from_json(value)
+        return True
+    return False
+
+
 def _is_limits(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))
@@ -160,6 +169,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "trust": _is_trust,
     "finished": _or_none(_is_text),
     "roi": _or_none(_is_region),
+    "areas": _or_none(_is_areas),
     "steps": _or_none(_is_count),
 }
 
