@@ -3,16 +3,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo clean system
+.PHONY: help demo test lint zoo docs docs-run settings dist lowest clean system
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
-BIN := .venv/Scripts
-LIGHT_BIN := build/light/Scripts
+SCRIPTS := Scripts
 else
-BIN := .venv/bin
-LIGHT_BIN := build/light/bin
+SCRIPTS := bin
 endif
+BIN := .venv/$(SCRIPTS)
+LIGHT_BIN := build/light/$(SCRIPTS)
 STAMP := .venv/.installed
 
 # What Qt and software OpenGL need under a virtual display (Debian names).
@@ -25,7 +25,12 @@ help:
 	@echo "make test   run the test suite"
 	@echo "make lint   ruff, mypy, import contracts, the plugin manifest"
 	@echo "make zoo    give hostile and odd inputs to the commands, under limits of memory and time"
-	@echo "make clean  remove everything that the three made"
+	@echo "make docs      build the documentation as a site (build/docs/site), strictly"
+	@echo "make docs-run  run the commands of the README and the quickstart, as a reader would (minutes)"
+	@echo "make settings  write docs/settings.md anew from the settings in the code"
+	@echo "make dist      build wheel and sdist (dist/), check them, try the wheel in an environment of its own"
+	@echo "make lowest    run tests with the oldest dependencies that pyproject.toml admits"
+	@echo "make clean  remove everything that these made"
 
 demo: $(STAMP)
 	@rm -rf demo
@@ -47,6 +52,40 @@ lint: $(STAMP) system
 
 zoo: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/zoo.py
+
+# The site is built from a copy, since it must lie below its configuration.
+docs: build/env-docs
+	@rm -rf build/docs && mkdir -p build/docs && cp -R docs .ci/zensical.toml build/docs
+	@cd build/docs && ../env-docs/$(SCRIPTS)/zensical build --strict --clean
+	@echo "The site is in build/docs/site"
+
+docs-run: $(STAMP)
+	@$(BIN)/python tests/benchmarks/docs_commands.py
+
+settings: $(STAMP)
+	@$(BIN)/python .ci/settings_page.py
+
+# Built once: what is checked here is what a release uploads.
+dist: $(STAMP) build/env-release
+	@rm -rf dist build/light
+	@build/env-release/$(SCRIPTS)/python -m build --outdir dist
+	@build/env-release/$(SCRIPTS)/twine check --strict dist/*
+	@build/env-release/$(SCRIPTS)/check-wheel-contents dist/*.whl
+	@build/env-release/$(SCRIPTS)/validate-pyproject pyproject.toml
+	@build/env-release/$(SCRIPTS)/cffconvert --validate
+	@$(BIN)/python tests/light_venv.py build/light dist/*.whl
+	@$(LIGHT_BIN)/python -W ignore -m npe2 validate napari-damm --imports
+	@cd build && light/$(SCRIPTS)/napari-damm demo --out light/demo --size 300
+
+lowest: system build/env-lowest
+	@PATH="$(CURDIR)/build/env-lowest/$(SCRIPTS):$$PATH" .ci/lowest
+
+# One environment per group of pyproject.toml; groups need a newer pip than Python may bring.
+build/env-%: pyproject.toml
+	@rm -rf $@ && $(PYTHON) -m venv $@
+	@$@/$(SCRIPTS)/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	@$@/$(SCRIPTS)/python -m pip install -qq --disable-pip-version-check --group $*
+	@touch $@
 
 # The environment: made when missing, renewed when what it is made from changes.
 $(STAMP): pyproject.toml .ci/constraints.txt

@@ -115,7 +115,7 @@ def _how(settings: Settings, numbers: dict[str, Any]) -> list[str]:
         "",
         "Everything here, `results.json` with all numbers included, comes from",
         "",
-        "```",
+        "```sh",
         numbers["command"],
         "```",
         "",
