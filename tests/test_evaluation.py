@@ -14,7 +14,8 @@ from napari_damm import api, engine
 from napari_damm.dataset import FolderSource, Region, SectionSource, SimulatedSource, SlideSource
 from napari_damm.evaluation import run, writing
 from napari_damm.evaluation.drawing import draw
-from napari_damm.evaluation.report import BRANCHES
+from napari_damm.evaluation.report import BRANCHES, NO_MODEL
+from napari_damm.evaluation.trivial import METHODS
 from napari_damm.events import FailedItem, Finished, Notice, Preparing
 
 FILES = {"report.json", "sections.csv", "summary.csv", "figure.png"}
@@ -87,13 +88,29 @@ def test_every_section_is_scored_for_every_model_and_branch(whole):
         "s1.ome.tif",
         "simulated internal 10005",
     ]
+    trivial = [(NO_MODEL, method) for method in METHODS]
     assert [(r.model, r.branch) for r in report.rows] == [
-        (m, b) for m in "ab" for b in BRANCHES
+        *((m, b) for m in "ab" for b in BRANCHES),
+        *trivial,
     ] * 3
     for row in report.rows:
         assert row.scores["mse"] > 0
         assert -1 <= row.scores["ssim"] <= 1
-        assert 0 <= row.scores["uncertainty"] <= 1
+        assert row.model == NO_MODEL or 0 <= row.scores["uncertainty"] <= 1
+
+
+def test_trivial_methods_stand_beside_the_model_s_branches(whole):
+    report = whole[0][-1].result
+    header = next(line for line in report.table() if "gated" in line)
+    assert header.split("gated")[1].split() == ["linear", "model", "best", "blur"]
+    scores = {(r.section, r.branch): r.scores for r in report.rows if r.model == NO_MODEL}
+    for name in (facts.name for facts in report.sections):
+        linear, blur = (scores[name, method] for method in METHODS)
+        assert linear["r2"] > blur["r2"] > 0
+        assert linear["crps"] < blur["crps"]
+        assert 80 < linear["coverage"] < 98
+    # random models say nothing of intervals
+    assert all(r.scores.get("crps") is None for r in report.rows if r.model != NO_MODEL)
 
 
 def test_the_branches_are_what_they_say(whole):
@@ -116,7 +133,7 @@ def test_all_of_it_is_written(whole):
     assert content["models"][0]["training_data"]["description"] == "simulated tissue"
     assert len(content["models"][0]["sha256"]) == 64
     assert content["settings"]["steps"] == 1
-    assert len((out / "sections.csv").read_text(encoding="utf-8").splitlines()) == 1 + 18
+    assert len((out / "sections.csv").read_text(encoding="utf-8").splitlines()) == 1 + 24
     assert len(content["differences"]) == len(report.differences) > 0
     assert imread(out / "figure.png").std() > 10
 
@@ -177,7 +194,7 @@ def test_a_region_s_prediction_is_the_crop_of_the_whole_s(model, tmp_path, monke
     monkeypatch.setattr(run, "score", lambda g, p: seen.append((g, p)) or real(g, p))
     evaluate(SlideSource(path), model)
     evaluate(SlideSource(path, roi=(40, 90, 200, 260)), model)
-    (whole_ground, whole), (part_ground, part) = seen[0], seen[3]
+    (whole_ground, whole), (part_ground, part) = seen[0], seen[5]
     crop = part_ground.box.slices
     np.testing.assert_array_equal(whole[crop], part)
     np.testing.assert_array_equal(whole_ground.truth[crop], part_ground.truth)
@@ -212,7 +229,7 @@ def test_models_of_one_name_are_told_apart(models, tmp_path):
     twin = window_model(tmp_path / "a.safetensors", 7)
     data = SimulatedSource(1, 256, first_seed=10_000)
     report = evaluate(data, models[0], compare=twin)[-1].result
-    assert {row.model for row in report.rows} == {"a", "a (compared)"}
+    assert {row.model for row in report.rows} == {"a", "a (compared)", NO_MODEL}
 
 
 def test_a_huge_section_is_said_to_take_memory(model, monkeypatch):
@@ -256,7 +273,7 @@ def test_a_section_whose_windows_fail_is_left_out_rather_than_averaged(model, mo
     monkeypatch.setattr(engine, "predict", predict)
     events = evaluate(SimulatedSource(2, 256, first_seed=10_000), model)
     assert [e.item for e in events if isinstance(e, FailedItem)] == ["simulated internal 10001"]
-    assert len(events[-1].result.rows) == 3
+    assert len(events[-1].result.rows) == 3 + len(METHODS)
     assert "read error" in events[-1].failed[0]
 
 

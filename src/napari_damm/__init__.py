@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         plan,
         predict,
         predict_batch,
+        prediction_interval,
         simulate_slide,
     )
 
@@ -63,6 +64,7 @@ __all__ = [
     "plan",
     "predict",
     "predict_batch",
+    "prediction_interval",
     "simulate_slide",
 ]
 

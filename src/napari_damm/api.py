@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_damm.analysis.groups import Member
     from napari_damm.dataset import Source
     from napari_damm.engine import Survey
+    from napari_damm.engine.intervals import PredictionInterval
     from napari_damm.events import Event
     from napari_damm.model.damm import DAMM
 
@@ -55,6 +56,7 @@ __all__ = [
     "plan",
     "predict",
     "predict_batch",
+    "prediction_interval",
     "simulate_slide",
 ]
 
@@ -218,6 +220,30 @@ def fine_tune(
     from napari_damm import train
 
     yield from train.fine_tune(data, model, config, out, resume)
+
+
+def prediction_interval(result: Result) -> PredictionInterval | None:
+    """Return between which values the truth is to be expected, pixel by pixel.
+
+    Parameters
+    ----------
+    result
+        What `predict` or `open_result` gave.
+
+    Returns
+    -------
+    Lazy maps `low` and `high` (y, x) of relative intensity, a nominal 90 % interval, and in words
+    what it was `fitted_on`. Of several samples it follows from their spread, of an expected map
+    from the model's errors on what it had not learnt from. None where the model is not calibrated.
+
+    Raises
+    ------
+    ValueError
+        If what the result's record says of it cannot be used.
+    """
+    from napari_damm.engine.intervals import prediction_interval as found
+
+    return found(result)
 
 
 def evaluate(

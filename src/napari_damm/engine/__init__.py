@@ -6,7 +6,8 @@
 3. `run`: the job on this machine. `pipeline`: its threads; `windows`: what they read, and several
    samples of one; `sampler`: the network's share; `recovery`: what happens where it fails.
 4. `blending`: windows become shards; `live_preview`: what a viewer sees meanwhile.
-5. `workers`: who computes the shards, here or in other processes, and who commits them.
+5. `intervals`: how low and how high the truth may be, from what is stored.
+6. `workers`: who computes the shards, here or in other processes, and who commits them.
 """
 
 from __future__ import annotations

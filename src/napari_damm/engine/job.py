@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_damm.engine.config import PredictConfig, default_batch, default_samplers
 from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
+from napari_damm.engine.intervals import intervals_of
 from napari_damm.engine.live_preview import LivePreview
 from napari_damm.engine.planning import Plan, plan
 from napari_damm.engine.provenance import differences, job_record, now, version_changes
@@ -233,7 +234,9 @@ def prepare(
     planned, setup, record = surveyed.plan, surveyed.setup, surveyed.record
     notices = [*_model_notices(model, slide, config), *surveyed.notices]
     if surveyed.earlier is None:
-        record = {**record, "trust": trust_before(slide, model, planned)}
+        expected = record["mode"] == "expected" and record["samples"] == 1
+        known = intervals_of(model, expected)
+        record = {**record, "trust": trust_before(slide, model, planned), **known}
         notices += trust_notices(record["trust"])
     opened: ResultStore | None = None
     if surveyed.earlier is not None and store is not None:

@@ -1,6 +1,7 @@
 """The figure of a report, drawn with matplotlib's Figure and Agg alone.
 
-1. Above: measures by branch. A dot is a section, a bar the mean with its 95 % interval.
+1. Above: measures by branch, and of trivial methods. A dot is a section, a bar the mean with its
+   95 % interval.
 2. Beside: the target's signal by distance from the primary image's structures, true and predicted.
 3. Below: one section, its target as taken, as predicted, and how unsure the model is.
 """
@@ -15,7 +16,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_damm.evaluation.report import BRANCHES, MEASURES, Report
+from napari_damm.evaluation.report import BRANCHES, MEASURES, NO_MODEL, Report
+from napari_damm.evaluation.trivial import METHODS
 from napari_damm.events import Branch
 from napari_damm.util.extravasation import BIN_UM
 from napari_damm.util.panels import finish_panel, show_image
@@ -31,6 +33,7 @@ DRAWN = {
     "distance_error_um": "lower is better",
 }
 COLOURS = ("#0072b2", "#d55e00")  # told apart by colour-blind readers too
+TRIVIAL_COLOUR = "#777777"
 _BRANCH_COLOURS = {
     "uni-modal": Branch.UNI_MODAL.colour,
     "multi-modal": Branch.MULTI_MODAL.colour,
@@ -66,26 +69,40 @@ def draw(report: Report) -> Figure:
 def _how_sure(sections: int) -> str:
     if sections < 2:
         return "One section has no interval: evaluate several"
-    return "Dots: sections. Bars: mean and its 95 % interval (bootstrap over sections)"
+    return (
+        "Dots: sections. Bars: mean and its 95 % interval (bootstrap over sections). "
+        "Grey: fitted to the very section"
+    )
 
 
 def _draw_measure(ax: Axes, report: Report, measure: str) -> None:
-    """Draw one measure, branch by branch; of two models side by side."""
+    """Draw one measure, branch by branch, of two models side by side; then trivial methods."""
     labels = report.branch_labels
     models = [str(card["name"]) for card in report.models]
     for k, model in enumerate(models):
         shift = 0.0 if len(models) == 1 else 0.36 * (k - 0.5)
         for x, branch in enumerate(BRANCHES):
             colour = _BRANCH_COLOURS[branch] if len(models) == 1 else COLOURS[k]
-            of_branch = [r for r in report.rows if (r.model, r.branch) == (model, branch)]
-            values = [v for row in of_branch if (v := row.scores.get(measure)) is not None]
-            spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
-            ax.plot(x + shift + spread[: len(values)], values, ".", color=colour, alpha=0.45)
+            _draw_sections(ax, report, (model, branch, measure), x + shift, colour)
             _draw_mean(ax, report, (model, branch, measure), x + shift, colour, x == 0)
+    for x, method in enumerate(METHODS, len(BRANCHES)):
+        _draw_sections(ax, report, (NO_MODEL, method, measure), x, TRIVIAL_COLOUR)
+        _draw_mean(ax, report, (NO_MODEL, method, measure), x, TRIVIAL_COLOUR, False)
     ax.set_title(f"{MEASURES[measure].title}\n({DRAWN[measure]})", fontsize=10)
-    ax.set_xticks(range(len(BRANCHES)), [_wrapped(labels[b]) for b in BRANCHES], fontsize=8)
-    ax.set_xlim(-0.6, len(BRANCHES) - 0.4)
+    columns = [*(labels[branch] for branch in BRANCHES), *METHODS]
+    ax.set_xticks(range(len(columns)), [_wrapped(name) for name in columns], fontsize=7)
+    ax.set_xlim(-0.6, len(columns) - 0.4)
     ax.grid(axis="y", alpha=0.3)
+
+
+def _draw_sections(
+    ax: Axes, report: Report, key: tuple[str, str, str], x: float, colour: str
+) -> None:
+    """Draw a dot for each section."""
+    rows = [row for row in report.rows if (row.model, row.branch) == key[:2]]
+    values = [v for row in rows if (v := row.scores.get(key[2])) is not None]
+    spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(len(values))
+    ax.plot(x + spread, values, ".", color=colour, alpha=0.45)
 
 
 def _draw_mean(
@@ -159,4 +176,4 @@ def _draw_example(axes: Sequence[Axes], report: Report) -> None:
 
 def _wrapped(label: str) -> str:
     """Break a label of several words, for a narrow axis."""
-    return label.replace(" + ", "\n+ ").replace(" only", "\nonly")
+    return label.replace(" + ", "\n+ ") if " + " in label else label.replace(" ", "\n", 1)

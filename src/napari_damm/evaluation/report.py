@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BRANCHES = ("uni-modal", "multi-modal", "gated")
-
+NO_MODEL = "trivial"
+"""In the place of a model's name: trivial methods, fitted to the very section."""
 
 MEASURES = {
     "ssim": Measure("SSIM"),
@@ -34,6 +35,9 @@ MEASURES = {
     "icc": Measure("ICC(3,1) of 64 px blocks"),
     "area_icc": Measure("ICC(3,1) of bright areas"),
     "std_ratio": Measure("spread, predicted / true"),
+    "crps": Measure("CRPS", digits=4),
+    "interval_score": Measure("interval score, 90 %"),
+    "coverage": Measure("truth in 90 % interval", "%", 1),
     "distance_truth_um": Measure("distance, true", "µm", 1),
     "distance_um": Measure("distance, predicted", "µm", 1),
     "distance_error_um": Measure("error of the distance", "µm", 1),
@@ -46,7 +50,10 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One prediction of one section: its scores by measure, and its signal by distance."""
+    """One prediction of one section: its scores by measure, and its signal by distance.
+
+    Of a trivial method, `model` is `NO_MODEL` and `branch` its name.
+    """
 
     section: str
     model: str
@@ -189,20 +196,22 @@ class Report:
     def table(self) -> Iterator[str]:
         """Yield the summary as lines of text: a row for each measure, a column for each branch."""
         for card in self.models:
-            chosen = [line for line in self.summary if line.model == card["name"]]
+            chosen = [line for line in self.summary if line.model in (card["name"], NO_MODEL)]
             yield from self._block(str(card["summary"]), chosen)
         if self.differences:
             yield from self._block(self.differences[0].model, self.differences, signed=True)
 
     def _block(self, title: str, lines: Sequence[Summary], signed: bool = False) -> Iterator[str]:
         cells = {(line.measure, line.branch): line for line in lines}
+        columns = list(dict.fromkeys(line.branch for line in lines))
+        labels = self.branch_labels
         yield title
-        yield f"  {'':32}" + "".join(f"{label:>30}" for label in self.branch_labels.values())
+        yield f"  {'':25}" + "".join(f"{labels.get(name, name):>27}" for name in columns)
         for name, measure in MEASURES.items():
-            found = [cells.get((name, branch)) for branch in BRANCHES]
+            found = [cells.get((name, column)) for column in columns]
             if any(line is not None and line.mean is not None for line in found):
-                told = "".join(f"{_interval(measure, line, signed):>30}" for line in found)
-                yield f"  {measure.title:32}{told}"
+                told = "".join(f"{_interval(measure, line, signed):>27}" for line in found)
+                yield f"  {measure.title:25}{told}"
 
 
 def _interval(measure: Measure, line: Summary | None, signed: bool) -> str:

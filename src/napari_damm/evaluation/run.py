@@ -4,6 +4,7 @@
 2. Measure tissue and intensity limits of each section, as a training does.
 3. Predict each section with the primary image only (a gate that never opens), with both (one that
    is never shut), and gated; compare each with the target image, on the same pixels (`scores`).
+   So are a linear model and a blur, fitted to the very section (`trivial`).
 4. Average over sections (`summary`), and write the report into a new folder (`writing`).
 """
 
@@ -21,11 +22,28 @@ import numpy as np
 from napari_damm import engine
 from napari_damm.dataset import Field, Section, Source
 from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.intervals import half_width
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.opening import open_all, survey_all
-from napari_damm.evaluation.report import BRANCHES, Example, Report, Row, SectionFacts
-from napari_damm.evaluation.scores import Floats, Ground, ground_of, profile, score
+from napari_damm.evaluation.report import (
+    BRANCHES,
+    NO_MODEL,
+    Example,
+    Report,
+    Row,
+    SectionFacts,
+)
+from napari_damm.evaluation.scores import (
+    Floats,
+    Ground,
+    ground_of,
+    profile,
+    residual_width,
+    score,
+    score_interval,
+)
 from napari_damm.evaluation.summary import paired_differences, summarise
+from napari_damm.evaluation.trivial import trivial_maps
 from napari_damm.evaluation.writing import write
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
 from napari_damm.model_file import load_model, summary
@@ -136,6 +154,9 @@ class _Judged:
                 prediction = np.asarray(result.np, np.float32)
                 scores, found = score(ground, prediction)
                 scores |= _of_maps(result, ground)
+                half = half_width(result)
+                if half is not None:
+                    scores |= score_interval(ground, prediction, np.asarray(half))
                 signal = () if found is None else tuple(found.signal.tolist())
                 rows.append(Row(name, model_name, branch, scores, signal))
                 if branch == "uni-modal" and scores["multi_modal_share"]:
@@ -145,6 +166,8 @@ class _Judged:
                         "warning",
                     )
             example = example or _example(name, ground, prediction, result)
+        yield Preparing(f"{place}, trivial methods", 0, 1)
+        rows += _trivial_rows(surveyed, ground)
         self.rows += rows
         self.facts.append(_facts(name, ground))
         self.example = self.example or example
@@ -244,6 +267,15 @@ def _card(name: str, model: DAMM) -> dict[str, Any]:
 def _pixel_um(models: dict[str, DAMM]) -> float | None:
     size = next(iter(models.values())).card.get("pixel_size_um")
     return float(size) if size else None
+
+
+def _trivial_rows(surveyed: Field, ground: Ground) -> Iterator[Row]:
+    """Score what trivial methods make of a section, each with its own residual as interval."""
+    for method, image in trivial_maps(surveyed, ground).items():
+        scores, found = score(ground, image)
+        scores |= score_interval(ground, image, residual_width(ground, image))
+        signal = () if found is None else tuple(found.signal.tolist())
+        yield Row(surveyed.section.name, NO_MODEL, method, scores, signal)
 
 
 def _of_maps(result: Result, ground: Ground) -> dict[str, float | None]:

@@ -5,6 +5,8 @@
    prediction being the raters; the area ICC compares in tiles how much of each is bright, above
    Otsu's threshold of the truth.
 3. The distance that the target reaches from the primary image's structures (`extravasation`).
+4. Where a prediction has an interval: how much of the truth lies in it, and the two scores that
+   reward neither blur nor vagueness.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from napari_damm.dataset import Field
+from napari_damm.trust.intervals import NORMAL_90
+from napari_damm.trust.score_rules import interval_score, normal_crps
 from napari_damm.util import extravasation, metrics
 from napari_damm.util.measure import finite_or_none
 from napari_damm.util.tiling import CELL, Box
@@ -99,6 +103,25 @@ def score(ground: Ground, prediction: Floats) -> tuple[Scores, extravasation.Pro
     a, b = scores["distance_truth_um"], scores["distance_um"]
     scores["distance_error_um"] = None if a is None or b is None else abs(b - a)
     return scores, found
+
+
+def score_interval(ground: Ground, prediction: Floats, half_width: Floats | float) -> Scores:
+    """Measure a prediction's nominal 90 % interval, `half_width` above and below it."""
+    inside = ground.inside
+    half = np.broadcast_to(np.asarray(half_width, np.float32), inside.shape)[inside]
+    truth, predicted = ground.truth[inside], prediction[inside]
+    return {
+        "crps": normal_crps(truth, predicted, half / NORMAL_90),
+        "interval_score": interval_score(truth, predicted, half),
+        "coverage": 100 * float(np.mean(np.abs(truth - predicted) <= half)),
+    }
+
+
+def residual_width(ground: Ground, prediction: Floats) -> float:
+    """Return the half width of the 90 % interval that is the same everywhere."""
+    return NORMAL_90 * float(
+        np.sqrt(metrics.mse(ground.truth[ground.inside], prediction[ground.inside]))
+    )
 
 
 def profile(ground: Ground, image: Floats) -> extravasation.Profile | None:

@@ -17,15 +17,14 @@ from napari_damm.util import metrics
 
 def summarise(rows: Sequence[Row], config: EvaluateConfig) -> Iterator[Summary]:
     """Yield the mean of every measure, by model and branch, then the ICC of distances."""
-    for model in dict.fromkeys(row.model for row in rows):
-        for branch in BRANCHES:
-            chosen = [row for row in rows if (row.model, row.branch) == (model, branch)]
-            for measure in MEASURES:
-                if measure == "distance_icc":
-                    yield _distance_icc(model, branch, chosen)
-                else:
-                    values = [row.scores.get(measure) for row in chosen]
-                    yield _mean(model, branch, measure, values, config)
+    for model, branch in dict.fromkeys((row.model, row.branch) for row in rows):
+        chosen = [row for row in rows if (row.model, row.branch) == (model, branch)]
+        for measure in MEASURES:
+            if measure == "distance_icc":
+                yield _distance_icc(model, branch, chosen)
+            else:
+                values = [row.scores.get(measure) for row in chosen]
+                yield _mean(model, branch, measure, values, config)
 
 
 def paired_differences(

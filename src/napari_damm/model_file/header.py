@@ -33,10 +33,10 @@ LONGEST_NAME = 100
 LARGEST_SPREAD = 1e6
 MOST_DIMENSIONS = 8
 LONGEST_PART = 300
+"""Characters of each part of a summary."""
 LINEAR = "linear"
 """Where a card keeps the scores of a linear model, beside those of the "mean" of its own."""
 NO_BETTER = "does not beat a linear model of the same images"
-"""Characters of each part of a summary."""
 COARSEST_UM = 1e6
 """No microscope has pixels of a metre."""
 
@@ -245,7 +245,11 @@ def summary(card: Mapping[str, Any]) -> str:
     ]
     if loses_to_linear(card):
         parts.insert(2, NO_BETTER)  # before what may be cut
-    return printable(" · ".join(part[:LONGEST_PART] for part in parts))
+    return printable(" · ".join(_cut(part) for part in parts))
+
+
+def _cut(part: str) -> str:
+    return part if len(part) <= LONGEST_PART else f"{part[: LONGEST_PART - 4]} ..."
 
 
 def loses_to_linear(card: Mapping[str, Any]) -> bool:

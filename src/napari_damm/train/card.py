@@ -19,6 +19,7 @@ NAMED_SECTIONS = 3
 _GONE = (
     "sha256", "metrics", "training", "training_data", "name", "curves", "versions",
     "spread_factor", "intended_use", "limits", "history", "trust",
+    "intervals",
 )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def make_card(
         },
         "curves": _curves(curves),
         "versions": record["versions"],
-        **({"trust": record["trust"]} if record.get("trust") else {}),
+        **{name: record[name] for name in ("trust", "intervals") if record.get(name)},
     }
     return {key: finite(value) for key, value in made.items()}
 

@@ -170,6 +170,7 @@ class Checkpointer:
         state = read_training(self.folder.path)
         if state is not None:
             self.scores, self.step = dict(state.scores), state.step
+            self.describe(intervals=state.record.get("intervals"))
             if state.finished:  # and it is to go on: patience begins anew
                 self.trainer.since_best = 0
 

@@ -34,6 +34,7 @@ from napari_damm.train.progress import TrainingProgress, highest_rate, learning_
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import NoiseStep, StepLosses, phase_at
 from napari_damm.train.threads import ThreadChoice
+from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
@@ -257,6 +258,7 @@ class TrainingLoop:
             checkpoints.trainer.validations = due
             checkpoints.note({"step": step, "epoch": self.parts.schedule.epoch(step), **scores})
             if best:
+                checkpoints.describe(intervals=window_intervals(self.validator, predicted))
                 self._update()
                 yield from checkpoints.write_model(self.validator.model)
                 # so that model and checkpoint agree

@@ -6,7 +6,8 @@
 4. `section`: the verdict on a section, before anything is predicted (`verdict`: its words);
    `words`: why, in sentences.
 5. `cells`: the verdict on each cell of a result, and its shares.
-6. `trivial`: what a linear model makes of the same images, to be compared with.
+6. `intervals`: how far the truth may lie from an expected map; `score_rules` judge them.
+7. `trivial`: what a linear model makes of the same images, to be compared with.
 
 The uncertainty of the model answers another question: whether its two images agree.
 """

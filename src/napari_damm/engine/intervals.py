@@ -1,0 +1,89 @@
+"""The interval of a result: how low and how high the truth may be, pixel by pixel.
+
+1. Of several samples it follows from their spread, if the model says how that is to be scaled.
+2. Of an expected map it follows from what the model knows of its errors (`trust.intervals`), which
+   the job record keeps.
+3. A model that says neither is not calibrated: there is no interval then.
+
+Nothing is stored for it: maps are computed when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dask.array as da
+import numpy as np
+
+from napari_damm.store import Result
+from napari_damm.trust.intervals import KEY, NORMAL_90, Intervals
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
+
+NOT_CALIBRATED = "not calibrated"
+
+
+class PredictionInterval(NamedTuple):
+    """Nominal 90 % intervals: dask maps (y, x) of relative intensity, and what they rest on."""
+
+    low: da.Array
+    high: da.Array
+    fitted_on: str
+
+
+def prediction_interval(result: Result) -> PredictionInterval | None:
+    """Return between which values the truth is to be expected; None where nobody has measured it.
+
+    Raises
+    ------
+    ValueError
+        If what the record says of it cannot be used.
+    """
+    half = half_width(result)
+    if half is None:
+        return None
+    return PredictionInterval(result.np - half, result.np + half, fitted_on(result.record))
+
+
+def half_width(result: Result) -> da.Array | None:
+    """Return how far the 90 % interval reaches above and below `np`; None: not calibrated.
+
+    Raises
+    ------
+    ValueError
+        If what the record says of it cannot be used.
+    """
+    if result.np_std is not None:
+        return NORMAL_90 * result.np_std if _scaled(result.record) else None
+    intervals = Intervals.of_card(result.record)
+    if intervals is None:
+        return None
+    made: da.Array = da.map_blocks(intervals.half_width, result.np, dtype=np.float32)  # type: ignore[no-untyped-call]
+    return made
+
+
+def intervals_of(model: DAMM, expected: bool) -> dict[str, Any]:
+    """Return what a job record says of intervals: {} where the model says nothing of such maps."""
+    known = Intervals.of_card(model.card) if expected else None
+    return {} if known is None else {KEY: known.to_json()}
+
+
+def fitted_on(record: Mapping[str, Any]) -> str:
+    """Say in words what the intervals of a result rest on; "not calibrated" where on nothing."""
+    if int(record.get("samples", 1)) > 1:
+        if not _scaled(record):
+            return NOT_CALIBRATED
+        return f"the spread of {record['samples']} samples, times {record['spread_factor']:g}"
+    known = Intervals.of_card(record)
+    if known is None:
+        return NOT_CALIBRATED
+    return (
+        f"{known.count} {known.unit} that the model had not learnt from, against the {known.truth}"
+    )
+
+
+def _scaled(record: Mapping[str, Any]) -> bool:
+    """Return whether the spread of samples was scaled by what was measured."""
+    return float(record.get("spread_factor", 1.0)) != 1.0

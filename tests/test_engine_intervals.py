@@ -1,0 +1,105 @@
+"""The interval of a result: from its record, its samples, or none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import pytest
+from evaluations import window_model
+from trusting import slide
+
+from napari_damm import api
+from napari_damm.engine.intervals import NOT_CALIBRATED, fitted_on, intervals_of
+from napari_damm.model_file import load_model
+from napari_damm.train.window_intervals import window_intervals
+from napari_damm.trust.intervals import FEWEST, KEY, NORMAL_90, Intervals
+
+KNOWN = Intervals((-2.0, 0.3, 0.5), 1.2, 40, "sections", "noise-free field", "drawn sections")
+
+
+def predicted(model, **settings):
+    config = api.PredictConfig(device="cpu", batch_size=1, **settings)
+    *_, finished = api.predict(slide(), model, config)
+    return finished.result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = window_model(tmp_path_factory.mktemp("m") / "m.safetensors", spread_factor=1.3)
+    return load_model(path, "cpu")
+
+
+@pytest.fixture(scope="module")
+def result(model):
+    return predicted(model, mode="draft", steps=1)
+
+
+def test_an_uncalibrated_result_has_none(result):
+    assert api.prediction_interval(result) is None
+    assert fitted_on(result.record) == NOT_CALIBRATED
+
+
+def test_of_an_expected_map_it_is_what_the_record_says(result):
+    known = replace(result, record={**result.record, KEY: KNOWN.to_json()})
+    found = api.prediction_interval(known)
+    assert isinstance(found.low, da.Array)
+    half = KNOWN.half_width(np.asarray(result.np))
+    np.testing.assert_allclose(np.asarray(found.high), np.asarray(result.np) + half, rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(found.low), np.asarray(result.np) - half, atol=1e-4)
+    assert found.fitted_on == (
+        "40 sections that the model had not learnt from, against the noise-free field"
+    )
+
+
+def test_of_samples_it_is_their_scaled_spread(model):
+    drawn = predicted(model, mode="draft", steps=1, samples=2)
+    found = api.prediction_interval(drawn)
+    half = (np.asarray(found.high) - np.asarray(found.low)) / 2
+    np.testing.assert_allclose(half, NORMAL_90 * np.asarray(drawn.np_std), atol=1e-5)
+    assert found.fitted_on == "the spread of 2 samples, times 1.3"
+    unscaled = replace(drawn, record={**drawn.record, "spread_factor": 1.0})
+    assert api.prediction_interval(unscaled) is None
+
+
+def test_a_damaged_record_is_refused(result):
+    damaged = replace(result, record={**result.record, KEY: {"weights": [1]}})
+    with pytest.raises(ValueError, match="damaged"):
+        api.prediction_interval(damaged)
+
+
+def test_the_record_of_a_job_keeps_what_the_model_says():
+    model = SimpleNamespace(card={KEY: KNOWN.to_json()})
+    assert Intervals.of_card(intervals_of(model, expected=True)) == KNOWN
+    assert intervals_of(model, expected=False) == {}
+    assert intervals_of(SimpleNamespace(card={}), expected=True) == {}
+
+
+class Windows:
+    """What a validator knows of its windows."""
+
+    def __init__(self, count, mode="expected"):
+        rng = np.random.default_rng(0)
+        self.truths = list(rng.random((count, 32, 32), np.float32))
+        self.patches = [SimpleNamespace(field=k % 2) for k in range(count)]
+        self.sampler = SimpleNamespace(sampling=SimpleNamespace(mode=mode))
+
+
+def test_a_training_fits_them_to_its_validation_windows():
+    windows = Windows(12)
+    predicted = [truth + np.float32(0.1) for truth in windows.truths]
+    found = Intervals.of_card({KEY: window_intervals(windows, predicted)})
+    assert found.fitted_on == "12 validation windows of 2 sections"
+    assert (found.count, found.unit, found.truth) == (12, "windows", "image as taken")
+    np.testing.assert_allclose(found.half_width([0.2, 0.8]), 0.1, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    ("windows", "value"),
+    [(Windows(FEWEST - 1), 0.5), (Windows(12, "fast"), 0.5), (Windows(12), np.nan)],
+)
+def test_a_training_says_nothing_where_it_cannot_tell(windows, value):
+    predicted = [np.full((32, 32), value, np.float32)] * len(windows.truths)
+    assert window_intervals(windows, predicted) is None
