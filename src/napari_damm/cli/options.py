@@ -19,7 +19,7 @@ ModelName = Annotated[
 ]
 
 # Settings that the command line takes in a form of its own.
-_KINDS: Mapping[str, Any] = {"modalities": str, "roi": tuple[int, int, int, int]}
+_KINDS: Mapping[str, Any] = {"modalities": str, "roi": tuple[float, float, float, float]}
 _METAVARS = {
     "modalities": "A,B,C",
     "pixel_size_um": "UM",

@@ -25,6 +25,7 @@ from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
 from napari_damm.widgets.viewer.result_layers import ResultLayers
 from napari_damm.widgets.viewer.result_maps import Maps, branch_meanings
+from napari_damm.widgets.viewer.run_notes import RunNotes
 
 REFRESH_S = 0.3
 REFRESH_SHARE = 0.2
@@ -60,9 +61,11 @@ class LivePrediction(LiveRun):
             self._summary.count(event)
         match event:
             case Planned():
-                slide, out, self._planned = self._request.slide, self._request.out, event
-                maps = Maps.of_plan(event)
-                self._layers = ResultLayers(self._viewer, maps, slide.world, slide.plane, out)
+                request, self._planned = self._request, event
+                notes = RunNotes(request.slide.sources, request.model)
+                self._layers = ResultLayers(
+                    self._viewer, Maps.of_plan(event), request.slide, notes, request.out
+                )
             case Tile():
                 self._stale = True
             case Ready(maps) if self._layers is not None:
@@ -101,6 +104,8 @@ class LivePrediction(LiveRun):
     def _finish(self, outcome: Outcome) -> None:
         finished = self._summary.finished
         if finished is not None and not outcome.message:
+            if self._layers is not None:
+                self._layers.keep(finished.result)
             self.ended.emit(self._summary.done(finished))
             return
         done = self._summary.eta.windows_text()

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,33 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class LayerSource:
+    """Where a picked plane comes from: layer, indices and, if it has one, file.
+
+    `shapes` are those of the layer's levels, finest first.
+    """
+
+    layer: str
+    index: tuple[int, ...]
+    rgb: int | None
+    path: str | None
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, channel: Channel) -> LayerSource:
+        """Note where a channel comes from."""
+        layer = channel.layer
+        levels = layer.data if layer.multiscale else [layer.data]
+        path = layer.source.path
+        shapes = tuple(tuple(map(int, level.shape[len(channel.index) :][:2])) for level in levels)
+        return cls(str(layer.name), channel.index, channel.rgb, path and str(path), shapes)
+
+
+@dataclass(frozen=True)
 class SlideRequest:
     """Channels by role, resolved and checked; `slide()` may be slow, and is for the worker.
 
-    `titles` name layer and plane by role, for the record.
+    `titles` name layer and plane by role, for the record; `sources` say where they come from.
     """
 
     name: str
@@ -82,6 +106,7 @@ class SlideRequest:
     world: World
     plane: str = ""  # of a stack, such as "z3"
     titles: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, LayerSource] = field(default_factory=dict)
 
     def slide(self) -> Slide:
         """Build the slide."""
@@ -116,10 +141,16 @@ def grid_of(channel: Channel) -> Grid:
         raise ValueError(
             f"'{layer.name}' has pixels of {height:g} x {width:g}: resample it to square pixels"
         )
-    y, x = (float(c) - side / 2 for c in origin[-2:])
+    side = _exact(side, side)
+    y, x = (_exact(float(c) - side / 2, side) for c in origin[-2:])
     unit, um_per_unit = _unit_of(layer)
     rows, cols = layer.data.shape[len(channel.index) :][:2]
     return Grid(side, (y, x), (int(rows), int(cols)), unit, um_per_unit)
+
+
+def _exact(value: float, side: float) -> float:
+    """Drop what the layer's transform added in rounding: less than a billionth of a pixel."""
+    return round(value, 9 - math.floor(math.log10(side)))
 
 
 def _unit_of(layer: Layer) -> tuple[str, float | None]:
@@ -208,6 +239,7 @@ def request_channels(
             for role, grid in grids.items()
         },
         world=World(um_per_unit, grids[first].unit),
+        sources={role: LayerSource.of(channel) for role, channel in channels.items()},
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.util.bounded_json import read_json
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
+from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -64,7 +65,11 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     from napari_damm.widgets.viewer.result_maps import Maps, layer_tuples
 
     assert isinstance(path, str)
-    return layer_tuples(Maps.of_result(api.open_result(path)), World())
+    result = api.open_result(path)
+    layers = layer_tuples(Maps.of_result(result), World())
+    for _, arguments, _ in layers:
+        arguments["metadata"][NOTES] = RunNotes(result=result)
+    return layers
 
 
 def _read_section(images: list[ImageFile], path: str | Sequence[str]) -> list[LayerDataTuple]:

@@ -11,15 +11,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.widgets.viewer.layer_slides import World
+from napari_damm.widgets.viewer.layer_slides import SlideRequest
 from napari_damm.widgets.viewer.result_maps import BRANCH, MAP, Maps, layer_tuples, with_share
 from napari_damm.widgets.viewer.roles import RESULT_KEY
+from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, RunNotes
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+
+    from napari_damm.store import Result
 
 STORE_PATH = "napari_damm_path"
 
@@ -27,17 +31,23 @@ STORE_PATH = "napari_damm_path"
 class ResultLayers:
     """The layers of one job in a viewer; whoever removes one simply sees less.
 
-    `plane` is added to their names, `store` is where the result is saved. napari takes a good part
-    of a second for all layers, so `add_next` adds one at a time, and the screen lives in between.
+    The plane of a `slide` is added to their names, `notes` to their metadata; `store` is where the
+    result is saved. napari takes a good part of a second for all layers, so `add_next` adds one at
+    a time, and the screen lives in between.
     """
 
     def __init__(
-        self, viewer: Any, maps: Maps, world: World, plane: str = "", store: Path | None = None
+        self,
+        viewer: Any,
+        maps: Maps,
+        slide: SlideRequest,
+        notes: RunNotes = NO_NOTES,
+        store: Path | None = None,
     ) -> None:
-        self._viewer = viewer
+        self._viewer, self._notes = viewer, notes
         self._layers: dict[str, Layer] = {}
-        self._plane, self._store = plane, store
-        self._waiting = layer_tuples(maps, world)
+        self._plane, self._store = slide.plane, store
+        self._waiting = layer_tuples(maps, slide.world)
         self._bottom = len(viewer.layers)
 
     @property
@@ -52,6 +62,7 @@ class ResultLayers:
         data, arguments, kind = self._waiting.pop()
         name = arguments["metadata"][MAP]
         arguments["name"] = f"{name} {self._plane}".rstrip()
+        arguments["metadata"][NOTES] = self._notes
         if self._store is not None:
             arguments["metadata"][STORE_PATH] = str(self._store)
         layer = _layers_of_store(self._viewer.layers, self._store).get(name)
@@ -80,6 +91,11 @@ class ResultLayers:
         """Show what the preview has by now, as cheaply as napari can."""
         for layer in self.present:
             layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def keep(self, result: Result) -> None:
+        """Have the layers remember the result that they show."""
+        for layer in self.present:
+            layer.metadata = {**layer.metadata, NOTES: replace(self._notes, result=result)}
 
     def finish(self, maps: Maps) -> None:
         """Replace the live arrays by the final ones, and the record by the final one."""
