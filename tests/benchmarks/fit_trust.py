@@ -69,18 +69,17 @@ def said(count: int) -> str:
     )
 
 
-def write(known: Known, model: Path, out: Path) -> None:
-    """Copy a model file with this on its card."""
+def write(entries: dict[str, object], model: Path, out: Path) -> None:
+    """Copy a model file with these entries on its card."""
     data = model.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
-    card = {**json.loads(header["__metadata__"][CARD_KEY]), KEY: known.to_json()}
+    card = {**json.loads(header["__metadata__"][CARD_KEY]), **entries}
     header["__metadata__"][CARD_KEY] = json.dumps(card, ensure_ascii=False)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     out.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
-    size = len(json.dumps(known.to_json()))
-    print(f"{out}: {size / 1000:.0f} kB on the card, fitted on {known.fitted_on}")
+    print(f"{out}: {len(json.dumps(entries)) / 1000:.0f} kB of the card are {', '.join(entries)}")
 
 
 def main() -> None:
@@ -95,7 +94,9 @@ def main() -> None:
     known = Known.of_card(read_card(arguments.like)) if arguments.like else None
     if arguments.like and known is None:
         parser.error(f"{arguments.like} says nothing of images that it knows")
-    write(known or fit(arguments.sections), arguments.model, arguments.out or arguments.model)
+    known = known or fit(arguments.sections)
+    print(f"fitted on {known.fitted_on}")
+    write({KEY: known.to_json()}, arguments.model, arguments.out or arguments.model)
 
 
 if __name__ == "__main__":

@@ -44,10 +44,6 @@ SIMULATED = (
     "tissue only: on real tissue its numbers are hypotheses until they were checked against "
     "imaged particles of the same kind."
 )
-NO_INTERVALS = (
-    "No intervals: of several samples a prediction stores the spread by pixel, from which no "
-    "interval of these measures follows."
-)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from napari_damm.analysis import cells as per_cell
+from napari_damm.analysis import intervals
 from napari_damm.analysis.agreement import compare_maps
 from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.config import AnalyzeConfig
@@ -26,7 +27,6 @@ from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Band, Region, Tissue, TrustedTissue, with_own_names
 from napari_damm.analysis.report import (
-    NO_INTERVALS,
     AnalysisReport,
     MeasureRow,
     ProfileRow,
@@ -95,6 +95,7 @@ class _Found:
         self.rows: list[MeasureRow] = []
         self.profiles: list[ProfileRow] = []
         self.failed: list[str] = []
+        self.notes: list[str] = []
 
     def measure(self, one: MapLayers, member: Member, place: str) -> Iterator[Event]:
         """Measure one section."""
@@ -109,6 +110,8 @@ class _Found:
         if "imaged" in section.images:
             yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
             agreement = compare_maps(section)
+        if section.predicted:
+            self.notes.append(intervals.note(section))
         shown = thumbnail(section, thresholds.get("vessels"))
         for region in regions:
             self._add_rows(section, region, counts, member)
@@ -136,16 +139,13 @@ class _Found:
     def report(self) -> AnalysisReport:
         """Put together what was found."""
         grouped = any(row.group for row in self.rows)
-        notes = []
-        if any(int(facts.record.get("samples", 1)) > 1 for facts in self.sections):
-            notes.append(NO_INTERVALS)
         return AnalysisReport(
             settings=self.config.to_dict(),
             sections=tuple(self.sections),
             rows=tuple(self.rows),
             profiles=tuple(self.profiles),
             comparisons=tuple(compare_groups(self.rows, self.config.test) if grouped else ()),
-            notes=tuple(notes),
+            notes=tuple(dict.fromkeys(self.notes)),
             failed=tuple(self.failed),
         )
 
@@ -191,6 +191,7 @@ def _told(work: Generator[tuple[int, int], None, T], what: str) -> Generator[Eve
 def _row(
     section: ParticleMap, region: Region, member: Member, found: Measured, share: float | None
 ) -> MeasureRow:
+    low, high, level = intervals.interval(section, region, found)
     return MeasureRow(
         section=section.name,
         animal=member.animal,
@@ -199,9 +200,9 @@ def _row(
         measure=found.measure,
         value=found.value,
         unit=found.unit,
-        low=None,
-        high=None,
-        level=None,
+        low=low,
+        high=high,
+        level=level,
         n=found.n,
         trusted_share=share,
         of=found.of,
