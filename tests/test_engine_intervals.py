@@ -12,8 +12,10 @@ from evaluations import window_model
 from trusting import slide
 
 from napari_damm import api
+from napari_damm.engine import trusted
 from napari_damm.engine.intervals import NOT_CALIBRATED, fitted_on, intervals_of
 from napari_damm.model_file import load_model
+from napari_damm.store.layout import ResultLayout
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.trust.intervals import FEWEST, KEY, NORMAL_90, Intervals
 
@@ -103,3 +105,14 @@ def test_a_training_fits_them_to_its_validation_windows():
 def test_a_training_says_nothing_where_it_cannot_tell(windows, value):
     predicted = [np.full((32, 32), value, np.float32)] * len(windows.truths)
     assert window_intervals(windows, predicted) is None
+
+
+def test_cells_are_as_wide_as_their_pixels_are_on_average():
+    layout = ResultLayout((600, 700), 1.0, cells_origin=(5, 30), with_familiarity=True)
+    rng = np.random.default_rng(0)
+    values = da.from_array(rng.random((600, 700)), chunks=512)
+    found = trusted._cell_means(values, layout)
+    assert found.shape == layout.cells_shape
+    assert found[0, 0] == pytest.approx(float(values[:27, :2].mean()))
+    assert found[17, 3] == pytest.approx(float(values[17 * 32 - 5 : 18 * 32 - 5, 66:98].mean()))
+    assert found[-1, -1] == pytest.approx(float(values[18 * 32 - 5 :, 22 * 32 - 30 :].mean()))

@@ -17,6 +17,22 @@ def test_cells_are_judged_by_the_worse_of_familiarity_and_agreement():
     assert trust_cells(FAMILIARITY, UNCERTAINTY, BRANCH).tolist() == [[1, 2, 2, 3, 0]]
 
 
+def test_a_wide_interval_asks_for_care_and_one_of_the_whole_range_says_nothing():
+    familiar, sure, branch = np.full((1, 4), 0.5), np.zeros((1, 4)), np.array([[2, 2, 2, 0]])
+    width = np.array([[0.3, 0.7, 1.2, 2.0]])
+    assert trust_cells(familiar, sure, branch, width).tolist() == [[1, 2, 3, 0]]
+    said = shares_in_words(after(before(Assessment("use", 0.5)), familiar, sure, branch, width))
+    assert said == (
+        "33 % of the tissue: use; 33 % with care (wide interval); "
+        "33 % do not use (the interval says nothing)"
+    )
+
+
+def test_a_record_of_before_has_shares_without_a_cause():
+    trust = {"shares": {"use": 0.5, "with care": 0.5, "do not use": 0.0}, "mostly_unusual": True}
+    assert shares_in_words(trust) == "50 % of the tissue: use; 50 % with care"
+
+
 def test_shares_are_of_what_was_predicted():
     found = shares(trust_cells(FAMILIARITY, UNCERTAINTY, BRANCH))
     assert found == {"use": 0.25, "with care": 0.5, "do not use": 0.25}

@@ -1,8 +1,8 @@
 """Simulated sections that are predicted, and measured as predicted and as they truly are.
 
-True particles are noise-free, in the intensities that a model learns: 0.1 and 99.9 percentiles of
-the image as taken are 0 and 1. Both maps are measured by the same vessels, each with its own
-threshold.
+True particles are noise-free, in the intensities that a model learns (0.1 and 99.9 percentiles of
+the image as taken are 0 and 1) by one least-squares affine fit to that image. Both maps are
+measured by the same vessels, each with its own threshold.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from section_metrics import affine_fit
 
 from napari_damm import api
 from napari_damm.analysis.report import AnalysisReport
@@ -41,8 +42,9 @@ def predict_section(
     slide = slide_from_arrays(images, drawn.pixel_size_um)
     *_, finished = api.predict(slide, model, config or api.PredictConfig())
     low, high = np.percentile(drawn.nanoparticles, PERCENTILES)
-    truth = (drawn.nanoparticles_true - low) / max(high - low, 1e-9)
-    return finished.result, truth.astype(np.float32)
+    taken = np.clip((drawn.nanoparticles - low) / max(high - low, 1e-9), 0, 1)
+    slope, offset = affine_fit(taken, drawn.nanoparticles_true)
+    return finished.result, (slope * drawn.nanoparticles_true + offset).astype(np.float32)
 
 
 def measure_section(

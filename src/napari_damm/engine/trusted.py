@@ -8,19 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
+from numpy.typing import NDArray
 
+from napari_damm.engine.intervals import half_width
 from napari_damm.engine.planning import Plan
 from napari_damm.events import Notice
 from napari_damm.slide import Slide
-from napari_damm.store import ResultStore
+from napari_damm.store import Result, ResultStore
+from napari_damm.store.layout import ResultLayout
 from napari_damm.trust import cells
 from napari_damm.trust.known import Known
 from napari_damm.trust.section import assess
 from napari_damm.trust.verdict import NOT_ASSESSED, USE, in_a_line
+from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
+
+CELLS_AT_ONCE = 16
+"""Rows of cells that are read together."""
 
 
 def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
@@ -35,14 +43,39 @@ def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
 
 def trust_after(store: ResultStore) -> dict[str, Any]:
     """Return what the record gains at the end: the shares of the tissue; {} without a map."""
-    arrays = store.arrays
-    trust = store.record.get("trust")
-    if arrays.familiarity is None or not isinstance(trust, Mapping):
+    trust, result = store.record.get("trust"), store.result()
+    if result.familiarity is None or not isinstance(trust, Mapping):
         return {}
-    maps = (
-        np.asarray(array[:]) for array in (arrays.familiarity, arrays.uncertainty, arrays.branch)
-    )
-    return {"trust": cells.after(trust, *maps)}
+    return {"trust": cells.after(trust, *_cell_maps(result))}
+
+
+def trust_map(result: Result) -> NDArray[np.uint8] | None:
+    """Return what each cell is worth (`trust.cells.CellTrust`); None where that is not assessed."""
+    return None if result.familiarity is None else cells.trust_cells(*_cell_maps(result))
+
+
+def _cell_maps(result: Result) -> tuple[Any, ...]:
+    """Return what is known of the cells of a result: the maps of `trust_cells`."""
+    given = (result.familiarity, result.uncertainty, result.branch)
+    half = half_width(result)
+    width = None if half is None else 2 * _cell_means(half, result.layout)
+    return (*(np.asarray(each) for each in given), width)
+
+
+def _cell_means(values: da.Array, layout: ResultLayout) -> NDArray[np.float64]:
+    """Return the means over cells of a map of pixels, computed band by band."""
+    (height, width), (dy, dx) = layout.shape, layout.cells_origin
+    rows, cols = layout.cells_shape
+    x = np.maximum(np.arange(cols) * CELL - dx, 0)
+    columns = np.diff(np.append(x, width))
+    means = np.zeros((rows, cols))
+    for first in range(0, rows, CELLS_AT_ONCE):
+        y = np.maximum(np.arange(first, min(first + CELLS_AT_ONCE, rows) + 1) * CELL - dy, 0)
+        y = np.minimum(y, height)
+        band = np.asarray(values[y[0] : y[-1]], np.float64)
+        sums = np.add.reduceat(np.add.reduceat(band, y[:-1] - y[0], axis=0), x, axis=1)
+        means[first : first + len(y) - 1] = sums / (np.diff(y)[:, None] * columns)
+    return means
 
 
 def trust_notices(trust: Mapping[str, Any]) -> Iterator[Notice]:

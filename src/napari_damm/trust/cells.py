@@ -1,8 +1,10 @@
 """One picture of trust: what each cell of a result is worth, and the shares of the tissue.
 
-1. "do not use": the window is further from what the model knows than every held-out one.
-2. "with care": it is unusual (fewer than 1 in 20 lie so far off), or vessels and nuclei disagree
-   there, so that the map is drawn from vessels alone.
+1. "do not use": the window is further from what the model knows than every held-out one, or the
+   90 % interval is as wide as the whole range of intensities, so that it says nothing.
+2. "with care": the window is unusual (fewer than 1 in 20 lie so far off), or vessels and nuclei
+   disagree there, so that the map is drawn from vessels alone, or the interval is wider than half
+   of that range.
 3. "use": the rest of what was predicted.
 """
 
@@ -28,6 +30,8 @@ from napari_damm.trust.verdict import (
 
 DISAGREE = 0.5
 """Uncertainty above which the two images disagree."""
+WIDE, WIDEST = 0.5, 1.0
+"""Width of the 90 % interval, in ranges of intensity, from which to take care or not to use."""
 NO_REFERENCE = "the model does not say which images it knows"
 
 
@@ -40,17 +44,46 @@ class CellTrust(IntEnum):
     DO_NOT_USE = 3
 
 
+_CODES = {WITH_CARE: CellTrust.WITH_CARE, DO_NOT_USE: CellTrust.DO_NOT_USE}
+
+
+Floats = NDArray[np.floating[Any]]
+
+
 def trust_cells(
-    familiarity: NDArray[np.floating[Any]],
-    uncertainty: NDArray[np.floating[Any]],
+    familiarity: Floats,
+    uncertainty: Floats,
     branch: NDArray[np.integer[Any]],
+    width: Floats | None = None,
 ) -> NDArray[np.uint8]:
-    """Return `CellTrust` codes of cells, from three maps of one shape (branch 0: not predicted)."""
+    """Return `CellTrust` codes of cells, from maps of one shape.
+
+    `familiarity` and `uncertainty` are in 0..1, `branch` is 0 where nothing was predicted. `width`
+    is the mean width of the 90 % interval of a cell's pixels; None: not calibrated.
+    """
     found = np.full(branch.shape, CellTrust.USE, np.uint8)
-    found[(familiarity < UNUSUAL) | (uncertainty > DISAGREE)] = CellTrust.WITH_CARE
-    found[familiarity < UNKNOWN] = CellTrust.DO_NOT_USE
+    for verdict, causes in _doubts(familiarity, uncertainty, width).items():
+        found[np.logical_or.reduce(list(causes.values()))] = _CODES[verdict]
     found[branch == 0] = CellTrust.NOT_PREDICTED
     return found
+
+
+def _doubts(
+    familiarity: Floats, uncertainty: Floats, width: Floats | None
+) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Return by verdict, the gravest last, and then by reason, where there is cause for it."""
+    wide = np.zeros(familiarity.shape) if width is None else width
+    return {
+        WITH_CARE: {
+            "unusual images": familiarity < UNUSUAL,
+            "the two images disagree": uncertainty > DISAGREE,
+            "wide interval": wide > WIDE,
+        },
+        DO_NOT_USE: {
+            "unlike training images": familiarity < UNKNOWN,
+            "the interval says nothing": wide >= WIDEST,
+        },
+    }
 
 
 def shares(cells: NDArray[np.uint8]) -> dict[str, float]:
@@ -79,36 +112,40 @@ def before(assessment: Assessment | None, fitted_on: str = "") -> dict[str, Any]
 
 def after(
     trust: Mapping[str, Any],
-    familiarity: NDArray[np.floating[Any]],
-    uncertainty: NDArray[np.floating[Any]],
+    familiarity: Floats,
+    uncertainty: Floats,
     branch: NDArray[np.integer[Any]],
+    width: Floats | None = None,
 ) -> dict[str, Any]:
-    """Add to what a record says of trust the shares of the tissue, and why some is in doubt."""
-    cells = trust_cells(familiarity, uncertainty, branch)
-    doubtful = cells == CellTrust.WITH_CARE
-    unusual = familiarity[doubtful] < UNUSUAL
-    mostly_unusual = bool(unusual.size and unusual.mean() >= 0.5)
-    return {**trust, "shares": shares(cells), "mostly_unusual": mostly_unusual}
+    """Add to what a record says of trust the shares of the tissue, and why some is in doubt.
+
+    The maps are those of `trust_cells`.
+    """
+    cells = trust_cells(familiarity, uncertainty, branch, width)
+    found = {}
+    for verdict, causes in _doubts(familiarity, uncertainty, width).items():
+        here = cells == _CODES[verdict]
+        if here.any():
+            found[verdict] = max(causes, key=lambda cause: int((causes[cause] & here).sum()))
+    return {**trust, "shares": shares(cells), "causes": found}
 
 
 def shares_in_words(trust: Mapping[str, Any] | None) -> str:
     """Say a record's trust in one line; "" where there is nothing to say.
 
-    "72 % of the tissue: use; 20 % with care (the images disagree); 8 % do not use (unlike training
-    images)".
+    "72 % of the tissue: use; 20 % with care (the two images disagree); 8 % do not use (unlike
+    training images)".
     """
     part = (trust or {}).get("shares") or {}
     if not part:
         return ""
     assert trust is not None
-    causes = {
-        WITH_CARE: "unusual images" if trust.get("mostly_unusual") else "the two images disagree",
-        DO_NOT_USE: "unlike training images",
-    }
+    causes = trust.get("causes") or {}
     said = [f"{_percent(part.get(USE, 0.0))} of the tissue: use"]
-    for verdict, cause in causes.items():
+    for verdict in (WITH_CARE, DO_NOT_USE):
         if part.get(verdict, 0.0) > 0:
-            said.append(f"{_percent(part[verdict])} {verdict} ({cause})")
+            cause = f" ({causes[verdict]})" if verdict in causes else ""
+            said.append(f"{_percent(part[verdict])} {verdict}{cause}")
     return "; ".join(said)
 
 
