@@ -1,7 +1,8 @@
 """From sources to sections: three images of one field, on their places in the world.
 
 1. A slide is opened as Predict opens it; its target is one more channel, or a file of its own.
-2. Of a folder, every name that stands in all three sub-folders is a section, in order of name.
+2. Of a folder, every name that stands in all three sub-folders is a section, in order of name;
+   patches in numpy files lie otherwise (`npy_patches`).
 3. Simulated sections are drawn when they are opened: the same seed is the same section.
 4. Layers are taken as they are.
 
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_damm.dataset.npy_patches import find_npy_patches, holds_npy_patches, open_npy_patch
 from napari_damm.dataset.sources import (
     ROLES,
     FolderSource,
@@ -185,6 +187,9 @@ def _open_folder(source: FolderSource) -> Iterator[Section]:
     modalities = {role: getattr(source, role) for role in ROLES}
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: check the path")
+    if not (folder / source.primary).is_dir() and holds_npy_patches(folder):
+        yield from _open_npy_folder(folder, source)
+        return
     files: dict[str, dict[str, Path]] = {}
     for role, name in modalities.items():
         inside = folder / name
@@ -209,6 +214,15 @@ def _open_folder(source: FolderSource) -> Iterator[Section]:
         paths = {role: files[role][name] for role in ROLES}
         section = _of_files(name, paths, source)
         yield replace(section, folder=str(folder), intensities=source.intensities)
+
+
+def _open_npy_folder(folder: Path, source: FolderSource) -> Iterator[Section]:
+    """Yield the patches of numpy files; those of one section may share intensity limits."""
+    for patch in find_npy_patches(folder, _is_leftover):
+        slide, target = open_npy_patch(patch, source.pixel_size_um)
+        family = f"{folder} (section {patch.section})"
+        section = Section(slide.name, slide, target, folder=family, use=source.use)
+        yield replace(section, intensities=source.intensities)
 
 
 def _is_leftover(name: str) -> bool:

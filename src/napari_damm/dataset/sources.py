@@ -76,6 +76,9 @@ class SlideSource:
 class FolderSource:
     """One sub-folder per modality with equal file names; each name is a section or a patch of one.
 
+    Or patches in numpy files under Complex* and SpOrange*, as HRPN and GANDA name them; the names
+    of modalities do not matter then.
+
     `pixel_size_um` where the files do not state it. `intensities`: whether limits are measured in
     each image, or once in the whole folder (patches cut from sections); "auto" decides by size.
     """
