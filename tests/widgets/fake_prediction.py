@@ -20,10 +20,29 @@ CARD = {
 }
 
 
+PICTURE = {"channel": "vessels", "pixel_size_um": 1.0, "origin_um": [0.0, 0.0]}
+RECORD = {
+    "input": {"kind": "arrays", "vessels": PICTURE, "nuclei": PICTURE},
+    "model": {"name": "tiny", "sha256": "0" * 64, "modalities": CARD["modalities"]},
+    "mode": "draft",
+    "steps": 8,
+    "seed": 3,
+    "samples": 1,
+    "gamma": 0.5,
+    "batch_size": 4,
+    "device": "cpu",
+    "roi": None,
+    "pixel_size_um": 2.0,
+    "slide_pixel_size_um": 1.0,
+    "versions": {"torch": "2"},
+}
+
+
 class FakePredict(FakeJob):
     """`api.predict` without a network: four windows of 2 um pixels in a real store and preview.
 
-    `samples` above one give a spread.
+    `samples` above one give a spread; `gain` scales the map; with `doubts` the upper windows are
+    surer than the lower ones.
     """
 
     origin = (0.0, 0.0)
@@ -31,6 +50,8 @@ class FakePredict(FakeJob):
     def __init__(self) -> None:
         super().__init__()
         self.samples = 1
+        self.gain = 1.0
+        self.doubts = False
 
     def events(self, *arguments: object, **options: object) -> Iterator[Event]:
         try:
@@ -43,7 +64,7 @@ class FakePredict(FakeJob):
         windows = [(i, j) for i in range(lattice.rows) for j in range(lattice.cols)]
         with_std = self.samples > 1
         layout = ResultLayout(lattice.shape, 2.0, self.origin, with_std=with_std)
-        record = {"model": {"name": "tiny", "modalities": CARD["modalities"]}, "finished": None}
+        record = {**RECORD, "finished": None}
         store = ResultStore.create(None, layout, record)
         preview = LivePreview(store)
         yield Planned(lattice.shape, 2.0, self.origin, len(windows), 0, 1, 10, record, preview)
@@ -53,8 +74,8 @@ class FakePredict(FakeJob):
         for done, window in enumerate(windows):
             yield from self.hold(done, Step(10 * done + 1, 10 * len(windows)))
             box, cells = lattice.window_box(*window), lattice.owned_cells(*window)
-            image[box.slices] = 0.25 * (done + 1)
-            uncertainty[cells.slices] = 0.5
+            image[box.slices] = 0.25 * (done + 1) * self.gain
+            uncertainty[cells.slices] = (0.2 if done < 2 else 0.7) if self.doubts else 0.5
             branch[cells.slices] = 1 + done % 2
             yield Step(10 * (done + 1), 10 * len(windows))
             yield Tile(

@@ -15,6 +15,7 @@ from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.widgets.controls import align, button, guard_wheel, rows, stack
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
+from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.predict.save_to import SaveTo
 from napari_damm.widgets.predict.trust_note import TrustNote
 from napari_damm.widgets.run.run_controls import RunControls
@@ -28,8 +29,9 @@ NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
 class PredictForm(QWidget):
     """The controls of the Predict widget, each found by its objectName."""
 
-    def __init__(self, section: SectionPicker) -> None:
+    def __init__(self, section: SectionPicker, result: ResultPanel) -> None:
         super().__init__()
+        self.result = result
         self.section, self.save_to = section, SaveTo()
         self.model = ModelPicker(NO_MODEL)
         self.settings = SettingsControls(PredictConfig, SETTINGS)
@@ -55,6 +57,7 @@ class PredictForm(QWidget):
         layout.addLayout(form)
         layout.addWidget(self.trust)
         layout.addWidget(self.run)
+        layout.addWidget(self.result)
         layout.addStretch(1)
 
     def show_model(self) -> None:

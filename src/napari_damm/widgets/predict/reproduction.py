@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_damm.widgets.viewer.layer_slides import LayerSource
 from napari_damm.widgets.viewer.run_notes import RunNotes
 
@@ -123,13 +125,19 @@ def _pixels(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same_section(opening: Opening, given: Mapping[str, Any]) -> bool:
+    """Tell whether pixel sizes are the same, and nuclei lie on vessels as they did.
+
+    Where in the world the two lie changes nothing but where the maps are shown.
+    """
     with suppress(ValueError, OSError):
         slide = opening.open()
-        return all(
-            (raster.pixel_size_um, [float(v) for v in raster.origin])
-            == (given[role]["pixel_size_um"], list(given[role]["origin_um"]))
-            for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
-        )
+        vessels, nuclei = slide.vessels, slide.nuclei
+        sizes = [vessels.pixel_size_um, nuclei.pixel_size_um]
+        apart = np.subtract(nuclei.origin, vessels.origin)
+        before = [given[role] for role in ("vessels", "nuclei")]
+        apart_before = np.subtract(before[1]["origin_um"], before[0]["origin_um"])
+        same_sizes = sizes == [entry["pixel_size_um"] for entry in before]
+        return same_sizes and bool((apart == apart_before).all())
     return False
 
 

@@ -20,6 +20,7 @@ from napari_damm.widgets.model_hub import model_hub, same_viewer
 from napari_damm.widgets.predict.form import PredictForm
 from napari_damm.widgets.predict.live_prediction import LivePrediction
 from napari_damm.widgets.predict.request import PredictRequest
+from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.region_picker import RegionPicker
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
@@ -43,7 +44,7 @@ class PredictWidget(RunWidget):
     # napari passes the viewer to whoever annotates it so.
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         region = RegionPicker(viewer)
-        form = PredictForm(SectionPicker(viewer, ROLES, region))
+        form = PredictForm(SectionPicker(viewer, ROLES, region), ResultPanel(viewer))
         super().__init__(form.run)
         self._viewer, self._form, self._region = viewer, form, region
         self._looked_at: tuple[object, ...] = ()
@@ -147,4 +148,5 @@ class PredictWidget(RunWidget):
         self._begin(LivePrediction(self._viewer, request, self))
 
     def _after_run(self, run: LiveRun) -> None:
+        self._form.result.update_record()
         self._save_to.look()

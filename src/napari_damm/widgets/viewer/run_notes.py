@@ -23,11 +23,15 @@ NOTES = "napari_damm_run"
 
 @dataclass(frozen=True, eq=False)
 class RunNotes:
-    """`inputs` by role and `model` as they were picked; `result` once the run has finished."""
+    """`inputs` by role and `model` as they were picked; `result` once the run has finished.
+
+    `key` is one object for all layers of a run.
+    """
 
     inputs: Mapping[str, LayerSource] = field(default_factory=dict)
     model: Path | None = None
     result: Result | None = None
+    key: object = field(default_factory=object)
 
 
 NO_NOTES = RunNotes()

@@ -1,0 +1,257 @@
+"""The lower part of the Predict widget: what can be done with a prediction that is there.
+
+1. It is about the run of the selected layer; where that is none, about the newest run.
+2. The record; the same as a script and as a command; saving.
+3. How sure: what is less sure than asked for is covered, or left out in a layer of its own; the
+   least sure places are shown one after the other.
+4. The difference to another run; the values under the cursor, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QGridLayout, QGroupBox, QSlider, QVBoxLayout
+
+from napari_damm.widgets.controls import button, data_box, refill
+from napari_damm.widgets.notes import Note
+from napari_damm.widgets.predict.record_words import record_words
+from napari_damm.widgets.predict.reproduction import command_text, python_text
+from napari_damm.widgets.predict.saving import ask_and_save
+from napari_damm.widgets.run.job import readable
+from napari_damm.widgets.viewer.camera import camera_of
+from napari_damm.widgets.viewer.derived_layers import add_difference, add_sure_map, show_cover
+from napari_damm.widgets.viewer.result_tools import (
+    RunLayers,
+    least_sure_places,
+    run_of,
+    runs_in,
+    share_left,
+)
+from napari_damm.widgets.viewer.run_notes import notes_of, record_of
+
+CLOSE_UP_CELLS = 16
+PAUSE_MS = 40  # a map on disk is not read for every step of the mouse
+LISTED = frozenset(("inserted", "removed", "renamed", "metadata", "data"))
+
+
+def _answered(action: Callable[[Any], None]) -> Callable[..., None]:
+    """Have a button's action say in one sentence why it cannot be done."""
+
+    @wraps(action)
+    def run(self: ResultPanel, *_: object) -> None:
+        try:
+            action(self)
+        except (ValueError, OSError, MemoryError) as error:
+            self.answer.say(readable(error))
+
+    return run
+
+
+class ResultPanel(QGroupBox):
+    """Record, copies, saving, doubt and difference of one run."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__("Result")
+        self.setObjectName("result")
+        self._viewer = viewer
+        self._run: RunLayers | None = None
+        self._places: Iterator[tuple[float, float]] = iter(())
+        self.record, self.answer = Note("record"), Note("result_answer")
+        self.share, self.values = Note("share_left"), Note("values")
+        self.least_sure = QSlider(Qt.Orientation.Horizontal)
+        self.other_run = data_box("other_run", self._others)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(PAUSE_MS)
+        self._lay_out()
+        self.hide()
+
+        self._on_layers()
+
+        viewer.layers.events.connect(self._on_event)
+        viewer.layers.selection.events.active.connect(self._on_layers)
+        viewer.cursor.events.position.connect(self._on_cursor)
+        self._pause.timeout.connect(self._say_values)
+        self.least_sure.valueChanged.connect(self._on_least_sure)
+
+    def _lay_out(self) -> None:
+        self.least_sure.setObjectName("least_sure")
+        self.least_sure.setRange(0, 100)
+        self.least_sure.setToolTip("Hide what the model is less sure of than this")
+        self.other_run.tooltip = "Another prediction of this section"
+        rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
+            ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
+            ("place", "Least sure place", "Show the least sure place, then the next", self._go),
+            ("copy_python", "Copy as Python", "A script that gives the same bits", self._python),
+            ("copy_command", "Copy as command", "The same from a terminal", self._command),
+            ("sure_map", "Keep as layer", "The map without what is hidden, as a layer", self._keep),
+            ("difference", "Difference", "This map minus the other, as a layer", self._subtract),
+        )  # fmt: skip
+        made = {}
+        for name, text, meaning, action in rows:
+            made[name] = button(name, text, meaning)
+            made[name].clicked.connect(action)
+        grid = QGridLayout()
+        for k, name in enumerate(("save_result", "place", "copy_python", "copy_command")):
+            grid.addWidget(made[name], k // 2, k % 2)
+        grid.addWidget(Note("least_sure_label").saying("Hide what is less sure than:"), 2, 0, 1, 2)
+        grid.addWidget(self.least_sure, 3, 0)
+        grid.addWidget(made["sure_map"], 3, 1)
+        grid.addWidget(self.share, 4, 0, 1, 2)
+        grid.addWidget(self.other_run.native, 5, 0)
+        grid.addWidget(made["difference"], 5, 1)
+        self._subtract_button, self._keep_button = made["difference"], made["sure_map"]
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addWidget(self.values)
+        column.addLayout(grid)
+        column.addWidget(self.answer)
+        column.addWidget(self.record)
+
+    # ------------------------------------------------------------ which run
+
+    def _on_event(self, event: Any) -> None:
+        if event.type in LISTED:
+            self._on_layers()
+
+    def _on_layers(self, *_: object) -> None:
+        # The viewer may outlive the panel by a moment while its window is torn down.
+        if not isalive(self):  # type: ignore[no-untyped-call]
+            return
+        layers = self._viewer.layers
+        active = layers.selection.active
+        runs = runs_in(layers)
+        run = None if active is None else run_of(active, layers)
+        chosen = run or (runs[-1] if runs else None)
+        if chosen is None or self._run is None or chosen.maps != self._run.maps:
+            self._show(chosen)
+        self._list_others()
+
+    def _show(self, run: RunLayers | None) -> None:
+        self._run = run
+        self._places = iter(())
+        self.answer.say("")
+        self.values.say("")
+        self.setVisible(run is not None)
+        if run is None:
+            return
+        self.least_sure.blockSignals(True)
+        self.least_sure.setValue(0)
+        self.least_sure.blockSignals(False)
+        self._say_share()
+        self.update_record()
+
+    def update_record(self) -> None:
+        """Say anew how the shown run was made: it may have finished."""
+        if self._run is not None:
+            layer = next(iter(self._run.maps.values()))
+            self.setTitle(f"Result: {(self._run.np or layer).name}")
+            self.record.say(record_words(record_of(layer) or {}))
+
+    def _list_others(self) -> None:
+        choices = self._others(None)
+        known = [layer for _, layer in choices]
+        kept = self.other_run.value if self.other_run.value in known else None
+        refill(self.other_run, kept or (known[-1] if known else None))
+        self._subtract_button.setEnabled(bool(known))
+        self.other_run.native.setVisible(bool(known))
+        self._subtract_button.setVisible(bool(known))
+
+    def _others(self, _: object) -> list[tuple[str, Any]]:
+        mine = self._run.maps if self._run is not None else {}
+        runs = [run for run in runs_in(self._viewer.layers) if run.maps != mine]
+        return [(f"minus {run.np.name}", run.np) for run in runs if run.np is not None]
+
+    # ------------------------------------------------------------ what is done with it
+
+    @_answered
+    def _save(self) -> None:
+        self.answer.say(ask_and_save(self, self._shown.maps))
+
+    @_answered
+    def _python(self) -> None:
+        self._copy(python_text)
+        self.answer.say("Copied: paste it into a script, or napari's console")
+
+    @_answered
+    def _command(self) -> None:
+        self._copy(command_text)
+        self.answer.say("Copied: paste it into a terminal")
+
+    def _copy(self, text: Callable[..., str]) -> None:
+        layer = next(iter(self._shown.maps.values()))
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)  # files may be read for it
+        try:
+            copied = text(record_of(layer) or {}, notes_of(layer))
+        finally:
+            QApplication.restoreOverrideCursor()
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None  # there is an application
+        clipboard.setText(copied)
+
+    @property
+    def _shown(self) -> RunLayers:
+        if self._run is None:
+            raise ValueError("There is no prediction: click Predict first")
+        return self._run
+
+    @_answered
+    def _go(self) -> None:
+        run = self._shown
+        place = next(self._places, None)
+        if place is None:
+            self._places = least_sure_places(run)
+            place = next(self._places, None)
+        if place is None:
+            raise ValueError("Nothing was predicted here")
+        camera = camera_of(self._viewer)
+        camera.center = (*camera.center[:-2], *place)
+        cell = float(run.maps["Uncertainty"].scale[-1])
+        camera.zoom = max(camera.zoom, 400 / (CLOSE_UP_CELLS * cell))
+        self.answer.say(run.values_at(self._in_world(place)))
+
+    def _in_world(self, place: tuple[float, float]) -> tuple[float, ...]:
+        return (*self._viewer.dims.point[:-2], *place)
+
+    @_answered
+    def _on_least_sure(self) -> None:
+        self._say_share()
+        show_cover(self._viewer, self._shown, self.least_sure.value() / 100)
+
+    def _say_share(self) -> None:
+        value = self.least_sure.value()
+        self._keep_button.setEnabled(value > 0)
+        if value == 0 or self._run is None:
+            self.share.say("all is shown")
+            return
+        share = share_left(self._run, value / 100)
+        self.share.say(
+            f"less than {value} % sure is hidden; {100 * share:.0f} % of the tissue is left"
+        )
+
+    @_answered
+    def _keep(self) -> None:
+        layer = add_sure_map(self._viewer, self._shown, self.least_sure.value() / 100)
+        self.answer.say(f"Added '{layer.name}'")
+
+    @_answered
+    def _subtract(self) -> None:
+        first, second = self._shown.np, self.other_run.value
+        if first is None or second is None:
+            raise ValueError("There is no other map: predict again, or open another result")
+        layer = add_difference(self._viewer, first, second)
+        self.answer.say(f"Added '{layer.name}': green is more, pink is less than in the other")
+
+    def _on_cursor(self, *_: object) -> None:
+        if isalive(self) and self._run is not None and self.isVisible():  # type: ignore[no-untyped-call]
+            self._pause.start()
+
+    def _say_values(self) -> None:
+        if self._run is not None:
+            said = self._run.values_at(self._viewer.cursor.position)
+            self.values.say(f"Under the cursor: {said}" if said else "")

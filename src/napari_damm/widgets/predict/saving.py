@@ -1,0 +1,57 @@
+"""The "Save…" button: a whole result as OME-Zarr, or one of its maps as OME-TIFF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_damm.widgets.viewer.result_maps import NP
+from napari_damm.widgets.viewer.writer import (
+    STORE_ENDING,
+    TIFF_ENDINGS,
+    write_store,
+    write_tiff,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+STORE_FILTER = f"The whole result, all maps (*{STORE_ENDING})"
+
+
+def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
+    """Ask where to, save, and say what was done; "" if nobody wants to any more.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence, if it cannot be saved.
+    """
+    filters: dict[str, str | None] = {STORE_FILTER: None}
+    filters |= {f"{layer.name} (*{TIFF_ENDINGS[0]})": name for name, layer in maps.items()}
+    start = str(Path.home() / f"result{STORE_ENDING}")
+    path, chosen = QFileDialog.getSaveFileName(
+        parent,
+        "Save the result",
+        start,
+        ";;".join(filters),
+        options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is ever overwritten
+    )
+    return save(path, maps, filters.get(chosen)) if path else ""
+
+
+def save(path: str, maps: Mapping[str, Layer], wanted: str | None = None) -> str:
+    """Save the whole result, or the `wanted` map, by the ending of the path; say what was done."""
+    layer = maps.get(wanted or NP) or next(iter(maps.values()))
+    as_tiff = wanted is not None or path.lower().endswith(TIFF_ENDINGS)
+    ending = TIFF_ENDINGS[0] if as_tiff else STORE_ENDING
+    if not path.lower().endswith((*TIFF_ENDINGS, STORE_ENDING)):
+        path += ending
+    if Path(path).exists():
+        raise ValueError(f"{Path(path).name} exists already: choose another name to save to")
+    data, attributes, _ = layer.as_layer_data_tuple()
+    (write_tiff if as_tiff else write_store)(path, data, attributes)
+    return f"Saved to {path}"

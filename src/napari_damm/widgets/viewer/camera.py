@@ -1,0 +1,33 @@
+"""What part of the world the viewer shows, in whatever version of napari."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CANVAS_PX = (600.0, 800.0)
+"""Height and width of the canvas, where nobody says."""
+
+
+def camera_of(viewer: Any) -> Any:
+    """Return the viewer's camera; since napari 0.9 it is the scene's."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def shown_box(viewer: Any) -> tuple[float, float, float, float]:
+    """Return the part of the world (y0, x0, y1, x1) that is on the screen."""
+    camera = camera_of(viewer)
+    height, width = _canvas_size(viewer)
+    y, x = (float(v) for v in camera.center[-2:])
+    dy, dx = height / camera.zoom / 2, width / camera.zoom / 2
+    return y - dy, x - dx, y + dy, x + dx
+
+
+def _canvas_size(viewer: Any) -> tuple[float, float]:
+    """Return height and width of the canvas in its own pixels."""
+    # napari hands out a wrapped viewer, which hides its canvas
+    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)
+    canvas = getattr(getattr(window, "_qt_viewer", None), "canvas", None)
+    size = getattr(canvas, "size", None)
+    if size is None:
+        return CANVAS_PX
+    return float(size[0]), float(size[1])

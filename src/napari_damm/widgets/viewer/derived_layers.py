@@ -1,0 +1,135 @@
+"""Layers that are made of the layers of a prediction, and where they stand in the viewer.
+
+1. A cover over what the model is less sure of: one per run, above its NP map, in the colour of the
+   canvas. It follows the slider, and goes when nothing is hidden.
+2. The NP map without what is less sure, and the difference of two maps: layers to keep.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.widgets.viewer.result_maps import MAP, UNCERTAINTY
+from napari_damm.widgets.viewer.result_tools import (
+    COVER,
+    DIFFERENCE,
+    MASKED,
+    RunLayers,
+    cover_cells,
+    difference,
+    masked_map,
+)
+from napari_damm.widgets.viewer.roles import RESULT_KEY
+from napari_damm.widgets.viewer.run_notes import NOTES
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+COVERED = "napari_damm_covered"
+DIFFERENCE_LIMITS = (-0.5, 0.5)
+COVER_COLOUR = "black"
+
+
+def show_cover(viewer: Any, run: RunLayers, least_sure: float) -> None:
+    """Cover what is less sure than this (0..1); 0 covers nothing."""
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    np_map = run.np
+    cover = next((layer for layer in viewer.layers if _covers(layer, np_map)), None)
+    cells = cover_cells(run, least_sure)
+    if not cells.any():
+        if cover is not None:
+            viewer.layers.remove(cover)
+        return
+    if cover is not None:
+        cover.data = cells
+        cover.name = _cover_name(least_sure)
+        return
+    place = run.maps[UNCERTAINTY]
+    colours = {None: "transparent", 0: "transparent", 1: COVER_COLOUR}
+    layer = Labels(
+        cells,
+        name=_cover_name(least_sure),
+        colormap=DirectLabelColormap(color_dict=colours),
+        opacity=1.0,
+        scale=place.scale,
+        translate=place.translate,
+        units=place.units,
+        metadata={RESULT_KEY: {"shows": COVER}, COVERED: np_map},
+    )
+    layer.editable = False
+    active = viewer.layers.selection.active
+    viewer.layers.insert(_above(viewer, np_map), layer)
+    viewer.layers.selection.active = active
+
+
+def add_sure_map(viewer: Any, run: RunLayers, least_sure: float) -> Layer:
+    """Add the NP map with 0 where it is less sure than this."""
+    np_map = run.np
+    levels = masked_map(run, least_sure)
+    assert np_map is not None  # since masked_map
+    layer = _like(np_map, levels, f"{np_map.name}, {100 * least_sure:.0f} % sure or surer", MASKED)
+    viewer.layers.insert(_above(viewer, np_map), layer)
+    np_map.visible = False
+    return layer
+
+
+def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
+    """Add the difference of two NP maps.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if they cannot be compared.
+    """
+    from napari.layers import Image
+
+    values, corner = difference(first, second)
+    layer = Image(
+        values,
+        name=f"{first.name} − {second.name}",
+        colormap="PiYG",
+        contrast_limits=DIFFERENCE_LIMITS,
+        blending="translucent_no_depth",
+        scale=first.scale[-2:],
+        translate=corner,
+        units=first.units[-2:],
+        metadata={RESULT_KEY: {"shows": DIFFERENCE}, MAP: DIFFERENCE},
+    )
+    viewer.layers.append(layer)
+    return layer
+
+
+def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
+    from napari.layers import Image
+
+    return Image(
+        levels if len(levels) > 1 else levels[0],
+        name=name,
+        multiscale=len(levels) > 1,
+        colormap=layer.colormap,
+        contrast_limits=layer.contrast_limits,
+        blending=layer.blending,
+        scale=layer.scale,
+        translate=layer.translate,
+        units=layer.units,
+        metadata={
+            RESULT_KEY: {**layer.metadata[RESULT_KEY], "shows": shows},
+            MAP: shows,
+            NOTES: layer.metadata.get(NOTES),
+        },
+    )
+
+
+def _covers(layer: Layer, np_map: Layer | None) -> bool:
+    return np_map is not None and layer.metadata.get(COVERED) is np_map
+
+
+def _cover_name(least_sure: float) -> str:
+    return f"Less than {100 * least_sure:.0f} % sure"
+
+
+def _above(viewer: Any, layer: Layer | None) -> int:
+    layers = viewer.layers
+    return layers.index(layer) + 1 if layer in layers else len(layers)

@@ -1,0 +1,114 @@
+"""Saving result layers: as OME-TIFF for other programs, as OME-Zarr with everything of the run.
+
+1. `write_tiff` writes one layer as it is: maps as float32, the branch as whole numbers, with pixel
+   size in um, band by band, so that memory does not grow with the section. Whoever saves any other
+   picture under such a name gets it, too.
+2. `write_store` writes the result that a layer belongs to, with all its maps and its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.widgets.viewer.roles import RESULT_KEY
+from napari_damm.widgets.viewer.run_notes import NOTES
+
+TILE = 512
+TIFF_ENDINGS = (".ome.tif", ".ome.tiff")
+STORE_ENDING = ".ome.zarr"
+
+
+def write_tiff(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write one layer as OME-TIFF, and return what was written.
+
+    Raises
+    ------
+    ValueError
+        If the layer is no picture of two dimensions.
+    OSError
+        If it cannot be written.
+    """
+    import tifffile
+
+    from napari_damm.util.files import written_whole
+
+    metadata = attributes.get("metadata") or {}
+    image = data[0] if attributes.get("multiscale") else data
+    if image.ndim != 2:
+        raise ValueError(f"'{attributes.get('name')}' is not one picture (y, x): save it as .tif")
+    dtype = np.dtype(np.float32) if image.dtype.kind == "f" else np.dtype(image.dtype)
+    with written_whole(Path(path)) as stream:
+        tifffile.imwrite(
+            stream,
+            _tiles(image, dtype),
+            shape=image.shape,
+            dtype=dtype,
+            tile=(TILE, TILE),
+            compression="zlib",
+            photometric="minisblack",
+            ome=True,
+            metadata=_ome(attributes, metadata),
+        )
+    return [path]
+
+
+def write_store(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write the whole result that a layer belongs to, and return what was written.
+
+    Raises
+    ------
+    ValueError
+        If the layer belongs to no finished prediction.
+    OSError
+        If there is something at `path`, or it cannot be written.
+    """
+    from napari_damm.store import save_result
+
+    metadata = attributes.get("metadata") or {}
+    notes = metadata.get(NOTES)
+    result = getattr(notes, "result", None)
+    if result is None:
+        raise ValueError(
+            f"'{attributes.get('name')}' belongs to no finished prediction: choose another layer"
+        )
+    save_result(result, path)
+    return [path]
+
+
+def _tiles(image: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    height, width = image.shape
+    for y in range(0, height, TILE):
+        band = np.asarray(image[y : y + TILE]).astype(dtype)
+        for x in range(0, width, TILE):
+            tile = band[:, x : x + TILE]
+            pad = (0, TILE - tile.shape[0]), (0, TILE - tile.shape[1])
+            yield np.pad(tile, pad)
+
+
+def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    size, units = attributes["scale"][-2:], attributes.get("units") or ("um", "um")
+    y, x = (_um(value, unit) for value, unit in zip(size, units[-2:], strict=True))
+    record = metadata.get(RESULT_KEY) or {}
+    model = (record.get("model") or {}).get("name", "")
+    return {
+        "axes": "YX",
+        "Name": str(attributes["name"]),
+        "Channel": {"Name": [str(attributes["name"])]},
+        "Description": f"model {model}, mode {record['mode']}" if "mode" in record else "",
+        "PhysicalSizeX": x,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": y,
+        "PhysicalSizeYUnit": "µm",
+    }
+
+
+def _um(value: float, unit: Any) -> float:
+    """Return a length in um; what is measured in pixels, or in words, is taken as it is."""
+    if isinstance(unit, str) or not unit.is_compatible_with("micrometer"):
+        return float(value)
+    return float((value * unit).to("micrometer").magnitude)

@@ -1,0 +1,189 @@
+"""What can be done with a prediction that is there: record, copies, saving, doubt, difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_damm import api
+from napari_damm.widgets.viewer.camera import camera_of
+from napari_damm.widgets.viewer.result_tools import runs_in
+
+
+@pytest.fixture
+def predicted(open_widget, fake_predict):
+    """A widget with one finished (made-up) prediction; two of its four windows are unsure."""
+    fake_predict.doubts = True
+    driver = open_widget()
+    driver.run()
+    return driver
+
+
+def clipboard() -> str:
+    return QApplication.clipboard().text()
+
+
+def test_there_is_no_panel_before_there_is_a_result(open_widget):
+    assert not open_widget().result.isVisible()
+
+
+def test_the_record_says_how_the_layer_was_made(predicted):
+    assert predicted.result.isVisible()
+    said = predicted.record.text()
+    for words in ("Model: tiny", "Mode: draft, 8 steps, seed 3", "the whole image", "torch 2"):
+        assert words in said
+
+
+def test_the_panel_follows_the_selected_layer(predicted):
+    predicted.run()
+    layers = predicted.viewer.layers
+    layers.selection.active = layers["NP distribution"]
+    assert predicted.result.title() == "Result: NP distribution"
+    layers.selection.active = layers["vessels"]
+    assert predicted.result.title() != "Result: NP distribution"
+
+
+def test_removing_the_layers_takes_the_panel_away(predicted):
+    for name in ("NP distribution", "Uncertainty", "Branch"):
+        predicted.viewer.layers.remove(name)
+    assert not predicted.result.isVisible()
+
+
+def test_python_for_layers_without_a_file_takes_the_layers(predicted):
+    predicted.click("copy_python")
+    assert "viewer.layers['vessels'].data" in clipboard()
+    compile(clipboard(), "<copied>", "exec")
+
+
+def test_a_command_for_layers_without_a_file_is_refused_in_a_sentence(predicted):
+    predicted.click("copy_command")
+    assert predicted.result_answer.text() == (
+        "'vessels' (vessels) was opened from no file: save it, open it from there and predict that"
+    )
+
+
+# ---------------------------------------------------------------- how sure
+
+
+def test_what_is_less_sure_is_covered_and_the_share_is_said(predicted):
+    predicted.least_sure.setValue(60)
+    assert "50 % of the tissue is left" in predicted.share_left.text()
+    cover = predicted.viewer.layers["Less than 60 % sure"]
+    branch = predicted.viewer.layers["Branch"]
+    np.testing.assert_allclose(cover.translate, branch.translate)
+    assert cover.data.mean() == 0.5
+    predicted.least_sure.setValue(90)
+    assert "0 % of the tissue is left" in predicted.share_left.text()
+    assert [layer.name for layer in predicted.viewer.layers].count("Less than 90 % sure") == 1
+    predicted.least_sure.setValue(0)
+    assert not [layer for layer in predicted.viewer.layers if "sure" in layer.name]
+
+
+def test_the_sure_part_can_be_kept_as_a_layer(predicted):
+    assert not predicted.sure_map.isEnabled()
+    predicted.least_sure.setValue(60)
+    predicted.click("sure_map")
+    kept = predicted.viewer.layers["NP distribution, 60 % sure or surer"]
+    whole = predicted.viewer.layers["NP distribution"]
+    values, all_values = np.asarray(kept.data), np.asarray(whole.data)
+    sure = np.asarray(predicted.viewer.layers["Uncertainty"].data) < 0.4
+    mask = sure.repeat(32, 0).repeat(32, 1)[:448, :448]
+    np.testing.assert_array_equal(values, np.where(mask, all_values, 0))
+    np.testing.assert_allclose(kept.translate, whole.translate)
+    assert not whole.visible
+
+
+def test_the_least_sure_place_is_shown_then_the_next(predicted):
+    uncertainty = predicted.viewer.layers["Uncertainty"]
+    cells = np.asarray(uncertainty.data).copy()
+    cells[10, 3], cells[2, 12] = 0.99, 0.98
+    uncertainty.data = cells
+    centres = []
+    for _ in range(2):
+        predicted.click("place")
+        centres.append(tuple(camera_of(predicted.viewer).center[-2:]))
+    np.testing.assert_allclose(centres[0], uncertainty.data_to_world((10, 3)))
+    np.testing.assert_allclose(centres[1], uncertainty.data_to_world((2, 12)))
+
+
+def test_values_under_the_cursor_are_said_in_words(predicted):
+    predicted.viewer.cursor.position = (100.0, 100.0)
+    said = "Under the cursor: NP 0.25, 80 % sure, from vessels alone"
+    predicted.wait_for(lambda: predicted.values.text() == said)
+    predicted.viewer.cursor.position = (-50.0, 100.0)
+    predicted.wait_for(lambda: predicted.values.text() == "")
+
+
+def test_the_difference_of_two_runs(predicted, fake_predict):
+    assert not predicted.difference.isVisible()
+    fake_predict.gain = 0.5
+    predicted.run()
+    predicted.click("difference")
+    layer = predicted.viewer.layers.selection.active
+    assert "−" in layer.name
+    first, second = (np.asarray(run.np.data) for run in runs_in(predicted.viewer.layers))
+    np.testing.assert_allclose(layer.data, second - first)
+
+
+# ---------------------------------------------------------------- saving
+
+
+def test_save_writes_the_whole_result(predicted, tmp_path, monkeypatch):
+    path = tmp_path / "mine.ome.zarr"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    predicted.click("save_result")
+    assert predicted.result_answer.text() == f"Saved to {path}"
+    saved = api.open_result(path)
+    shown = np.asarray(predicted.viewer.layers["NP distribution"].data)
+    np.testing.assert_array_equal(np.asarray(saved.np), shown)
+    assert saved.complete
+    predicted.click("save_result")
+    assert "mine.ome.zarr exists already" in predicted.result_answer.text()
+
+
+def test_save_writes_one_map_as_tiff(predicted, tmp_path, monkeypatch):
+    path = tmp_path / "map.ome.tif"
+    chosen = (str(path), "Uncertainty (*.ome.tif)")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: chosen)
+    predicted.click("save_result")
+    np.testing.assert_allclose(
+        tifffile.imread(path), np.asarray(predicted.viewer.layers["Uncertainty"].data), atol=1e-3
+    )
+
+
+def test_a_run_that_was_cancelled_cannot_be_saved_as_a_whole(
+    open_widget, fake_predict, tmp_path, monkeypatch
+):
+    fake_predict.pause_after = 2
+    driver = open_widget()
+    driver.click("predict")
+    driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
+    driver.cancel_run()
+    path = tmp_path / "half.ome.zarr"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    driver.click("save_result")
+    assert "no finished prediction" in driver.result_answer.text()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("NP distribution", "f4"), ("Branch", "u1")])
+def test_napari_saves_a_layer_as_ome_tiff(predicted, plugin, tmp_path, name, dtype):
+    path = tmp_path / "layer.ome.tif"
+    layer = predicted.viewer.layers[name]
+    from napari.plugins.io import save_layers
+
+    assert save_layers(str(path), [layer]) == [str(path)]
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].dtype == dtype
+        assert f'PhysicalSizeX="{layer.scale[-1]}"' in file.ome_metadata
+    np.testing.assert_array_equal(tifffile.imread(path), np.asarray(layer.data))
+
+
+def test_napari_saves_a_result_as_ome_zarr(predicted, plugin, tmp_path):
+    from napari.plugins.io import save_layers
+
+    path = tmp_path / "result.ome.zarr"
+    assert save_layers(str(path), [predicted.viewer.layers["NP distribution"]]) == [str(path)]
+    assert api.open_result(path).record["mode"] == "draft"
