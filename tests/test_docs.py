@@ -28,7 +28,7 @@ COMMANDS = [
 PYTHON = [pytest.param(block, id=str(block)) for block in all_blocks("python")]
 LANGUAGES = {"csv", "json", "python", "sh", "text", "toml", "yaml"}
 # Others' programs, whose options are theirs.
-FOREIGN = {"git", "napari", "omero", "openssl"}
+FOREIGN = {"bioimageio", "git", "napari", "omero", "openssl"}
 
 
 def test_every_block_says_its_language():

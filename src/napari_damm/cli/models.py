@@ -19,7 +19,14 @@ models = typer.Typer(
 IMPORT_HELP = (
     "Add a model to your own: a checkpoint of the authors' code, or a .safetensors model file."
 )
+EXPORT_HELP = "Copy a model into a file of its own, or pack it for other programs."
 _MODEL_FILE = ".safetensors"
+_OWN_FORMAT = "safetensors"
+FORMATS = {
+    _OWN_FORMAT: "the model file as it is",
+    "bioimageio": "a zip that programs of bioimage.io read",
+}
+PACKAGE_MODES = ("expected", "fast", "draft")
 
 _Model = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model's name or file.")]
 
@@ -71,11 +78,42 @@ def import_(
         echo(_import_checkpoint(file, name or file.stem, pixel_size))
 
 
-@models.command(help="Copy a model into a file of its own.")
-def export(model: _Model, file: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
-    """Copy a model, and print where to."""
+@models.command(help=EXPORT_HELP)
+def export(
+    model: _Model,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            help="; ".join(f"{name}: {meaning}" for name, meaning in FORMATS.items()),
+        ),
+    ] = _OWN_FORMAT,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(PACKAGE_MODES),
+            help="Of a package: what it predicts.  [default: expected]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of a package: key of the noise.  [default: 0]")
+    ] = None,
+    author: Annotated[
+        str | None, typer.Option(help="Of a package: who made the model; needed for your own.")
+    ] = None,
+) -> None:
+    """Copy a model, or pack it for other programs, and print where to."""
     from napari_damm.model_file import export_model
 
+    if format not in FORMATS:
+        raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if format != _OWN_FORMAT:
+        echo(_export_package(model, file, mode or PACKAGE_MODES[0], seed or 0, author))
+        return
+    for option, value in (("--mode", mode), ("--seed", seed), ("--author", author)):
+        if value is not None:
+            raise ValueError(f"{option} goes with --format bioimageio, got {value!r} without it")
     echo(export_model(model, file))
 
 
@@ -115,3 +153,28 @@ def _import_checkpoint(file: Path, name: str, pixel_size_um: float | None) -> Pa
     model.card["name"] = name
     target.parent.mkdir(parents=True, exist_ok=True)
     return save_model(model, target)
+
+
+def _export_package(name: str, file: Path, mode: str, seed: int, author: str | None) -> Path:
+    """Pack a model with the noise that Predict would start its first window from."""
+    from napari_damm.engine.config import PredictConfig
+    from napari_damm.engine.noise import window_noise
+    from napari_damm.model_file import bundled_folder, find_model, load_model
+    from napari_damm.model_file.bioimageio import (
+        BUNDLED_AUTHOR,
+        SIDE,
+        PackageChoice,
+        export_bioimageio,
+    )
+
+    if mode not in PACKAGE_MODES:
+        raise ValueError(f"--mode of a package must be {', '.join(PACKAGE_MODES)}, got {mode!r}")
+    if author is None and find_model(name).parent != bundled_folder():
+        raise ValueError(f"a package names who made its model: give --author for {name}")
+    model = load_model(name, "cpu")
+    config = PredictConfig(mode=mode, seed=seed)
+    made, steps = config.sampler_for(model.config.unet.predicts)
+    latent = SIDE // model.config.latent_factor
+    start = window_noise(seed, 0, 0, (model.config.unet.latent_channels, latent, latent), 0)
+    choice = PackageChoice(made, steps, seed, start, author or BUNDLED_AUTHOR)
+    return export_bioimageio(model, file, choice)
