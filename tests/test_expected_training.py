@@ -9,7 +9,7 @@ import pytest
 import torch
 from models import CARD, randomise
 from training_data import layers
-from trainings import config, run, weights
+from trainings import config, run, small, weights
 
 from napari_damm.events import TrainStep
 from napari_damm.model import DAMM, DAMMConfig
@@ -30,6 +30,12 @@ from napari_damm.train.expected import (
     settle_statistics,
     with_detail,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    with small():
+        yield
 
 
 def guided():

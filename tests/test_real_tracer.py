@@ -26,7 +26,7 @@ def test_the_linear_model_finds_a_linear_tracer_on_a_field_it_never_saw():
         return 0.5 * ndimage.gaussian_filter(vessels, 2.0) - 0.2 * nuclei + 0.3
 
     train, judged = [field(0, made), field(1, made)], field(2, made)
-    np.testing.assert_allclose(linear(train, judged), judged.truth, atol=1e-4)
+    np.testing.assert_allclose(linear(train)(judged), judged.truth, atol=1e-4)
 
 
 def test_the_blur_is_the_one_that_fits_the_training_fields():
@@ -34,7 +34,7 @@ def test_the_blur_is_the_one_that_fits_the_training_fields():
         return 2 * ndimage.gaussian_filter(vessels, 3.0) + 1
 
     train, judged = [field(0, made)], field(2, made)
-    np.testing.assert_allclose(blurred(train, judged), judged.truth, atol=1e-4)
+    np.testing.assert_allclose(blurred(train)(judged), judged.truth, atol=1e-4)
 
 
 def test_half_distance_of_an_exponential_fall_is_its_own():

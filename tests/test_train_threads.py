@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from trainings import of, run
 
 from napari_damm.events import TrainStep
 from napari_damm.train.loop import TrainingLoop
 from napari_damm.train.threads import PERIOD, TRIED, ThreadChoice
+
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 def used(choice, seconds, steps=PERIOD):
@@ -42,7 +47,18 @@ def test_where_there_is_one_there_is_nothing_to_choose():
     assert set(used(ThreadChoice(1), {1: 1.0})) == {1}
 
 
-def test_only_a_training_by_the_clock_chooses(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "world", "minutes", "chooses"),
+    [("cpu", 1, 3.0, True), ("cpu", 1, None, False), ("cpu", 2, 3.0, False), ("cuda", 1, 3, False)],
+)
+def test_only_a_training_by_the_clock_on_one_processor_chooses(kind, world, minutes, chooses):
+    training = SimpleNamespace(
+        machine=SimpleNamespace(kind=kind, world=world), config=SimpleNamespace(minutes=minutes)
+    )
+    assert isinstance(TrainingLoop._thread_choice(training), ThreadChoice) == chooses
+
+
+def test_what_was_chosen_is_what_steps_are_made_with(tmp_path, monkeypatch):
     seen = []
     learn = TrainingLoop._learn
 
@@ -53,10 +69,7 @@ def test_only_a_training_by_the_clock_chooses(tmp_path, monkeypatch):
 
     monkeypatch.setattr(TrainingLoop, "_learn", watched)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    run(tmp_path / "epochs")
-    assert {choice for choice, _ in seen} == {None}
-    seen.clear()
-    events = run(tmp_path / "minutes", changes={"minutes": 0.2})
+    events = run(tmp_path / "minutes", changes={"minutes": 0.03})
     assert of(events, TrainStep)
     assert [count for _, count in seen[:4]] == [2, 2, 2, 1][: len(seen)]
     assert isinstance(seen[0][0], ThreadChoice)

@@ -15,6 +15,8 @@ from napari_damm.model_file import NO_BETTER, loses_to_linear, read_card, summar
 from napari_damm.slide import slide_from_arrays
 from napari_damm.trust.trivial import SIGMAS, LinearModel
 
+pytestmark = pytest.mark.usefixtures("quick_training")
+
 
 def images(seed, shape=(64, 96)):
     rng = np.random.default_rng(seed)

@@ -60,14 +60,21 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def quick() -> Iterator[None]:
-    """Plain pooling for autoencoders, two denoising steps, and one window that says how well the
-    autoencoders reproduce the images: all three have tests of their own.
+def small() -> Iterator[None]:
+    """Two denoising steps, small crops, and one window that says how well the autoencoders
+    reproduce the images.
     """
     with pytest.MonkeyPatch.context() as patch:
-        quick_first_stages(patch.setattr)
         patch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
         patch.setattr(preparation, "MEASURED", 1)
         patch.setattr(loop, "EXPECTED_PX", 64)
         patch.setattr(loop, "SETTLING", 1)
+        yield
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """As `small`, with plain pooling for autoencoders: both have tests of their own."""
+    with small(), pytest.MonkeyPatch.context() as patch:
+        quick_first_stages(patch.setattr)
         yield

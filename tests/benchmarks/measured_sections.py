@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import dask.array as da
 import numpy as np
 from section_metrics import affine_fit
 
@@ -54,7 +55,7 @@ def measure_section(
     result, truth = predict_section(drawn, model, config)
     slide = slide_from_arrays(drawn.channels(), drawn.pixel_size_um)
     reports = []
-    for name, values in (("predicted", result.np), ("true", truth)):
+    for name, values in (("predicted", result.np), ("true", da.from_array(truth))):
         plane = LazyPlane(ArraySource(values))
         raster = Raster(name, (plane,), result.pixel_size_um, result.origin)
         *_, done = api.analyze(api.MapLayers(slide_map(slide, raster, name=name)))
