@@ -135,10 +135,10 @@ def test_a_very_large_area_gets_coarser_pixels(monkeypatch):
     assert region.mask[:13].all()
 
 
-def test_only_layers_that_can_mark_an_area_are_offered():
+def test_all_shapes_and_labels_are_offered_but_results():
     line = Shapes([[[0, 0], [5, 5]]], shape_type="line", name="line")
     area = Shapes([rectangle(0, 0, 5, 5)], shape_type="polygon", name="area")
     branch = Labels(np.zeros(SHAPE, int), name="Branch", metadata={"napari_damm": {}})
     painted = Labels(np.zeros(SHAPE, int), name="painted")
     found = layers_with_areas([line, area, branch, painted, Points([[0, 0]])])
-    assert [layer.name for layer in found] == ["area", "painted"]
+    assert [layer.name for layer in found] == ["line", "area", "painted"]

@@ -117,7 +117,9 @@ def test_a_second_run_keeps_the_layers_of_the_first(open_widget, fake_predict):
     driver = open_widget()
     driver.run()
     driver.run()
-    assert results(driver) == [*LAYERS, *(f"{name} [1]" for name in LAYERS)]
+    assert results(driver) == [*LAYERS, *(f"{name} (draft, tiny, 2)" for name in LAYERS)]
+    driver.run()
+    assert results(driver)[6:] == [f"{name} (draft, tiny, 3)" for name in LAYERS]
 
 
 def test_the_controls_become_the_arguments_of_predict(open_widget, fake_predict):

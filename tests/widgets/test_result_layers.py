@@ -61,3 +61,32 @@ def test_a_run_that_fails_leaves_maps_that_say_so(open_widget, fake_predict):
     driver.run()
     names = [layer.name for layer in driver.viewer.layers if "napari_damm" in layer.metadata]
     assert names == [f"{n} (partial, 75 %)" for n in ("NP distribution", "Uncertainty", "Branch")]
+
+
+def test_layers_are_locked_while_they_fill_and_free_afterwards(open_widget, fake_predict):
+    fake_predict.pause_after = 2
+    driver = open_widget()
+    driver.click("predict")
+    driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
+    layers = [driver.viewer.layers[name] for name in ("NP distribution", "Uncertainty", "Branch")]
+    assert not any(layer.editable for layer in layers)
+    lockable = hasattr(layers[0], "locked")  # since napari 0.9
+    assert not lockable or all(layer.locked for layer in layers)
+    with driver.qtbot.waitSignal(driver.widget.ended):
+        fake_predict.resume.set()
+    assert [layer.editable for layer in layers] == [True, True, False]
+    assert not lockable or not any(layer.locked for layer in layers)
+
+
+def test_a_colour_bar_stands_beside_the_map(open_widget, fake_predict):
+    driver = open_widget()
+    driver.run()
+    bar = getattr(driver.viewer.layers["NP distribution"], "colorbar", None)
+    assert bar is None or bar.visible
+
+
+def test_only_doubt_is_tinted(open_widget, fake_predict):
+    driver = open_widget()
+    driver.run()
+    colours = driver.viewer.layers["Uncertainty"].colormap.map(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(colours[:, 3], [0, 1])

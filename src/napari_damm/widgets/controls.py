@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from magicgui.widgets import ComboBox
 
 NO_SIZE = "not set"
+NARROWEST = 58
+"""Pixels of a button, so that a narrow dock holds three."""
 LEAST_HEIGHT = 360  # px, of a scrolled form
 
 

@@ -28,6 +28,7 @@ class Card:
     summary: str = ""
     tooltip: str = ""
     problem: str | None = None
+    pixel_size_um: float | None = None
 
 
 NO_MODEL = Card("", Path())
@@ -109,8 +110,16 @@ def list_cards() -> list[Card]:
             cards.append(Card(info.name, info.path, problem=info.problem))
             continue
         modalities = tuple(str(name) for name in info.card["modalities"])
+        size = info.card.get("pixel_size_um")
         cards.append(
-            Card(info.name, info.path, modalities, _summary(info.card), _details(info.card))
+            Card(
+                info.name,
+                info.path,
+                modalities,
+                _summary(info.card),
+                _details(info.card),
+                pixel_size_um=float(size) if size else None,
+            )
         )
     return cards
 

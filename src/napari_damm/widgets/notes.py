@@ -24,11 +24,6 @@ class Note(QLabel):
         self.setVisible(bool(text))
         self._fit()
 
-    def saying(self, text: str) -> Note:
-        """Show `text`, and return the note itself."""
-        self.say(text)
-        return self
-
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Take the height that the text needs at this width; nested layouts guess it."""
         super().resizeEvent(event)

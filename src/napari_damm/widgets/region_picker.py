@@ -2,8 +2,8 @@
 
 1. `LayerChoice` lists the layers that could mark a part. A choice stays, even if its layer goes:
    nobody who asked for a part gets the whole image unasked.
-2. `RegionPicker` is about the rectangle of a Shapes layer, for Predict. An unfinished result has
-   its region already: the box then says so and cannot be changed.
+2. `RegionPicker` is that of Predict. Its button draws a rectangle around the current view. An
+   unfinished result has its region already: the box then says so and cannot be changed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal  # type: ignore[attr-defined,unused-ignore]
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_damm.widgets.controls import data_box, refill, stack
+from napari_damm.widgets.controls import button, data_box, refill, stack
 from napari_damm.widgets.notes import Note
-from napari_damm.widgets.viewer.regions import Box, layers_with_rectangles, region_of, region_words
+from napari_damm.widgets.viewer.camera import draw_view
+from napari_damm.widgets.viewer.marked_region import layers_with_areas
+from napari_damm.widgets.viewer.regions import (
+    MarkedPart,
+    region_of,
+    region_of_record,
+    region_words,
+)
 from napari_damm.widgets.viewer.roles import Channel
 
 if TYPE_CHECKING:
@@ -26,7 +33,10 @@ if TYPE_CHECKING:
 WHOLE = "Whole image"
 BEGUN = "as it was begun"
 WATCHED = frozenset(("inserted", "removed", "reordered", "renamed", "data", "highlight"))
-HINT = "To predict a part only, draw a rectangle in a Shapes layer and pick that layer here"
+HINT = (
+    "To predict a part only, draw rectangles, polygons or ellipses in a Shapes layer, or paint a "
+    "Labels layer, and pick it here"
+)
 
 
 class LayerChoice(QWidget):
@@ -66,6 +76,12 @@ class LayerChoice(QWidget):
         picked: Layer | None = self._picked
         return picked
 
+    def pick(self, layer: Layer) -> None:
+        """Pick a layer, as a person does."""
+        self._picked = layer
+        self._refill()
+        self.changed.emit()
+
     @property
     def _lost(self) -> bool:
         return self._picked is not None and self._picked not in self._layers
@@ -102,34 +118,47 @@ class RegionPicker(LayerChoice):
     _begun: Mapping[str, Any] | None = None
 
     def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer, layers_with_rectangles, HINT)
+        super().__init__(viewer, layers_with_areas, HINT)
+        self.view_button = button("current_view", "◱", "Current view: take what the screen shows")
+        self.view_button.setFixedWidth(28)
+        row = QHBoxLayout()
+        row.addWidget(self._box.native, 1)
+        row.addWidget(self.view_button)
+        column = self.layout()
+        assert isinstance(column, QVBoxLayout)  # of LayerChoice
+        column.insertLayout(0, row)
+        self.view_button.clicked.connect(self._take_view)
 
-    def region(self, vessels: Channel) -> Box | None:
+    def region(self, vessels: Channel) -> MarkedPart | None:
         """Return the region in pixels of the vessels, None for the whole image.
 
         Raises
         ------
         ValueError
-            If the rectangle is gone, or lies outside the image.
+            If the layer is gone, or marks nothing of the image.
         """
         layer: Any = None if self._begun is not None else self.picked()
-        return None if layer is None else region_of(layer, vessels)
+        return None if layer is None else region_of(layer, vessels, self._viewer.dims)
 
-    def show_region(self, region: Box | None) -> None:
-        """Say what the picked rectangle covers."""
+    def show_region(self, region: MarkedPart | None) -> None:
+        """Say what the picked layer covers."""
         if self._begun is None:
-            self.note.say("" if region is None else region_words(region))
+            self.note.say(region_words(region))
 
     def begin_from(self, record: Mapping[str, Any] | None) -> None:
         """Take the region of an unfinished result that is to be resumed; None for none."""
         if (record is None) == (self._begun is None):
             return
         self._begun = record
-        region = None if record is None else record.get("roi")
-        self._box.null_string = WHOLE if region is None else BEGUN
+        words = "" if record is None else region_of_record(record)
+        self._box.null_string = BEGUN if words else WHOLE
         self._box.enabled = record is None
+        self.view_button.setEnabled(record is None)
         self._refill()
-        self.note.say("" if region is None else region_words(tuple(region)))
+        self.note.say(words)
+
+    def _take_view(self) -> None:
+        self.pick(draw_view(self._viewer))
 
     def _refill(self) -> None:
         super()._refill()

@@ -152,7 +152,10 @@ def _settled_shards(journal: Path) -> int:
 
 
 def _settings(record: Mapping[str, Any]) -> str:
-    words = [str(record.get("mode") or ""), "a region" if record.get("roi") else ""]
+    words = [
+        str(record.get("mode") or ""),
+        "a region" if record.get("roi") or record.get("areas") else "",
+    ]
     samples = record.get("samples", 1)
     words.append(f"{samples} samples" if samples != 1 else "")
     model = record.get("model")

@@ -23,6 +23,7 @@ from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
 
 SETTINGS = ("mode", "samples", "device")
+PREVIEW_HELP = "Predict one window at the centre of the view, to see what the settings give"
 NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
 
 
@@ -37,7 +38,12 @@ class PredictForm(QWidget):
         self.settings = SettingsControls(PredictConfig, SETTINGS)
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
         self.trust = TrustNote()
-        self.run = RunControls(button("predict", "Predict"), button("cancel", "Cancel"))
+        self.preview = button("preview", "Preview", PREVIEW_HELP)
+        self.run = RunControls(
+            button("predict", "Predict", "Predict the section, or the region, tile by tile"),
+            button("cancel", "Cancel", "Stop within a step; what is finished stays"),
+            self.preview,
+        )
         self._lay_out()
         guard_wheel(self)
         for name in ("mode", "samples"):

@@ -61,15 +61,18 @@ class LivePrediction(LiveRun):
             self._summary.count(event)
         match event:
             case Planned():
-                request, self._planned = self._request, event
-                notes = RunNotes(request.slide.sources, request.model)
-                self._layers = ResultLayers(
-                    self._viewer, Maps.of_plan(event), request.slide, notes, request.out
-                )
+                self._planned, self._layers = event, self._new_layers(Maps.of_plan(event))
             case Tile():
                 self._stale = True
             case Ready(maps) if self._layers is not None:
                 self._layers.finish(maps)
+
+    def _new_layers(self, maps: Maps) -> ResultLayers:
+        request = self._request
+        if request.preview:
+            return ResultLayers.of_preview(self._viewer, maps, request.slide)
+        notes = RunNotes(request.slide.sources, request.model)
+        return ResultLayers(self._viewer, maps, request.slide, notes, request.out)
 
     def _add_a_layer(self) -> None:
         """Add one layer per tick; when all have been drawn, the job goes on."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.areas import Areas
 from napari_damm.widgets.predict.destination import Unfinished
 from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow, with_maps
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
-from napari_damm.widgets.viewer.regions import Box
+from napari_damm.widgets.viewer.regions import MarkedPart, PaintedAreas
 
 if TYPE_CHECKING:
     from napari_damm.api import PredictConfig
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """One prediction, with `settings` of `PredictConfig`; without `out` it stays in memory."""
+    """One prediction, with `settings` of `PredictConfig`; without `out` it stays in memory.
+
+    A preview shows the map alone, and makes room for the next.
+    """
 
     slide: SlideRequest
     model: Path
     settings: Mapping[str, Any]
-    roi: Box | None = None
+    region: MarkedPart | None = None
     out: Path | None = None
     begun: Unfinished | None = None
+    preview: bool = False
 
     def events(self) -> Iterator[Event | Ready]:
         """Start the prediction; slow, for the worker."""
@@ -46,14 +51,22 @@ class PredictRequest:
         from napari_damm.api import PredictConfig
 
         if self.begun is None:
-            return PredictConfig(**self.settings, roi=self.roi)
+            return PredictConfig(**self.settings, **self._region())
         record = {"samples": 1, **self.begun.record}  # older results do not state it
         kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
         roi = None if record["roi"] is None else tuple(record["roi"])
+        areas = None if record.get("areas") is None else Areas.from_json(record["areas"])
         return PredictConfig(
             mode=record["mode"],
             device=self.settings["device"],
             roi=roi,
+            areas=areas,
             shard=self.begun.shard,
             **kept,
         )
+
+    def _region(self) -> dict[str, Any]:
+        region = self.region
+        if isinstance(region, PaintedAreas):
+            region = region.areas()
+        return {"areas": region} if isinstance(region, Areas) else {"roi": region}

@@ -15,9 +15,17 @@ from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QGridLayout, QGroupBox, QSlider, QVBoxLayout
+from qtpy.QtWidgets import (
+    QApplication,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_damm.widgets.controls import button, data_box, refill
+from napari_damm.widgets.controls import NARROWEST, button, data_box, refill
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.record_words import record_words
 from napari_damm.widgets.predict.reproduction import command_text, python_text
@@ -87,29 +95,33 @@ class ResultPanel(QGroupBox):
         rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
             ("place", "Least sure place", "Show the least sure place, then the next", self._go),
-            ("copy_python", "Copy as Python", "A script that gives the same bits", self._python),
-            ("copy_command", "Copy as command", "The same from a terminal", self._command),
+            ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
+            ("copy_command", "Command line", "Copy the same for a terminal", self._command),
             ("sure_map", "Keep as layer", "The map without what is hidden, as a layer", self._keep),
             ("difference", "Difference", "This map minus the other, as a layer", self._subtract),
-        )  # fmt: skip
+        )
         made = {}
         for name, text, meaning, action in rows:
             made[name] = button(name, text, meaning)
+            made[name].setMinimumWidth(NARROWEST)
             made[name].clicked.connect(action)
-        grid = QGridLayout()
-        for k, name in enumerate(("save_result", "place", "copy_python", "copy_command")):
-            grid.addWidget(made[name], k // 2, k % 2)
-        grid.addWidget(Note("least_sure_label").saying("Hide what is less sure than:"), 2, 0, 1, 2)
-        grid.addWidget(self.least_sure, 3, 0)
-        grid.addWidget(made["sure_map"], 3, 1)
-        grid.addWidget(self.share, 4, 0, 1, 2)
-        grid.addWidget(self.other_run.native, 5, 0)
-        grid.addWidget(made["difference"], 5, 1)
+        lines: tuple[tuple[QWidget, ...], ...] = (
+            (made["save_result"], made["place"]),
+            (QLabel("Copy as"), made["copy_python"], made["copy_command"]),
+            (QLabel("Hide what is less sure than"),),
+            (self.least_sure, made["sure_map"]),
+            (self.share,),
+            (self.other_run.native, made["difference"]),
+        )
         self._subtract_button, self._keep_button = made["difference"], made["sure_map"]
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.values)
-        column.addLayout(grid)
+        for line in lines:
+            row = QHBoxLayout()
+            for widget in line:
+                row.addWidget(widget, 0 if isinstance(widget, QLabel) and len(line) > 1 else 1)
+            column.addLayout(row)
         column.addWidget(self.answer)
         column.addWidget(self.record)
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout
@@ -19,12 +19,14 @@ from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.model_hub import model_hub, same_viewer
 from napari_damm.widgets.predict.form import PredictForm
 from napari_damm.widgets.predict.live_prediction import LivePrediction
+from napari_damm.widgets.predict.preview import preview_box
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.region_picker import RegionPicker
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
 from napari_damm.widgets.section_picker import SAMPLE, SectionPicker
+from napari_damm.widgets.viewer.camera import camera_of
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -61,6 +63,7 @@ class PredictWidget(RunWidget):
         self._save_to.changed.connect(self._on_destination)
         self._model.changed.connect(self._on_model)
         self._form.run.start.clicked.connect(self._predict)
+        self._form.preview.clicked.connect(self._preview)
         model_hub().model_added.connect(self._on_model_added)
 
     def offer_model(self, name: str) -> None:
@@ -111,18 +114,19 @@ class PredictWidget(RunWidget):
     def _update(self) -> None:
         region, reason = None, ""
         try:
-            region = self._request().roi
+            region = self._request().region
         except ValueError as error:
             reason = readable(error)
         self._region.show_region(region)
         self._form.run.show_ready(self.running, reason)
+        self._form.preview.setEnabled(self._form.run.start.isEnabled())
 
     def _request(self) -> PredictRequest:
         """Freeze the controls, or raise ValueError with the reason why they cannot be run."""
         card = self._model.chosen()
         slide = self._slide_request(card.modalities)
         primary = self._section.primary
-        roi = None if primary is None else self._region.region(primary)
+        region = None if primary is None else self._region.region(primary)
         destination = self._save_to.destination
         if destination.problem:
             raise ValueError(destination.problem)
@@ -130,7 +134,7 @@ class PredictWidget(RunWidget):
             slide=slide,
             model=card.path,
             settings=self._form.settings.values(),
-            roi=roi,
+            region=region,
             out=destination.path,
             begun=destination.unfinished,
         )
@@ -140,8 +144,25 @@ class PredictWidget(RunWidget):
 
     def _predict(self) -> None:
         self._save_to.look()  # the disk may have changed since
+        self._run_if_possible(self._request)
+
+    def _preview(self) -> None:
+        self._run_if_possible(self._preview_request)
+
+    def _preview_request(self) -> PredictRequest:
+        """Return the request for one window at the centre of the view."""
+        card, primary = self._model.chosen(), self._section.primary
+        slide = self._slide_request(card.modalities)
+        assert primary is not None  # else there were no slide
+        size = slide.pixel_sizes_um["vessels"]
+        centre = camera_of(self._viewer).center[-2:]
+        box = preview_box(primary, size, card.pixel_size_um or size, centre)
+        settings = self._form.settings.values()
+        return PredictRequest(slide, card.path, settings, region=box, preview=True)
+
+    def _run_if_possible(self, make: Callable[[], PredictRequest]) -> None:
         try:
-            request = self._request()
+            request = make()
         except ValueError as error:
             self._form.run.status.say(readable(error))
             return

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+VIEW = "Region from the view"
+VIEW_COLOUR = "#ffd400"
 CANVAS_PX = (600.0, 800.0)
 """Height and width of the canvas, where nobody says."""
 
@@ -20,6 +25,35 @@ def shown_box(viewer: Any) -> tuple[float, float, float, float]:
     y, x = (float(v) for v in camera.center[-2:])
     dy, dx = height / camera.zoom / 2, width / camera.zoom / 2
     return y - dy, x - dx, y + dy, x + dx
+
+
+def draw_view(viewer: Any) -> Layer:
+    """Draw a rectangle around what is on the screen, in a layer of its own, and return that."""
+    from napari.layers import Shapes
+
+    y0, x0, y1, x1 = shown_box(viewer)
+    corners = [[y0, x0], [y0, x1], [y1, x1], [y1, x0]]
+    layer = next((each for each in viewer.layers if each.name == VIEW), None)
+    if isinstance(layer, Shapes):
+        layer.selected_data = set(range(layer.nshapes))
+        layer.remove_selected()
+        layer.add_rectangles([corners])
+        layer.selected_data = set()
+        return layer
+    units = getattr(viewer.dims, "units", None)  # napari before 0.9 has none
+    layer = Shapes(
+        [corners],
+        shape_type="rectangle",
+        name=VIEW,
+        face_color="transparent",
+        edge_color=VIEW_COLOUR,
+        edge_width=2 / camera_of(viewer).zoom,
+        **({} if units is None else {"units": tuple(units)[-2:]}),
+    )
+    active = viewer.layers.selection.active
+    viewer.layers.append(layer)
+    viewer.layers.selection.active = active
+    return layer
 
 
 def _canvas_size(viewer: Any) -> tuple[float, float]:

@@ -98,17 +98,13 @@ Marked = MarkedShapes | MarkedLabels
 
 
 def layers_with_areas(layers: Iterable[Layer]) -> list[Shapes | Labels]:
-    """List the layers that can mark a part of an image; results cannot."""
+    """List the layers that can mark a part of an image, whether they do or not; results cannot."""
     from napari.layers import Labels, Shapes
 
     return [
         layer
         for layer in layers
-        if RESULT_KEY not in layer.metadata
-        and (
-            isinstance(layer, Labels)
-            or (isinstance(layer, Shapes) and any(kind in AREAS for kind in layer.shape_type))
-        )
+        if RESULT_KEY not in layer.metadata and isinstance(layer, Labels | Shapes)
     ]
 
 
@@ -129,15 +125,15 @@ def marked_by(layer: Shapes | Labels, primary: Channel, world: World, dims: Any)
     areas = [
         np.stack([layer.data_to_world(corner)[-2:] for corner in corners])
         * (ratio * world.um_per_unit)
-        for corners in _areas(layer)
+        for corners in outlines_of(layer)
     ]
     if not areas:
-        raise ValueError(f"'{layer.name}' has no rectangle or polygon: draw one")
+        raise ValueError(f"'{layer.name}' has no rectangle, polygon or ellipse: draw one")
     corner = (grid.corner[0] * world.um_per_unit, grid.corner[1] * world.um_per_unit)
     marked = MarkedShapes(tuple(areas), grid.side * world.um_per_unit, corner, grid.shape)
     low, high = marked.box()
     if not (high > low).all():
-        raise _outside(layer, primary)
+        raise outside_error(layer, primary)
     return marked
 
 
@@ -146,20 +142,21 @@ def _labels(layer: Labels, primary: Channel, grid: Grid, world: World, dims: Any
     own = grid_of(plane)
     ratio = units_ratio(grid, own)
     if not grid.overlaps(own, ratio):
-        raise _outside(layer, primary)
+        raise outside_error(layer, primary)
     um = ratio * world.um_per_unit
     corner = (own.corner[0] * um, own.corner[1] * um)
     return MarkedLabels(planes(plane)[0], own.side * um, corner)
 
 
-def _outside(layer: Layer, primary: Channel) -> ValueError:
+def outside_error(layer: Layer, primary: Channel) -> ValueError:
+    """Say that a layer marks nothing of an image."""
     return ValueError(
         f"'{layer.name}' marks nothing of '{primary.layer.name}': draw over the image, or pick "
         "Whole image"
     )
 
 
-def _areas(shapes: Shapes) -> Iterable[NDArray[np.float64]]:
+def outlines_of(shapes: Shapes) -> Iterable[NDArray[np.float64]]:
     """Return the corners (corner, axis) of all areas of a layer."""
     for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
         if kind == ELLIPSE:

@@ -5,7 +5,8 @@
 2. Where the viewer shows the same store already (a run that was cancelled, or its result opened
    from disk), those layers are used again, as the analyst has set them up.
 3. NP maps are drawn over the stains by adding light, and two of them would add up: older maps of
-   the same kind and place are hidden.
+   the same kind and place are hidden. Names of later runs say which: "Branch (fast, small, 2)".
+4. While a job runs its layers are locked; a colour bar stands beside the NP map that is shown.
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.text import printable
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
-from napari_damm.widgets.viewer.result_maps import BRANCH, MAP, Maps, layer_tuples, with_share
+from napari_damm.widgets.viewer.result_maps import (
+    BRANCH,
+    MAP,
+    NP,
+    PARTIAL,
+    Maps,
+    layer_tuples,
+    with_share,
+)
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, RunNotes
 
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
     from napari_damm.store import Result
 
+PREVIEW = "Preview"
 STORE_PATH = "napari_damm_path"
 
 
@@ -48,6 +59,7 @@ class ResultLayers:
         self._layers: dict[str, Layer] = {}
         self._plane, self._store = slide.plane, store
         self._waiting = layer_tuples(maps, slide.world)
+        self._which = _which_run(viewer.layers, maps, slide.plane)
         self._bottom = len(viewer.layers)
 
     @property
@@ -61,7 +73,7 @@ class ResultLayers:
 
         data, arguments, kind = self._waiting.pop()
         name = arguments["metadata"][MAP]
-        arguments["name"] = f"{name} {self._plane}".rstrip()
+        arguments["name"] = f"{name} {self._plane}".rstrip() + self._which
         arguments["metadata"][NOTES] = self._notes
         if self._store is not None:
             arguments["metadata"][STORE_PATH] = str(self._store)
@@ -72,9 +84,21 @@ class ResultLayers:
             self._hide_older(layer, name)
         else:
             layer.data, layer.metadata = data, arguments["metadata"]
-        self._layers[name] = layer
-        if name == BRANCH:
-            layer.editable = False  # no painting into a result
+        self._layers[NP if name == PREVIEW else name] = layer
+        _lock(layer, True)
+        if name == NP:
+            show_colour_bar(layer)
+
+    @classmethod
+    def of_preview(cls, viewer: Any, maps: Maps, slide: SlideRequest) -> ResultLayers:
+        """Show the NP map alone, in place of an earlier preview."""
+        for old in [each for each in viewer.layers if each.metadata.get(MAP) == PREVIEW]:
+            viewer.layers.remove(old)
+        layers = cls(viewer, maps, slide)
+        layers._waiting, layers._which = layers._waiting[:1], ""
+        _, arguments, _ = layers._waiting[0]
+        arguments["metadata"][MAP] = PREVIEW
+        return layers
 
     def _hide_older(self, layer: Layer, name: str) -> None:
         for other in self._viewer.layers:
@@ -103,7 +127,6 @@ class ResultLayers:
             layer = self._layers.get(name)
             if layer is not None and layer in self._viewer.layers:
                 layer.data = final
-                layer.editable = layer.editable and name != BRANCH  # new data resets it
         self._stamp(maps.record, 1.0)
 
     def end_early(self, record: Mapping[str, Any], share_done: float) -> None:
@@ -116,6 +139,37 @@ class ResultLayers:
             layer.name = with_share(layer.name, share_done)
             layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
             layer.refresh(highlight=False, extent=False)
+            _lock(layer, False)
+
+
+def show_colour_bar(layer: Layer) -> None:
+    """Have napari, since 0.9, show what the colours of a map mean."""
+    bar = getattr(layer, "colorbar", None)
+    if bar is not None:
+        bar.visible = True
+
+
+def _lock(layer: Layer, locked: bool) -> None:
+    """Protect a layer, as far as napari can, or give it free; nobody paints into a branch map."""
+    layer.editable = not locked and layer.metadata.get(MAP) != BRANCH
+    if hasattr(layer, "locked"):
+        layer.locked = locked
+
+
+def _which_run(layers: Iterable[Layer], maps: Maps, plane: str) -> str:
+    """Return what tells the names of a run's layers from those that are there; "" if nothing."""
+    taken = {PARTIAL.sub("", layer.name) for layer in layers}
+    names = [f"{name} {plane}".rstrip() for name in maps.arrays()]
+    if taken.isdisjoint(names):
+        return ""
+    record = maps.record
+    said = [record.get("mode"), (record.get("model") or {}).get("name")]
+    said.append((record.get("areas") or {}).get("name"))
+    words = ", ".join(printable(str(word)) for word in said if word)
+    number = 2
+    while not taken.isdisjoint(f"{name} ({words}, {number})" for name in names):
+        number += 1
+    return f" ({words}, {number})"
 
 
 def _overlap(one: Layer, other: Layer) -> bool:

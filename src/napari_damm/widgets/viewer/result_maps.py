@@ -34,6 +34,8 @@ FAMILIARITY = "Familiarity"
 STD_LIMITS = (0.0, 0.35)
 """The same for every result, so that they can be compared; few pixels lie beyond."""
 CELL_PX = 32
+DOUBT = [[0.9, 0.2, 0.1, 0.0], [0.9, 0.2, 0.1, 1.0]]
+"""Red, from transparent to opaque."""
 PARTIAL = re.compile(r" \(partial, \d+ %\)")
 MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 
@@ -118,7 +120,7 @@ def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:
 
 def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
     """Return the layers as (data, arguments, type), bottom one first."""
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import Colormap, DirectLabelColormap
 
     fine = world.place(maps.pixel_size_um, maps.corner_um)
     coarse = world.place(maps.pixel_size_um * CELL_PX, maps.cells_corner_um)
@@ -136,11 +138,12 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
         "visible": False,
         **pyramid,
     }
+    # Only doubt is tinted: what is sure stays as it is.
     uncertainty = {
-        "colormap": "viridis",
+        "colormap": Colormap(DOUBT, name="doubt"),
         "contrast_limits": (0.0, 1.0),
         "blending": "translucent_no_depth",
-        "opacity": 0.7,
+        "opacity": 0.8,
         "interpolation2d": "nearest",
         "visible": False,
         **coarse,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.events import Branch
+from napari_damm.widgets.viewer.result_layers import PREVIEW
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
     CELL_PX,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 APART_CELLS = 4
 COVER, MASKED, DIFFERENCE = "Less sure", "sure map", "difference"
 """What layers made here show, in place of a map."""
-MADE_HERE = (COVER, MASKED, DIFFERENCE)
+MADE_HERE = (COVER, MASKED, DIFFERENCE, PREVIEW)
 
 
 @dataclass(frozen=True)
