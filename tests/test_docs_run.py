@@ -6,6 +6,7 @@ What lies outside is stood in for: a cluster is this process, a training the eve
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from contextlib import nullcontext
@@ -25,7 +26,11 @@ from napari_damm.model_file import library, save_model
 from napari_damm.train.run_folder import TrainedModel
 
 SIZE = 200
-SMALLER = {"samples=8": "samples=2", "sections=2, size=256": "sections=1, size=200"}
+SMALLER = {
+    "samples=8": "samples=2",
+    "sections=2, size=256": "sections=1, size=200",
+    'out="report"': "out=None",  # drawing it takes longer than all the rest
+}
 PYTHON = [pytest.param(block, id=str(block)) for block in all_blocks("python")]
 RING = [[20, 30], [80, 30], [80, 90], [20, 90], [20, 30]]
 HOLE = [[40, 50], [60, 50], [60, 70], [40, 70], [40, 50]]
@@ -47,6 +52,8 @@ def desk(tmp_path_factory):
     out = str(folder / "result.ome.zarr")
     assert cli.main(["predict", section, "--out", out]) == 0
     (folder / "patches").mkdir()
+    (folder / "sections").mkdir()
+    shutil.copy(section, folder / "sections" / "a.ome.tif")
     outline = {"type": "Polygon", "coordinates": [RING, HOLE]}
     features = [{"type": "Feature", "geometry": outline, "properties": {}}]
     found = {"type": "FeatureCollection", "features": features}
