@@ -219,7 +219,10 @@ def test_memory_that_runs_out_in_a_validation_makes_it_smaller(tmp_path, monkeyp
     monkeypatch.setattr(WindowSampler, "run", scarce)
     data = FolderSource(write_folder(tmp_path / "patches", 8), pixel_size_um=1.0)
     changes = {"validation_share": 0.25, "epochs": 1}
-    assert len(of(run(tmp_path / "run", data=data, changes=changes), Validated)) == 3
+    events = run(tmp_path / "run", data=data, changes=changes)
+    assert len(of(events, Validated)) == 3
+    said = [notice.message for notice in of(events, Notice)]
+    assert any("out of memory: going on with batches of 1 on cpu" in each for each in said)
 
 
 def test_any_seed_will_do(tmp_path):

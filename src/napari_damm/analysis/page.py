@@ -107,8 +107,8 @@ def _tables(report: AnalysisReport) -> Iterator[str]:
             for name, measure in MEASURES.items()
         ]
         if any(share is not None for share in shares.values()):
-            told = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
-            lines.append(["share to be trusted", "%", *told])
+            percents = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
+            lines.append(["share to be trusted", "%", *percents])
         yield f'<div class="wide">{_table(head, lines)}</div>'
 
 
@@ -157,8 +157,8 @@ def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[
     lines = []
     for facts in compared:
         values = (getattr(facts.agreement, name) for name in names)
-        told = ["–" if value is None else f"{value:.3f}" for value in values]
-        lines.append([escape(facts.name), *told])
+        percents = ["–" if value is None else f"{value:.3f}" for value in values]
+        lines.append([escape(facts.name), *percents])
     yield "<h2>Predicted against imaged</h2>" + _table(["section", *names.values()], lines)
     yield _shown(pictures, "agreement-", "sections")
 

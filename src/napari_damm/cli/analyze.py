@@ -114,8 +114,8 @@ def summary(report: AnalysisReport) -> Iterator[str]:
         for row in report.rows:
             if (row.section, row.region) == (facts.name, TISSUE):
                 measure = MEASURES[row.measure]
-                told = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
-                yield f"  {measure.label:44}{told or f'– ({row.reason})'}".rstrip()
+                text = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
+                yield f"  {measure.label:44}{text or f'– ({row.reason})'}".rstrip()
     for comparison in report.comparisons:
         if comparison.region == TISSUE:
             yield (

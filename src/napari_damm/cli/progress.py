@@ -80,8 +80,12 @@ class Tally:
 def stopped_because(error: BaseException) -> str:
     """Say in one line why a job stopped."""
     if is_disk_full(error):
-        told = in_options(one_line(error))
-        return told if "disk is full" in told else f"the disk is full: {told}; free some space"
+        message = in_options(one_line(error))
+        return (
+            message
+            if "disk is full" in message
+            else f"the disk is full: {message}; free some space"
+        )
     if isinstance(error, MemoryError) and "out of memory" in str(error):
         return in_options(one_line(error))
     if is_out_of_memory(error):

@@ -116,9 +116,9 @@ class Terminal:
                 if self._work != _TRAINING:
                     self._open(_TRAINING, 1.0, event.progress, _BAR + "{postfix}")
                     self._go_on_counting()
-                told = f"{event.phase}, epoch {event.epoch}, loss {event.loss:.4g}{self._saved}"
-                self._describe(told)
-                self._move(told, event.progress, 1.0, event.seconds_left)
+                text = f"{event.phase}, epoch {event.epoch}, loss {event.loss:.4g}{self._saved}"
+                self._describe(text)
+                self._move(text, event.progress, 1.0, event.seconds_left)
             case Validated():
                 self._say(validation_line(event))
             case Saved():
@@ -147,11 +147,11 @@ class Terminal:
             self._training_since = self._training_since or self._bar.start_t
             self._bar.start_t = self._training_since
 
-    def _describe(self, told: str) -> None:
+    def _describe(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.set_description_str(told, refresh=False)
+            self._bar.set_description_str(text, refresh=False)
 
-    def _move(self, told: str, done: float, total: float, seconds: float | None = None) -> None:
+    def _move(self, text: str, done: float, total: float, seconds: float | None = None) -> None:
         """Move the bar, or say how far it is; `seconds` are left, where the job knows."""
         now = time.monotonic()
         if self._bar is not None:
@@ -166,7 +166,7 @@ class Terminal:
                 seconds = (now - self._started) * (total - done) / made
             share = f", {done / total:.0%}" if total else ""
             left = "" if seconds is None else f", {tqdm.format_interval(seconds)} left"
-            self._say(f"{told}{share}{left}")
+            self._say(f"{text}{share}{left}")
 
     def _say(self, message: str) -> None:
         with suppress(OSError):  # nobody reads it any more: no reason to stop
@@ -175,15 +175,15 @@ class Terminal:
 
 def validation_line(event: Validated) -> str:
     """Put a validation into one line: how good, how much better than the base, and if the best."""
-    told = [f"{name.upper()} {event.scores[name]:.3f}" for name in ("ssim", "psnr")]
+    parts = [f"{name.upper()} {event.scores[name]:.3f}" for name in ("ssim", "psnr")]
     if "r" in event.scores:
-        told.insert(0, f"r {event.scores['r']:.3f}")
+        parts.insert(0, f"r {event.scores['r']:.3f}")
     if event.base_scores:
         gains = (event.scores[name] - event.base_scores[name] for name in ("ssim", "psnr"))
         ssim, psnr = gains
-        told.append(f"against the base {ssim:+.3f}, {psnr:+.2f} dB")
+        parts.append(f"against the base {ssim:+.3f}, {psnr:+.2f} dB")
     best = ", the best so far" if event.best else ""
-    return f"validation at step {event.step}: {', '.join(told)}{best}"
+    return f"validation at step {event.step}: {', '.join(parts)}{best}"
 
 
 def _plan_lines(event: TrainPlanned) -> Iterator[str]:

@@ -127,8 +127,10 @@ def _draw_profiles(ax: Axes, report: Report) -> None:
     _draw_profile(ax, [facts.profile for facts in report.sections], "true", "black", "-")
     for branch in BRANCHES:
         chosen = [r.profile for r in report.rows if (r.model, r.branch) == (model, branch)]
-        told = f"predicted, {report.branch_labels[branch]}"
-        _draw_profile(ax, chosen, told, _BRANCH_COLOURS[branch], "-" if branch == "gated" else "--")
+        label = f"predicted, {report.branch_labels[branch]}"
+        _draw_profile(
+            ax, chosen, label, _BRANCH_COLOURS[branch], "-" if branch == "gated" else "--"
+        )
     by = f" ({model})" if len(report.models) > 1 else ""
     ax.set_title(f"How far {target} get from {primary}{by}", fontsize=10)
     ax.set_xlabel(f"distance from the nearest of the {primary} (µm)", fontsize=9)

@@ -210,8 +210,8 @@ class Report:
         for name, measure in MEASURES.items():
             found = [cells.get((name, column)) for column in columns]
             if any(line is not None and line.mean is not None for line in found):
-                told = "".join(f"{_interval(measure, line, signed):>27}" for line in found)
-                yield f"  {measure.title:25}{told}"
+                texts = "".join(f"{_interval(measure, line, signed):>27}" for line in found)
+                yield f"  {measure.title:25}{texts}"
 
 
 def _interval(measure: Measure, line: Summary | None, signed: bool) -> str:

@@ -119,7 +119,7 @@ class _Judged:
     rows: list[Row] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     example: Example | None = None
-    told: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
     def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
         """Evaluate groups of sections; one that fails is reported and left out."""
@@ -147,8 +147,8 @@ class _Judged:
         rows, example = [], None
         for model_name, model in self.models.items():
             for branch in BRANCHES:
-                told = [model_name] if len(self.models) > 1 else []
-                what = ", ".join([place, *told, branch])
+                compared = [model_name] if len(self.models) > 1 else []
+                what = ", ".join([place, *compared, branch])
                 config = self._prediction_config(surveyed, ground, branch)
                 result = yield from self._predict(surveyed, model, config, what)
                 prediction = np.asarray(result.np, np.float32)
@@ -198,8 +198,8 @@ class _Judged:
                 match event:
                     case Step(done, total):
                         yield Preparing(what, done, total)
-                    case Notice(message, "warning") if message not in self.told:
-                        self.told.add(message)
+                    case Notice(message, "warning") if message not in self.warned:
+                        self.warned.add(message)
                         yield event
                     case Finished():
                         finished = event

@@ -93,8 +93,8 @@ def _training_data(base: Base, record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if base.name is not None:
         before = base.model.card.get("training_data")
-        told = before.get("description") if isinstance(before, Mapping) else before
-        found["description"] += f", after '{base.name}'" + (f" ({told})" if told else "")
+        earlier = before.get("description") if isinstance(before, Mapping) else before
+        found["description"] += f", after '{base.name}'" + (f" ({earlier})" if earlier else "")
         found["base"] = before
     return found
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,10 +22,11 @@ from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Patch, Split
 from napari_damm.dataset.sources import ROLES
 from napari_damm.engine.config import POOL_BATCHES, PredictConfig, default_batch
+from napari_damm.engine.recovery import Ladder
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
-from napari_damm.events import Preparing, ValidationTile
+from napari_damm.events import Notice, Preparing, ValidationTile
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.unreadable import UnreadablePatches
@@ -62,7 +62,7 @@ class Validator:
         count = min(config.validation_windows, len(split.validation))
         mode, steps = PredictConfig().sampler_for(model.config.unet.predicts)
         sampling = Sampling(mode, steps, config.seed, config.gamma, min(size, count))
-        self.sampler = WindowSampler(self.model, sampling, device)
+        self.ladder = Ladder(WindowSampler(self.model, sampling, device))
         self.fields = fields
         unreadable = unreadable or UnreadablePatches(fields)
         self.patches: list[Patch] = []
@@ -85,7 +85,12 @@ class Validator:
         """Show these predictions, the base model's, beside those that come."""
         self._before = predicted
 
-    def predict(self) -> Generator[Preparing, None, list[Floats]]:
+    @property
+    def sampler(self) -> WindowSampler:
+        """What predicts: in smaller batches once memory has run out."""
+        return self.ladder.current
+
+    def predict(self) -> Generator[Preparing | Notice, None, list[Floats]]:
         """Predict all windows: relative intensities (256, 256) each, unclipped."""
         inputs = [
             WindowInput((0, k), (patch.box.y0, patch.box.x0), images[0], images[1])
@@ -93,25 +98,22 @@ class Validator:
         ]
         found: list[Floats] = []
         while len(found) < len(inputs):
-            size = POOL_BATCHES * self.sampler.sampling.batch_size
-            pool = inputs[len(found) : len(found) + size]
+            sampler = self.sampler
+            size = POOL_BATCHES * sampler.sampling.batch_size
             try:
-                for step in self.sampler.run(pool):
+                for step in sampler.run(inputs[len(found) : len(found) + size]):
                     if isinstance(step, list):
                         found += [output.np for output in step]
                     else:
                         yield Preparing(WHAT, len(found), len(inputs))
             except Exception as error:
-                if not is_out_of_memory(error) or self.sampler.sampling.batch_size == 1:
+                # another device would need another copy of the model: that is not for validation
+                if not is_out_of_memory(error) or sampler.sampling.batch_size == 1:
                     raise
-                self._halve()
+                message = self.ladder.step_down(sampler)
+                if message:
+                    yield Notice(message, "warning")
         return found
-
-    def _halve(self) -> None:
-        """Predict fewer windows at once from now on: memory has run out."""
-        sampling = self.sampler.sampling
-        fewer = replace(sampling, batch_size=sampling.batch_size // 2)
-        self.sampler = WindowSampler(self.model, fewer, self.sampler.device)
 
     @property
     def truths(self) -> list[Floats]:
