@@ -1,7 +1,7 @@
 """Fit a model's 90 % intervals, of maps and of measures, and put them on its card.
 
 Simulated sections of preset internal, of training seeds that the model has not seen, are predicted
-(mode expected) and measured, as predicted and as they truly are. What the predictions were off by is
+(mode expected) and measured, as predicted and as they truly are. What predictions were off by is
 written (`napari_damm.trust.intervals`); the weights stay as they are.
 
     python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60] [--size 640]
