@@ -34,6 +34,12 @@ def one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [info])
 
 
+@pytest.fixture(autouse=True)
+def no_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither read nor change what somebody prefers on this machine."""
+    monkeypatch.setattr("napari_damm.widgets.preferences._page", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def tiny_model_file(tmp_path_factory):
     """A random model as a file."""

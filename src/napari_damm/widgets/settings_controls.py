@@ -59,6 +59,14 @@ class SettingsControls:
         """Say what the chosen item of a setting means."""
         return self._settings[name].choices.get(self._controls[name].value, "")
 
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Set what is offered; anything else stays as it is."""
+        for name, value in values.items():
+            control = self._controls.get(name)
+            if control is None or (self._settings[name].choices and value not in control.choices):
+                continue
+            control.value = value
+
     def add_rows(self, form: QFormLayout, *names: str) -> None:
         """Add a row for each of these settings to a form."""
         for name in names:

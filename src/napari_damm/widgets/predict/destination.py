@@ -100,14 +100,19 @@ def is_large(layer: Image) -> bool:
     return bool(max(sides) > LARGE_PX)
 
 
-def suggest(layer: Image) -> str:
-    """Suggest a path beside the file of a large image; "" where there is no good one."""
+def suggest(layer: Image, folder: str = "") -> str:
+    """Suggest a path in the folder that is preferred, or beside the file of a large image.
+
+    Returns "" where there is no good one.
+    """
     source = layer.source.path
-    if not isinstance(source, str | os.PathLike) or not is_large(layer):
+    if not isinstance(source, str | os.PathLike) or not (folder or is_large(layer)):
         return ""
     file = Path(source)
+    if folder:
+        file = Path(folder).expanduser() / file.name
     try:
-        if not file.exists() or not os.access(file.parent, os.W_OK):
+        if not Path(source).exists() or not os.access(file.parent, os.W_OK):
             return ""
     except LOOKUP_ERRORS:  # a layer can say anything of where it comes from
         return ""

@@ -13,15 +13,18 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.widgets.controls import align, button, guard_wheel, rows, stack
+from napari_damm.widgets.help import help_link
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.predict.save_to import SaveTo
 from napari_damm.widgets.predict.trust_note import TrustNote
+from napari_damm.widgets.preferences import preferences
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
 
+HELP_PAGE = "predict"
 SETTINGS = ("mode", "samples", "device")
 PREVIEW_HELP = "Predict one window at the centre of the view, to see what the settings give"
 NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
@@ -36,6 +39,7 @@ class PredictForm(QWidget):
         self.section, self.save_to = section, SaveTo()
         self.model = ModelPicker(NO_MODEL)
         self.settings = SettingsControls(PredictConfig, SETTINGS)
+        self.settings.set(preferences())
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
         self.trust = TrustNote()
         self.preview = button("preview", "Preview", PREVIEW_HELP)
@@ -64,6 +68,7 @@ class PredictForm(QWidget):
         layout.addWidget(self.trust)
         layout.addWidget(self.run)
         layout.addWidget(self.result)
+        layout.addWidget(help_link(HELP_PAGE))
         layout.addStretch(1)
 
     def show_model(self) -> None:

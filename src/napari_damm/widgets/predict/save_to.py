@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVB
 
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.destination import ENDING, Destination, is_large, look, suggest
+from napari_damm.widgets.preferences import preferences
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -31,6 +32,7 @@ class SaveTo(QWidget):
         self.destination = Destination()
         self._suggested = ""
         self._large = False
+        self._folder = str(preferences().get("output_folder") or "")
         self.out = QLineEdit()
         self.out.setObjectName("out")
         self.out.setPlaceholderText("in memory")
@@ -63,7 +65,7 @@ class SaveTo(QWidget):
     def follow(self, layer: Image | None) -> None:
         """Suggest what suits the picked layer, unless a person has decided."""
         large = layer is not None and is_large(layer)
-        suggested = "" if layer is None else suggest(layer)
+        suggested = "" if layer is None else suggest(layer, self._folder)
         if (large, suggested) == (self._large, self._suggested):
             return
         untouched = self.out.text() == self._suggested

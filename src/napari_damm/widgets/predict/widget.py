@@ -22,6 +22,7 @@ from napari_damm.widgets.predict.live_prediction import LivePrediction
 from napari_damm.widgets.predict.preview import preview_box
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.predict.result_panel import ResultPanel
+from napari_damm.widgets.preferences import remember
 from napari_damm.widgets.region_picker import RegionPicker
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
@@ -144,6 +145,7 @@ class PredictWidget(RunWidget):
 
     def _predict(self) -> None:
         self._save_to.look()  # the disk may have changed since
+        remember(self._form.settings.values())
         self._run_if_possible(self._request)
 
     def _preview(self) -> None:

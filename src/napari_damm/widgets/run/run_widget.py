@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QWidget
 
+from napari_damm.widgets.run.activity import Activity
+
 if TYPE_CHECKING:
     from napari_damm.widgets.run.live_run import LiveRun
     from napari_damm.widgets.run.run_controls import RunControls
@@ -28,6 +30,7 @@ class RunWidget(QWidget):
     def __init__(self, controls: RunControls) -> None:
         super().__init__()
         self._run: LiveRun | None = None
+        self._activity: Activity | None = None
         self._controls = controls
         controls.stop.clicked.connect(self._stop)
 
@@ -42,6 +45,8 @@ class RunWidget(QWidget):
         run.status_changed.connect(self._controls.status.say)
         run.progress_changed.connect(self._controls.progress.show_progress)
         run.legend_changed.connect(self._controls.legend.say)
+        self._activity = Activity(self.what, self._stop)
+        run.progress_changed.connect(self._activity.show)
         run.ended.connect(self._on_ended)
         self._controls.progress.show_progress(0.0, "")
         self._controls.status.say(LOADING)
@@ -56,6 +61,9 @@ class RunWidget(QWidget):
 
     def _on_ended(self, sentence: str) -> None:
         run, self._run = self._run, None
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
         self._controls.status.say(sentence)
         if run is not None:
             self._after_run(run)
