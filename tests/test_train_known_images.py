@@ -24,16 +24,25 @@ class NoisyField:
         return rng.uniform(-1, 1, (WINDOW, WINDOW)).astype(np.float32)
 
 
-def data(patches: int) -> Any:
+def data(patches: int, corners: tuple[np.ndarray, ...] = ()) -> Any:
     train = tuple(Patch(k % 2, k // 2, k) for k in range(patches))
-    return SimpleNamespace(fields=(NoisyField(), NoisyField()), split=SimpleNamespace(train=train))
+    split = SimpleNamespace(train=train, corners=corners)
+    return SimpleNamespace(fields=(NoisyField(), NoisyField()), split=split)
 
 
 def test_it_is_fitted_on_training_patches_that_can_be_read():
-    values = known_images(data(40))
+    values = known_images(data(80))
     assert values is not None
-    assert values["fitted_on"] == "38 windows of 2 sections that it was trained on"
+    assert values["fitted_on"] == "78 windows of 2 sections that it was trained on"
     assert Known.of_card({KEY: values}) is not None
+
+
+def test_of_few_small_sections_every_place_where_a_patch_may_train_counts():
+    corners = np.zeros((4, 5), bool)
+    corners[:, 1:] = True  # of 16 corners 4 are in the row that cannot be read
+    values = known_images(data(8, (corners, corners)))
+    assert values is not None
+    assert values["fitted_on"] == "24 windows of 2 sections that it was trained on"
 
 
 def test_of_too_few_patches_nothing_is_said():
@@ -50,5 +59,5 @@ def test_the_card_of_the_base_is_not_handed_on():
         "data_sha256": "", "pixel_size_um": 1.0, "patches": {},
     }  # fmt: skip
     assert KEY not in make_card(base, record, [])
-    own = known_images(data(40))
+    own = known_images(data(80))
     assert make_card(base, {**record, "trust": own}, [])[KEY] == own

@@ -1,29 +1,32 @@
 """What the trained model will say of the images that it knows: those that it was trained on.
 
-Some training patches, spread evenly, are measured (`trust.statistics`); a few seconds for all.
+Some training patches, spread evenly, are measured (`trust.statistics`); a few seconds for all. Of
+few small sections these are too few: then every place where a patch may train counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from napari_damm.dataset.fields import Field
-from napari_damm.dataset.patches import Patch
+from napari_damm.dataset.patches import Patch, Split
 from napari_damm.train.setup import Data
 from napari_damm.train.validation import evenly
 from napari_damm.trust.known import Known
 from napari_damm.trust.reference import FEWEST, Vector
 from napari_damm.trust.statistics import window_statistics
 
-MOST_PATCHES = 240
+MOST_PATCHES, FEW_PATCHES = 240, 60
 
 
 def known_images(data: Data) -> dict[str, Any] | None:
     """Return what goes on the card; None where there are too few patches to tell."""
     by_field: dict[int, list[Vector]] = {}
-    for patch in evenly(data.split.train, min(MOST_PATCHES, len(data.split.train))):
+    patches = _patches(data.split)
+    for patch in evenly(patches, min(MOST_PATCHES, len(patches))):
         row = _statistics(data.fields[patch.field], patch)
         if row is not None:
             by_field.setdefault(patch.field, []).append(row)
@@ -32,6 +35,17 @@ def known_images(data: Data) -> dict[str, Any] | None:
         return None
     said = f"{count} windows of {len(by_field)} sections that it was trained on"
     return Known.fit([np.stack(rows) for rows in by_field.values()], said).to_json()
+
+
+def _patches(split: Split) -> Sequence[Patch]:
+    """Return the training patches, or where they are few all that could be."""
+    if len(split.train) >= FEW_PATCHES:
+        return split.train
+    return [
+        Patch(k, int(row), int(col))
+        for k, corners in enumerate(split.corners)
+        for row, col in np.argwhere(corners)
+    ]
 
 
 def _statistics(field: Field, patch: Patch) -> Vector | None:
