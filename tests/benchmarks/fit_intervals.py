@@ -4,7 +4,7 @@ Simulated sections of preset internal, of training seeds that the model has not 
 (mode expected) and measured, as predicted and as they truly are. What predictions were off by is
 written (`napari_damm.trust.intervals`); the weights stay as they are.
 
-    python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60] [--size 640]
+    python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60]
 
 With --judge N they are judged on N reserved sections of each preset instead, and nothing is
 written: coverage by section, widths and scores, beside the interval that is the same everywhere.
@@ -41,20 +41,23 @@ from napari_damm.trust.score_rules import interval_score, normal_crps
 FIRST_SEED = 9400
 """Below those that are for evaluation, above all that the bundled model and its trust have seen."""
 PRESET = "internal"
+SIZES = (448, 640)
+"""By turns: intensities are relative to the section, and hang a little on how large it is."""
 JUDGED = ("internal", "external", "varied")
 
 
-def fit(model: object, count: int, size: int) -> Intervals:
+def fit(model: object, count: int) -> Intervals:
     """Simulate so many sections, predict, measure and fit."""
     pairs, found = [], []
     for k in range(count):
-        drawn = simulate_slide(size, FIRST_SEED + k, PRESET)
+        drawn = simulate_slide(SIZES[k % len(SIZES)], FIRST_SEED + k, PRESET)
         section = measure_section(drawn, model)
         found.append(section)
         pairs.append((np.asarray(section.result.np), section.truth))
         if k % 10 == 9:
             print(f"{k + 1} of {count} sections", flush=True)
-    said = f"{count} simulated sections of {size} px, {PRESET}, seeds from {FIRST_SEED}"
+    sizes = " and ".join(map(str, SIZES))
+    said = f"{count} simulated sections of {sizes} px, {PRESET}, seeds from {FIRST_SEED}"
     fitted = Intervals.fit(pairs, "sections", "noise-free field", said)
     return replace(fitted, measures=fit_measures(found))
 
@@ -131,7 +134,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--out", type=Path, help="where it goes; left out: the file itself")
     parser.add_argument("--sections", type=int, default=60)
-    parser.add_argument("--size", type=int, default=640)
+    parser.add_argument("--size", type=int, default=448, help="of the sections that judge")
     parser.add_argument("--judge", type=int, default=0, metavar="N")
     asked = parser.parse_args()
     model = api.load_model(asked.model)
@@ -140,7 +143,7 @@ def main() -> None:
         return
     if asked.model is None:
         parser.error("--model: give the file whose card is to have them")
-    made = fit(model, asked.sections, asked.size)
+    made = fit(model, asked.sections)
     print(json.dumps(made.to_json(), indent=1))
     write({KEY: made.to_json()}, asked.model, asked.out or asked.model)
 
