@@ -1,7 +1,7 @@
-"""From a path to channels that are read lazily: TIFF, OME-Zarr, PNG and JPEG.
+"""From a path to channels that are read lazily: TIFF, OME-Zarr, CZI, PNG and JPEG.
 
 1. Look at the first bytes, never at the name: a text file called .tif is refused as what it is.
-2. TIFF goes to `tiff`, a directory to `ome_zarr`, PNG and JPEG to `pictures`.
+2. TIFF goes to `tiff`, a directory to `ome_zarr`, CZI to `czi`, PNG and JPEG to `pictures`.
 3. Of a stack, one z plane and one time point are read: which must be said.
 
 Every refusal is one sentence that names the file and says what to do.
@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from napari_damm.slide.czi import CZI_START, read_czi
 from napari_damm.slide.ome_zarr import read_zarr
 from napari_damm.slide.pictures import JPEG_START, PNG_START, read_picture
 from napari_damm.slide.raster import READABLE, ImageFile
 from napari_damm.slide.stacks import NO_STACK, StackSize, common_stack
 from napari_damm.slide.tiff import read_tiff
 
+STACKS = ("tiff", "zarr", "czi")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -53,6 +55,8 @@ def open_image(
         return read_zarr(path, z, t, image)
     if kind == "tiff":
         return read_tiff(path, z, t, image)
+    if kind == "czi":
+        return read_czi(path, z, t, image)
     if image not in (None, 0, "0"):
         raise ValueError(f"no image {image!r} in {path}: a {kind} holds one, number 0")
     return read_picture(path, kind)
@@ -100,7 +104,7 @@ def stack_size(
 
 
 def _stack_of(path: Path, read: Callable[..., ImageFile], image: str | int | None) -> StackSize:
-    return read(path, 0, 0, image).stack if _kind(path) in ("tiff", "zarr") else NO_STACK
+    return read(path, 0, 0, image).stack if _kind(path) in STACKS else NO_STACK
 
 
 def _kind(path: Path) -> str:
@@ -119,6 +123,8 @@ def _kind(path: Path) -> str:
         raise ValueError(f"{path} is empty (0 bytes): copy or export the file again")
     if start.startswith(TIFF_STARTS):
         return "tiff"
+    if start == CZI_START:
+        return "czi"
     for kind, expected in (("PNG", PNG_START), ("JPEG", JPEG_START)):
         if start.startswith(expected):
             return kind
