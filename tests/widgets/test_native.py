@@ -95,5 +95,8 @@ def test_the_manifest_s_icon_is_in_the_package(plugin):
     assert resources.files(package).joinpath(name).is_file()
 
 
-def test_the_help_names_its_page(open_widget):
-    assert "predict" in open_widget().help.text()
+def test_the_help_opens_its_page(open_widget, monkeypatch):
+    opened = []
+    monkeypatch.setattr("napari_damm.widgets.help.QDesktopServices.openUrl", opened.append)
+    open_widget().click("help")
+    assert opened[0].toString().endswith("/predict")

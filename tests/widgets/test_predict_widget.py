@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QProgressBar,
     QPushButton,
+    QSlider,
 )
 
 from napari_damm.events import FailedItem, Finished, Notice, Step
@@ -66,6 +67,26 @@ def test_layers_are_there_and_fill_while_the_job_runs(open_widget, fake_predict)
     assert driver.cancel.isEnabled()
     with driver.qtbot.waitSignal(driver.widget.ended):
         fake_predict.resume.set()
+
+
+def test_nothing_can_be_chosen_while_a_job_runs(open_widget, fake_predict):
+    fake_predict.pause_after = 2
+    driver = open_widget()
+    driver.click("predict")
+    driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
+    names = ("vessels", "model", "mode", "samples", "device", "region", "out", "pixel_size")
+    assert not any(getattr(driver, name).isEnabled() for name in (*names, "preview"))
+    with driver.qtbot.waitSignal(driver.widget.ended):
+        fake_predict.resume.set()
+    assert all(getattr(driver, name).isEnabled() for name in (*names, "preview"))
+
+
+def test_every_control_says_what_it_is_for(open_widget):
+    form = open_widget().widget
+    kinds = (QComboBox, QDoubleSpinBox, QLineEdit, QPushButton, QSlider)
+    controls = [each for kind in kinds for each in form.findChildren(kind)]
+    controls = [each for each in controls if not each.objectName().startswith("qt_")]
+    assert [each.objectName() for each in controls if not each.toolTip()] == []
 
 
 def test_cancelling_keeps_what_there_is_and_closes_the_generator(open_widget, fake_predict):

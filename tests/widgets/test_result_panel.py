@@ -40,9 +40,9 @@ def test_the_panel_follows_the_selected_layer(predicted):
     predicted.run()
     layers = predicted.viewer.layers
     layers.selection.active = layers["NP distribution"]
-    assert predicted.result.title() == "Result: NP distribution"
+    assert predicted.result_title.text() == "NP distribution"
     layers.selection.active = layers["vessels"]
-    assert predicted.result.title() != "Result: NP distribution"
+    assert predicted.result_title.text() == "NP distribution (draft, tiny, 2)"
 
 
 def test_removing_the_layers_takes_the_panel_away(predicted):

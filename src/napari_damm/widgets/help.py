@@ -1,16 +1,19 @@
-"""A line that opens the page of the documentation about a widget."""
+"""A button that opens the page of the documentation about a widget."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QPushButton
+
+from napari_damm.widgets.controls import button
 
 DOCUMENTATION = "https://napari-damm.github.io/napari-damm"
 
 
-def help_link(page: str) -> QLabel:
-    """Make the line; `page` is a page of the documentation."""
-    label = QLabel(f'<a href="{DOCUMENTATION}/{page}">Help: steps, and how to read the maps</a>')
-    label.setObjectName("help")
-    label.setOpenExternalLinks(True)
-    label.setToolTip(f"Opens {DOCUMENTATION}/{page} in a browser")
-    return label
+def help_button(page: str) -> QPushButton:
+    """Make the button; `page` is a page of the documentation."""
+    address = f"{DOCUMENTATION}/{page}"
+    made = button("help", "Help", f"Steps, and how to read the maps: {address}")
+    made.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(address)))
+    return made

@@ -9,12 +9,12 @@ from textwrap import shorten
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_damm.widgets.controls import choice, stack
+from napari_damm.widgets.controls import button, choice, stack
 from napari_damm.widgets.notes import Note
 
-SUMMARY_LENGTH = 70
+SUMMARY_LENGTH = 34
 MODALITIES = ("vessels", "nuclei", "nanoparticles")
 
 
@@ -44,9 +44,19 @@ class ModelPicker(QWidget):
         self._missing = missing  # what to do where there is no model
         self._problem = ""
         self._cards: list[Card] = []
+        self._lines = ("", "")
         self.box, self.note = choice("model"), Note("model_note")
-        self.setLayout(stack(self.box, self.note))
+        self.details = button("model_details", "…", "Details of the model, or hide them")
+        self.details.setFixedWidth(28)
+        self.details.setCheckable(True)
+        row = QHBoxLayout()
+        row.addWidget(self.box, 1)
+        row.addWidget(self.details)
+        column = stack(self.note)
+        column.insertLayout(0, row)
+        self.setLayout(column)
         self.box.currentIndexChanged.connect(self.changed)
+        self.details.toggled.connect(self._say)
 
     def refill(self, pick: str = "") -> None:
         """List the models anew; pick the one of this name, else keep the choice."""
@@ -90,9 +100,16 @@ class ModelPicker(QWidget):
         """Sum the picked model up, or say what is done `instead` of using one."""
         card = self._card or NO_MODEL
         self.box.setEnabled(not instead)
-        self.box.setToolTip("" if instead else card.tooltip)
-        self.note.say(instead or card.summary)
-        self.note.setToolTip(self.box.toolTip())
+        self.details.setEnabled(not instead)
+        self.box.setToolTip(card.tooltip or "The model that predicts")
+        self._lines = (instead or card.summary, instead or card.tooltip or card.summary)
+        self._say()
+
+    def _say(self) -> None:
+        """Show one line on the model, or all that is known of it."""
+        short, long = self._lines
+        self.note.say(long if self.details.isChecked() else short)
+        self.note.setToolTip(long)
 
     @property
     def _card(self) -> Card | None:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.widgets.controls import align, button, guard_wheel, rows, stack
-from napari_damm.widgets.help import help_link
+from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.result_panel import ResultPanel
@@ -42,6 +42,7 @@ class PredictForm(QWidget):
         self.settings.set(preferences())
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
         self.trust = TrustNote()
+        self._choices = QWidget()
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
             button("predict", "Predict", "Predict the section, or the region, tile by tile"),
@@ -61,14 +62,18 @@ class PredictForm(QWidget):
         form.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
         self.settings.add_rows(form, "device")
         form.addRow("Save to", self.save_to)
+        inside = QVBoxLayout(self._choices)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(8)
+        inside.addWidget(self.section)
+        inside.addLayout(form)
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
-        layout.addWidget(self.section)
-        layout.addLayout(form)
+        layout.addWidget(self._choices)
         layout.addWidget(self.trust)
         layout.addWidget(self.run)
         layout.addWidget(self.result)
-        layout.addWidget(help_link(HELP_PAGE))
+        layout.addWidget(help_button(HELP_PAGE))
         layout.addStretch(1)
 
     def show_model(self) -> None:
@@ -76,6 +81,12 @@ class PredictForm(QWidget):
         self.model.explain()
         self.section.set_modalities(self.model.modalities)
         align(self)
+
+    def show_ready(self, running: bool, reason: str) -> None:
+        """Say whether a run is possible, or why not; while one runs nothing else can be chosen."""
+        self.run.show_ready(running, reason)
+        self.preview.setEnabled(self.run.start.isEnabled())
+        self._choices.setEnabled(not running)
 
     def show_settings_of(self, record: Mapping[str, Any] | None) -> None:
         """Show the settings of an unfinished result, which cannot be changed; None for none."""

@@ -69,6 +69,7 @@ class ResultPanel(QGroupBox):
         self._viewer = viewer
         self._run: RunLayers | None = None
         self._places: Iterator[tuple[float, float]] = iter(())
+        self.heading = Note("result_title")
         self.record, self.answer = Note("record"), Note("result_answer")
         self.share, self.values = Note("share_left"), Note("values")
         self.least_sure = QSlider(Qt.Orientation.Horizontal)
@@ -96,7 +97,7 @@ class ResultPanel(QGroupBox):
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
             ("place", "Least sure place", "Show the least sure place, then the next", self._go),
             ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
-            ("copy_command", "Command line", "Copy the same for a terminal", self._command),
+            ("copy_command", "Command", "Copy the same for a terminal", self._command),
             ("sure_map", "Keep as layer", "The map without what is hidden, as a layer", self._keep),
             ("difference", "Difference", "This map minus the other, as a layer", self._subtract),
         )
@@ -116,6 +117,7 @@ class ResultPanel(QGroupBox):
         self._subtract_button, self._keep_button = made["difference"], made["sure_map"]
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
+        column.addWidget(self.heading)
         column.addWidget(self.values)
         for line in lines:
             row = QHBoxLayout()
@@ -162,7 +164,7 @@ class ResultPanel(QGroupBox):
         """Say anew how the shown run was made: it may have finished."""
         if self._run is not None:
             layer = next(iter(self._run.maps.values()))
-            self.setTitle(f"Result: {(self._run.np or layer).name}")
+            self.heading.say((self._run.np or layer).name)
             self.record.say(record_words(record_of(layer) or {}))
 
     def _list_others(self) -> None:

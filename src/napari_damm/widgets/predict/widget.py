@@ -119,8 +119,7 @@ class PredictWidget(RunWidget):
         except ValueError as error:
             reason = readable(error)
         self._region.show_region(region)
-        self._form.run.show_ready(self.running, reason)
-        self._form.preview.setEnabled(self._form.run.start.isEnabled())
+        self._form.show_ready(self.running, reason)
 
     def _request(self) -> PredictRequest:
         """Freeze the controls, or raise ValueError with the reason why they cannot be run."""

@@ -1,0 +1,174 @@
+"""Screenshots of every widget and state, to be looked at: `python tests/benchmarks/screenshots.py`.
+
+In one napari window each, dark and light, with a dock of 300 px and a screen of 1024 x 700:
+
+1. Predict: empty, ready, with a region, while it runs, cancelled, done, with doubt hidden.
+2. Fine-tune and Analyze as they open, on a section.
+
+The section is simulated and the model is the bundled one. It needs a display; under Linux without
+one, `xvfb-run -a python tests/benchmarks/screenshots.py --out DIR`. It fails if a widget makes the
+window grow, or is wider than its dock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("QT_API", "pyqt6")
+SIZE = (1024, 700)
+DOCK = 300
+SIDE = 700
+WAIT_S = 300.0
+
+
+class Camera:
+    """One napari window, and what is wrong with what it shows."""
+
+    def __init__(self, out: Path, theme: str) -> None:
+        import napari
+
+        self.out, self.theme = out, theme
+        self.viewer = napari.Viewer()
+        self.viewer.theme = theme
+        self.viewer.window.resize(*SIZE)
+        self.faults: list[str] = []
+
+    def open(self, name: str):
+        """Open a widget in a dock of 300 px."""
+        from qtpy.QtCore import Qt
+
+        dock, widget = self.viewer.window.add_plugin_dock_widget("napari-damm", name)
+        window = self.viewer.window._qt_window
+        window.resizeDocks([dock], [DOCK], Qt.Orientation.Horizontal)
+        self.settle()
+        return dock, widget
+
+    def settle(self, seconds: float = 0.3) -> None:
+        """Let napari draw."""
+        import time
+
+        from qtpy.QtWidgets import QApplication
+
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            QApplication.processEvents()
+
+    def until(self, condition) -> None:
+        """Wait for a state."""
+        import time
+
+        from qtpy.QtWidgets import QApplication
+
+        end = time.monotonic() + WAIT_S
+        while not condition():
+            QApplication.processEvents()
+            if time.monotonic() > end:
+                raise TimeoutError("the state did not come")
+
+    def take(self, name: str, widget=None) -> None:
+        """Save the whole window."""
+        self.settle()
+        window = self.viewer.window._qt_window
+        size = (window.width(), window.height())
+        if size != SIZE:
+            self.faults.append(f"{name}: the window is {size}")
+        if widget is not None and widget.width() > DOCK + 8:
+            self.faults.append(f"{name}: the widget is {widget.width()} px wide")
+        path = self.out / f"{self.theme}-{name}.png"
+        window.grab().save(str(path))
+        print(path)
+
+
+def predict(camera: Camera) -> None:
+    """Take the states of Predict."""
+    dock, widget = camera.open("Predict nanoparticles")
+    camera.take("predict-empty", widget)
+    camera.viewer.open_sample("napari-damm", "simulated_tumour_section")
+    camera.settle(1.0)
+    camera.take("predict-ready", widget)
+    bar = scroll_bar(widget)
+    button = find(widget, "predict")
+    button.click()
+    camera.until(lambda: "window" in find(widget, "progress").format())
+    bar.setValue(bar.maximum())
+    camera.take("predict-running", widget)
+    find(widget, "cancel").click()
+    camera.until(lambda: not widget.running)
+    camera.take("predict-cancelled", widget)
+    button.click()
+    camera.until(lambda: not widget.running)
+    camera.settle(1.0)
+    bar.setValue(bar.maximum() // 2)
+    camera.take("predict-done", widget)
+    bar.setValue(bar.maximum())
+    camera.take("predict-result", widget)
+    find(widget, "least_sure").setValue(90)
+    shown = [each for each in camera.viewer.layers if each.name.startswith("Uncertainty")]
+    shown[-1].visible = True
+    camera.take("predict-doubt", widget)
+    bar.setValue(0)
+    find(widget, "current_view").click()
+    camera.take("predict-region", widget)
+    camera.viewer.window.remove_dock_widget(dock)
+
+
+def others(camera: Camera) -> None:
+    """Take the other widgets as they open."""
+    for name in ("Fine-tune model", "Analyze nanoparticles"):
+        dock, widget = camera.open(name)
+        short = name.split()[0].lower()
+        camera.take(short, widget)
+        bar = scroll_bar(widget)
+        if bar is not None and bar.maximum():
+            bar.setValue(bar.maximum())
+            camera.take(f"{short}-below", widget)
+        camera.viewer.window.remove_dock_widget(dock)
+
+
+def find(widget, name: str):
+    """Return a control by its objectName."""
+    from qtpy.QtWidgets import QWidget
+
+    found = widget.findChild(QWidget, name)
+    assert found is not None, name
+    return found
+
+
+def scroll_bar(widget):
+    """Return the bar that scrolls a form, if there is one."""
+    from qtpy.QtWidgets import QScrollArea
+
+    area = widget.findChild(QScrollArea)
+    return None if area is None else area.verticalScrollBar()
+
+
+def themes(out: Path) -> Iterator[str]:
+    """Take all pictures, and yield what is wrong with them."""
+    from napari_damm.widgets.viewer import sample_data
+
+    sample_data.SIZE_PX = SIDE
+    for theme in ("dark", "light"):
+        camera = Camera(out, theme)
+        predict(camera)
+        others(camera)
+        camera.viewer.close()
+        yield from camera.faults
+
+
+def main() -> int:
+    """Take all pictures; 1 if something is clipped."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("screenshots"))
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    faults = list(themes(out))
+    for fault in faults:
+        print(f"FAULT {fault}")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
