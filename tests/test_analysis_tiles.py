@@ -40,7 +40,7 @@ def section():
     spots = rng.random((SIDE, SIDE)) > 0.998
     nuclei = ndimage.gaussian_filter(spots.astype(np.float32), 2.5) * 40
     tissue = np.ones((SIDE, SIDE), bool)
-    tissue[:200, :150] = tissue[-100:] = False
+    tissue[:300, :256] = tissue[-100:] = False  # a tile of glass among others, cells on its edge
     images = {"particles": particles.astype(np.float32), "vessels": vessels, "nuclei": nuclei}
     return images, tissue
 

@@ -155,14 +155,14 @@ def _add_cells(
     threshold: float | None,
     cells: Cells,
 ) -> None:
-    """Add the pixels of a tile that belong to a cell."""
+    """Add the pixels of a tile that belong to a cell: those of tissue, as glass is in no tile."""
     if section.nucleus_labels is not None:
         numbers = per_cell.drawn_nuclei(section, box)
     elif threshold is not None:
         numbers = per_cell.found_nuclei(section, box, threshold)
     else:
         return
-    y, x = np.nonzero(numbers)
+    y, x = np.nonzero(np.where(section.tissue_in(box), numbers, 0))
     signal, distance = (v[box.shifted(-near.y0, -near.x0).slices][y, x] for v in values)
     cells.add(numbers[y, x], (signal, distance, y + box.y0, x + box.x0))
 
