@@ -6,7 +6,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton
 
-from napari_damm.widgets.controls import button
+from napari_damm.widgets.controls import NARROWEST, button
 
 DOCUMENTATION = "https://napari-damm.github.io/napari-damm"
 
@@ -15,5 +15,6 @@ def help_button(page: str) -> QPushButton:
     """Make the button; `page` is a page of the documentation."""
     address = f"{DOCUMENTATION}/{page}"
     made = button("help", "Help", f"Steps, and how to read the maps: {address}")
+    made.setMinimumWidth(NARROWEST)
     made.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(address)))
     return made

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_damm.engine.config import EXPECTED, PredictConfig
-from napari_damm.widgets.controls import align, button, guard_wheel, rows, stack
+from napari_damm.widgets.controls import NARROWEST, align, button, guard_wheel, rows, stack
 from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
@@ -41,6 +41,8 @@ class PredictForm(QWidget):
         self.settings = SettingsControls(PredictConfig, SETTINGS)
         self.settings.set(preferences())
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
+        self.batch = button("batch", "Many sections…", "Predict files one after another")
+        self.batch.setMinimumWidth(NARROWEST)
         self.trust = TrustNote()
         self._choices = QWidget()
         self.preview = button("preview", "Preview", PREVIEW_HELP)
@@ -73,7 +75,10 @@ class PredictForm(QWidget):
         layout.addWidget(self.trust)
         layout.addWidget(self.run)
         layout.addWidget(self.result)
-        layout.addWidget(help_button(HELP_PAGE))
+        below = QHBoxLayout()
+        below.addWidget(self.batch, 2)
+        below.addWidget(help_button(HELP_PAGE), 1)
+        layout.addLayout(below)
         layout.addStretch(1)
 
     def show_model(self) -> None:

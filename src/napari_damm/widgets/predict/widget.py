@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout
 
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.model_hub import model_hub, same_viewer
+from napari_damm.widgets.predict.batch_run import Choices
 from napari_damm.widgets.predict.form import PredictForm
 from napari_damm.widgets.predict.live_prediction import LivePrediction
 from napari_damm.widgets.predict.preview import preview_box
@@ -32,6 +33,7 @@ from napari_damm.widgets.viewer.camera import camera_of
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_damm.widgets.predict.batch_queue import BatchQueue
     from napari_damm.widgets.run.live_run import LiveRun
     from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
@@ -50,6 +52,7 @@ class PredictWidget(RunWidget):
         form = PredictForm(SectionPicker(viewer, ROLES, region), ResultPanel(viewer))
         super().__init__(form.run)
         self._viewer, self._form, self._region = viewer, form, region
+        self._queue: BatchQueue | None = None
         self._looked_at: tuple[object, ...] = ()
         self._section, self._save_to, self._model = form.section, form.save_to, form.model
         layout = QVBoxLayout(self)
@@ -65,6 +68,7 @@ class PredictWidget(RunWidget):
         self._model.changed.connect(self._on_model)
         self._form.run.start.clicked.connect(self._predict)
         self._form.preview.clicked.connect(self._preview)
+        self._form.batch.clicked.connect(self._show_queue)
         model_hub().model_added.connect(self._on_model_added)
 
     def offer_model(self, name: str) -> None:
@@ -168,6 +172,19 @@ class PredictWidget(RunWidget):
             self._form.run.status.say(readable(error))
             return
         self._begin(LivePrediction(self._viewer, request, self))
+
+    def _show_queue(self) -> None:
+        """Open the window for many sections."""
+        from napari_damm.widgets.predict.batch_queue import BatchQueue
+
+        if self._queue is None:
+            self._queue = BatchQueue(self._viewer, self._choices, self)
+        self._queue.show()
+        self._queue.raise_()
+
+    def _choices(self) -> Choices:
+        """Return model and settings, for many sections."""
+        return Choices(self._model.chosen().path, self._form.settings.values())
 
     def _after_run(self, run: LiveRun) -> None:
         self._form.result.update_record()

@@ -1,0 +1,188 @@
+"""The window "Many sections": files are predicted one after another, with the state of each.
+
+1. Files and folders make a list of sections, paired by the naming rule; why they cannot be paired
+   stands beside Start. Model, mode and device are those of Predict.
+2. What is finished in the folder for the results is skipped, what is unfinished goes on.
+3. A section that fails does not stop the others. A double click opens a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_damm.widgets.controls import PixelSizeBox, button, rows
+from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
+from napari_damm.widgets.run.job import readable
+from napari_damm.widgets.run.run_controls import RunControls
+from napari_damm.widgets.run.run_widget import RunWidget
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QCloseEvent
+
+    from napari_damm.engine.batch_sections import BatchSection
+    from napari_damm.widgets.run.live_run import LiveRun
+
+NOTHING = "Add files, or a folder of them"
+NO_FOLDER = "Choose the folder for the results"
+STORE = Qt.ItemDataRole.UserRole
+
+
+class BatchQueue(RunWidget):
+    """A list of sections with a state each; `choices` are those of Predict, asked for at Start."""
+
+    what = "The batch"
+    stopping = "Cancelling…"
+
+    def __init__(self, viewer: Any, choices: Callable[[], Choices], parent: QWidget) -> None:
+        start = button("batch_start", "Start", "Predict one section after another")
+        stop = button("batch_cancel", "Cancel", "Stop; what is finished stays, Start goes on")
+        super().__init__(RunControls(start, stop))
+        self.setParent(parent, Qt.WindowType.Window)
+        self.setWindowTitle("Many sections")
+        self._viewer, self._choices = viewer, choices
+        self._inputs: list[Path] = []
+        self._sections: list[BatchSection] = []
+        self._problem = NOTHING
+        self.list = QListWidget()
+        self.list.setObjectName("sections")
+        self.list.setToolTip("A double click opens a result")
+        self.folder, self.rule = QLineEdit(), QLineEdit()
+        self.pixel_size = PixelSizeBox("batch_pixel_size", "as the files say")
+        self._lay_out()
+
+        self._pair()
+
+        self.rule.textChanged.connect(self._pair)
+        self.folder.textChanged.connect(self._pair)
+        self.pixel_size.valueChanged.connect(self._pair)
+        self.list.itemDoubleClicked.connect(self._open)
+        start.clicked.connect(self._start)
+
+    def _lay_out(self) -> None:
+        for field, name, hint, meaning in (
+            (self.folder, "batch_folder", "folder for the results", "Made if it does not exist"),
+            (self.rule, "batch_rule", "such as CD31=DAPI", "Where nuclei have files of their own"),
+        ):
+            field.setObjectName(name)
+            field.setPlaceholderText(hint)
+            field.setToolTip(meaning)
+        files = button("add_files", "Add files…", "Sections, one file each")
+        folder = button("add_folder", "Add folder…", "All images in a folder")
+        clear = button("clear", "Clear", "Begin an empty list")
+        files.clicked.connect(self._ask_files)
+        folder.clicked.connect(self._ask_folder)
+        clear.clicked.connect(self._clear)
+        line = QHBoxLayout()
+        for each in (files, folder, clear):
+            line.addWidget(each)
+        form = rows()
+        form.addRow("Results", self.folder)
+        form.addRow("Nuclei in", self.rule)
+        form.addRow("Pixel size", self.pixel_size)
+        column = QVBoxLayout(self)
+        column.addLayout(line)
+        column.addLayout(form)
+        column.addWidget(self.list, 1)
+        column.addWidget(self._controls)
+
+    def add(self, paths: Sequence[str | Path]) -> None:
+        """Add files and folders to the list."""
+        self._inputs += [path for path in map(Path, paths) if path not in self._inputs]
+        self._pair()
+
+    # ------------------------------------------------------------ the list
+
+    def _pair(self) -> None:
+        """Pair the files anew, and list the sections."""
+        if self.running:
+            return
+        from napari_damm.engine.batch_sections import find_sections
+
+        self._sections, self._problem = [], ""
+        folder = Path(self.folder.text().strip() or "results").expanduser()
+        size = self.pixel_size.value() or None
+        try:
+            if self._inputs:
+                rule = self.rule.text().strip() or None
+                options = {"pixel_size_um": size} if size else {}
+                self._sections = find_sections(self._inputs, folder, rule, options)
+        except (ValueError, OSError) as error:
+            self._problem = readable(error)
+        self.list.clear()
+        for section in self._sections:
+            item = QListWidgetItem()
+            item.setData(STORE, str(section.store))
+            self.list.addItem(item)
+            self.show_state(section.name, "waiting")
+        self._update()
+
+    def show_state(self, name: str, state: str) -> None:
+        """Say what becomes of a section."""
+        for row, section in enumerate(self._sections):
+            item = self.list.item(row)
+            if section.name == name and item is not None:
+                item.setText(f"{words_of(section)}: {state}")
+                item.setToolTip(f"{section}\n{state}")
+
+    def _update(self) -> None:
+        problem = self._problem or ("" if self._sections else NOTHING)
+        if not problem and not self.folder.text().strip():
+            problem = NO_FOLDER
+        self._controls.show_ready(self.running, problem)
+        for each in (self.folder, self.rule, self.pixel_size):
+            each.setEnabled(not self.running)
+
+    def _ask_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Sections to predict")
+        self.add(paths)
+
+    def _ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder of sections")
+        self.add([path] if path else [])
+
+    def _clear(self) -> None:
+        if not self.running:
+            self._inputs = []
+            self._pair()
+
+    def _open(self, item: QListWidgetItem) -> None:
+        store = Path(str(item.data(STORE)))
+        if not store.exists():
+            self._controls.status.say(f"{store.name} is not there yet")
+            return
+        try:
+            self._viewer.open(str(store), plugin="napari-damm")
+        except (ValueError, OSError) as error:
+            self._controls.status.say(readable(error))
+
+    # ------------------------------------------------------------ the run
+
+    def _start(self) -> None:
+        try:
+            choices = self._choices()
+        except ValueError as error:
+            self._controls.status.say(readable(error))
+            return
+        self._begin(BatchRun(tuple(self._sections), choices, self.show_state, self))
+
+    def _after_run(self, run: LiveRun) -> None:
+        self._update()
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Stop with the window."""
+        if self._run is not None:
+            self._run.close()
+        super().closeEvent(event)

@@ -1,0 +1,101 @@
+"""A batch behind the window "Many sections": its events become states of sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+from napari_damm.events import (
+    Event,
+    Finished,
+    SectionDone,
+    SectionFailed,
+    SectionStarted,
+    Step,
+)
+from napari_damm.util.advice import in_words
+from napari_damm.util.text import count
+from napari_damm.widgets.control_names import control_name
+from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow
+from napari_damm.widgets.run.job import Job, Outcome
+from napari_damm.widgets.run.live_run import LiveRun
+
+if TYPE_CHECKING:
+    from napari_damm.engine.batch_sections import BatchSection
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Model and settings of `PredictConfig`, for all sections."""
+
+    model: Path
+    settings: Mapping[str, Any]
+
+
+def words_of(section: BatchSection) -> str:
+    """Name a section, and its nuclei where they have a file of their own."""
+    return f"{section.name} + {section.nuclei.name}" if section.nuclei else section.name
+
+
+class BatchRun(LiveRun):
+    """Drives a batch; `tell` hears what becomes of each section, by its name."""
+
+    def __init__(
+        self,
+        sections: Sequence[BatchSection],
+        choices: Choices,
+        tell: Callable[[str, str], None],
+        parent: QObject,
+    ) -> None:
+        self._sections, self._choices, self._tell = sections, choices, tell
+        self._current: SectionStarted | None = None
+        self._done = self._failed = 0
+        self._finished = False
+        super().__init__(Job(self._events), parent)
+
+    def _events(self) -> Iterator[Event]:
+        load_what_is_slow()
+        from napari_damm import api
+
+        config = api.PredictConfig(**self._choices.settings)
+        yield from api.predict_batch(self._sections, self._choices.model, config, resume=True)
+
+    def _show(self, event: Event | Ready) -> None:
+        match event:
+            case SectionStarted():
+                self._current = event
+                self._tell(event.section, "running")
+                self.status_changed.emit(f"Section {event.number} of {event.total}")
+            case Step() if self._current is not None and event.total:
+                share = event.done / event.total
+                self._tell(self._current.section, f"{100 * share:.0f} %")
+                done = (self._current.number - 1 + share) / self._current.total
+                text = f"{self._current.number} of {self._current.total} sections"
+                self.progress_changed.emit(done, text)
+            case SectionDone():
+                self._done += 1
+                failed = f", {count(len(event.failed), 'window')} failed" if event.failed else ""
+                self._tell(event.section, f"done{failed}")
+            case SectionFailed():
+                self._failed += 1
+                self._tell(event.section, f"failed: {in_words(event.message, control_name)}")
+            case Finished():
+                self._finished = True
+                self.progress_changed.emit(1.0, "")
+
+    def _shown(self, events: Sequence[Event | Ready]) -> None:
+        pass
+
+    def _finish(self, outcome: Outcome) -> None:
+        said = f"{self._done} of {count(len(self._sections), 'section')} done"
+        said += f", {self._failed} failed" if self._failed else ""
+        if self._finished:
+            self.ended.emit(said)
+            return
+        if self._current is not None and outcome.cancelled:
+            self._tell(self._current.section, "cancelled, Start goes on")
+        self.ended.emit(f"Cancelled; {said}" if outcome.cancelled else outcome.message or said)
