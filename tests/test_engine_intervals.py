@@ -13,7 +13,12 @@ from trusting import slide
 
 from napari_damm import api
 from napari_damm.engine import trusted
-from napari_damm.engine.intervals import NOT_CALIBRATED, fitted_on, intervals_of
+from napari_damm.engine.intervals import (
+    NOT_CALIBRATED,
+    fitted_on,
+    interval_in_words,
+    intervals_of,
+)
 from napari_damm.model_file import load_model
 from napari_damm.store.layout import ResultLayout
 from napari_damm.train.window_intervals import window_intervals
@@ -77,6 +82,15 @@ def test_the_record_of_a_job_keeps_what_the_model_says():
     assert Intervals.of_card(intervals_of(model, expected=True)) == KNOWN
     assert intervals_of(model, expected=False) == {}
     assert intervals_of(SimpleNamespace(card={}), expected=True) == {}
+
+
+def test_the_line_after_a_run_says_how_wide_it_is_and_why():
+    record = {"samples": 1, KEY: KNOWN.to_json(), "trust": {"interval_width": 0.2149}}
+    assert interval_in_words(record) == (
+        "90 %: 0.21 wide on average (from 40 sections that the model had not learnt from, against "
+        "the noise-free field)"
+    )
+    assert interval_in_words({"samples": 1}) == "not calibrated"
 
 
 class Windows:

@@ -21,8 +21,9 @@ def test_a_wide_interval_asks_for_care_and_one_of_the_whole_range_says_nothing()
     familiar, sure, branch = np.full((1, 4), 0.5), np.zeros((1, 4)), np.array([[2, 2, 2, 0]])
     width = np.array([[0.3, 0.7, 1.2, 2.0]])
     assert trust_cells(familiar, sure, branch, width).tolist() == [[1, 2, 3, 0]]
-    said = shares_in_words(after(before(Assessment("use", 0.5)), familiar, sure, branch, width))
-    assert said == (
+    trust = after(before(Assessment("use", 0.5)), familiar, sure, branch, width)
+    assert trust["interval_width"] == pytest.approx(2.2 / 3, abs=1e-4)
+    assert shares_in_words(trust) == (
         "33 % of the tissue: use; 33 % with care (wide interval); "
         "33 % do not use (the interval says nothing)"
     )

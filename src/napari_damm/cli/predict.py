@@ -29,6 +29,7 @@ from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.intervals import interval_in_words
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
@@ -262,6 +263,7 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     if record.get("samples", 1) > 1:
         yield f"samples     mean of {record['samples']}; their spread is NP std"
     yield from trust_lines(record.get("trust"))
+    yield f"interval    {interval_in_words(record)}"
     yield f"multi-modal {multi_modal:.0%} of the windows"
     yield f"time        {finished.seconds:.1f} s"
 

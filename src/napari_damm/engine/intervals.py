@@ -84,6 +84,19 @@ def fitted_on(record: Mapping[str, Any]) -> str:
     )
 
 
+def interval_in_words(record: Mapping[str, Any]) -> str:
+    """Say in one line how wide the 90 % interval of a finished result is, and what it rests on.
+
+    "90 %: 0.21 wide on average (from 60 sections that the model had not learnt from, ...)", or "not
+    calibrated".
+    """
+    rests_on = fitted_on(record)
+    width = (record.get("trust") or {}).get("interval_width")
+    if rests_on == NOT_CALIBRATED or width is None:
+        return rests_on
+    return f"90 %: {width:.2f} wide on average (from {rests_on})"
+
+
 def _scaled(record: Mapping[str, Any]) -> bool:
     """Return whether the spread of samples was scaled by what was measured."""
     return float(record.get("spread_factor", 1.0)) != 1.0

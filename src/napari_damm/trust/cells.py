@@ -127,7 +127,11 @@ def after(
         here = cells == _CODES[verdict]
         if here.any():
             found[verdict] = max(causes, key=lambda cause: int((causes[cause] & here).sum()))
-    return {**trust, "shares": shares(cells), "causes": found}
+    said = {**trust, "shares": shares(cells), "causes": found}
+    predicted = branch > 0
+    if width is not None and predicted.any():
+        said["interval_width"] = round(float(width[predicted].mean()), 4)
+    return said
 
 
 def shares_in_words(trust: Mapping[str, Any] | None) -> str:
