@@ -29,7 +29,6 @@ from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.config import PredictConfig
-from napari_damm.engine.intervals import interval_in_words
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
@@ -249,6 +248,8 @@ def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Pa
 
 def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     """Say what a finished prediction made, line by line."""
+    from napari_damm.engine.intervals import interval_in_words
+
     planned = tally.planned
     assert planned is not None
     height, width = planned.shape
