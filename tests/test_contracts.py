@@ -36,6 +36,7 @@ PUBLIC = [
     "FolderSource", "MapLayers", "MapSource", "SectionSource", "SimulatedSource", "SlideSource",
     "analyze", "evaluate", "fine_tune", "import_authors_checkpoint", "load_model", "open_result",
     "open_slide", "plan", "predict", "simulate_slide", "predict_batch", "find_sections",
+    "prediction_interval",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def test_signatures_of_the_api():
     assert parameters(api.evaluate) == ["data", "model", "config", "out"]
     assert parameters(api.analyze) == ["data", "config", "out", "groups"]
     assert parameters(api.open_result) == ["path"]
+    assert parameters(api.prediction_interval) == ["result"]
     assert parameters(api.open_slide)[0] == "path"
     assert parameters(api.simulate_slide)[:3] == ["size", "seed", "preset"]
     assert parameters(api.import_authors_checkpoint)[0] == "path"
