@@ -22,6 +22,7 @@ SIZE = (1024, 700)
 DOCK = 300
 SIDE = 700
 WAIT_S = 300.0
+ROUNDS = 20
 
 
 class Camera:
@@ -47,14 +48,16 @@ class Camera:
         return dock, widget
 
     def settle(self, seconds: float = 0.3) -> None:
-        """Let napari draw."""
+        """Let napari draw, and layouts come to rest: each nesting takes a round of events."""
         import time
 
         from qtpy.QtWidgets import QApplication
 
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        rounds = 0
+        while time.monotonic() < end or rounds < ROUNDS:
             QApplication.processEvents()
+            rounds += 1
 
     def until(self, condition) -> None:
         """Wait for a state."""

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from napari_damm.widgets.controls import button, choice, stack
 from napari_damm.widgets.notes import Note
 
-SUMMARY_LENGTH = 34
+SUMMARY_LENGTH = 56
 MODALITIES = ("vessels", "nuclei", "nanoparticles")
 
 
@@ -146,7 +146,7 @@ def _summary(card: Mapping[str, Any]) -> str:
     from napari_damm.model_file import summary
 
     *_, size_and_data = summary(card).split(" · ", 2)
-    return shorten(size_and_data, SUMMARY_LENGTH, placeholder="…")
+    return shorten(size_and_data.replace("trained on ", ""), SUMMARY_LENGTH, placeholder="…")
 
 
 def _details(card: Mapping[str, Any]) -> str:

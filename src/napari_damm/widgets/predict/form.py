@@ -51,6 +51,8 @@ class PredictForm(QWidget):
             button("cancel", "Cancel", "Stop within a step; what is finished stays"),
             self.preview,
         )
+        for each in (self.run.start, self.run.stop, self.preview):
+            each.setMinimumWidth(NARROWEST)
         self._lay_out()
         guard_wheel(self)
         for name in ("mode", "samples"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_damm.widgets.controls import NARROWEST
 from napari_damm.widgets.notes import Note
 
 
@@ -33,7 +32,6 @@ class RunControls(QWidget):
         self.status, self.legend = Note("status"), Note("legend")
         buttons = QHBoxLayout()
         for each in (start, stop, *others):
-            each.setMinimumWidth(NARROWEST)
             buttons.addWidget(each, 2 if each is start else 1)
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
