@@ -11,7 +11,7 @@ from typing import Any
 from models import header_of, with_header
 
 from zoo.case import Group
-from zoo.goods import MODEL, good
+from zoo.goods import MODEL, SECTION, good
 
 CASES = Group("models")
 
@@ -263,6 +263,41 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
 }
 
 
+INTERVALS = {"weights": [-2, 0.3, 0.5], "factor": 1, "count": 9, "unit": "sections",
+             "truth": "image as taken", "fitted_on": ""}  # fmt: skip
+SAID: dict[str, dict[str, Any]] = {
+    "trust that is a list": {"trust": [1]},
+    "trust of no statistics": {"trust": {"windows": {}, "sections": {}}},
+    "intervals that are a number": {"intervals": 1},
+    "intervals of four weights": {"intervals": INTERVALS | {"weights": [0.0] * 4}},
+    "intervals of infinite weights": {"intervals": INTERVALS | {"weights": [1e400, 0, 0]}},
+    "intervals of weights in words": {"intervals": INTERVALS | {"weights": "abc"}},
+    "an interval factor NaN": {"intervals": INTERVALS | {"factor": float("nan")}},
+    "an interval factor of 400 digits": {"intervals": INTERVALS | {"factor": 10**400}},
+    "intervals of infinitely many sections": {"intervals": INTERVALS | {"count": float("inf")}},
+    "intervals of measures in a list": {"intervals": INTERVALS | {"measures": [1, 2]}},
+    "a measure of another kind": {
+        "intervals": INTERVALS
+        | {"measures": {"l50": {"low": 0, "high": 1, "kind": "eval", "count": 9}}}
+    },
+}
+"""What a card may say that is read when a section is predicted."""
+
+
+def _predictions() -> None:
+    for name, changes in SAID.items():
+
+        @CASES.refused(f"predict with {name}", "what the model says of .* is damaged|card")
+        def predict_it(folder: Path, changes: dict[str, Any] = changes) -> list[str]:
+            card(**changes)(good(MODEL, folder, "bad.safetensors"))
+            section = good(SECTION, folder).name
+            names = ["--vessels-channel", "vessels", "--nuclei-channel", "nuclei"]
+            return [
+                "predict", section, "--model", "bad.safetensors", *names, "--steps", "1",
+                "--out", "out.ome.zarr",
+            ]  # fmt: skip
+
+
 def _cases() -> None:
     for name, (spoil, says) in SPOILED.items():
 
@@ -290,3 +325,4 @@ def lists_the_others(folder: Path, text: str) -> None:
 
 
 _cases()
+_predictions()

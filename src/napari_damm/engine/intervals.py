@@ -65,9 +65,15 @@ def half_width(result: Result) -> da.Array | None:
 
 
 def intervals_of(model: DAMM, expected: bool) -> dict[str, Any]:
-    """Return what a job record says of intervals: {} where the model says nothing of such maps."""
-    known = Intervals.of_card(model.card) if expected else None
-    return {} if known is None else {KEY: known.to_json()}
+    """Return what a job record says of intervals: {} where the model says nothing of such maps.
+
+    Raises
+    ------
+    ValueError
+        If what the model's card says of them cannot be used.
+    """
+    known = Intervals.of_card(model.card)
+    return {} if known is None or not expected else {KEY: known.to_json()}
 
 
 def fitted_on(record: Mapping[str, Any]) -> str:

@@ -152,9 +152,10 @@ class Intervals:
             )
             factor, count = _number(values["factor"], 0, 1000), int(values["count"])
             return cls((a, b, c), factor, count, unit, truth, fitted_on, measures)
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise ValueError(
-                f"what the model says of its intervals is damaged: {error!r:.80}"
+                "what the model says of its intervals is damaged, or of another version: get the "
+                "model again"
             ) from None
 
 

@@ -72,7 +72,10 @@ class Known:
                 Reference.from_json(values[name]) for name in ("windows", "sections")
             )
             return cls(windows, sections, str(values.get("fitted_on", ""))[:LONGEST_TEXT])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"what the model says of images that it knows is damaged: {error}"
-            ) from None
+        except (AttributeError, KeyError, TypeError):
+            said = "it is incomplete"
+        except ValueError as error:
+            said = str(error)
+        raise ValueError(
+            f"what the model says of images that it knows is damaged ({said}): get the model again"
+        )

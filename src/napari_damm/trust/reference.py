@@ -156,8 +156,8 @@ class Reference:
             correlation = correlation + np.triu(correlation, 1).T
             usual = {part: float(values["usual"][part]) for part in PARTS}
             count = int(values["count"])
-        except (KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"it is incomplete or no numbers ({error!r:.60})") from None
+        except (KeyError, TypeError, OverflowError):
+            raise ValueError("it is incomplete, or holds no numbers") from None
         if not (vectors["sd"] > 0).all() or not all(0 < u < FARTHEST for u in usual.values()):
             raise ValueError("its spreads must be above 0")
         if (np.diff(vectors["quantiles"]) < 0).any() or vectors["quantiles"][-1] <= 0:
