@@ -35,9 +35,11 @@ def one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither read nor change what somebody prefers on this machine."""
+def no_preferences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither read nor change what somebody prefers, or measured, on this machine."""
     monkeypatch.setattr("napari_damm.widgets.preferences._page", lambda: None)
+    file = tmp_path / "cache" / "timings.json"
+    monkeypatch.setattr("napari_damm.widgets.predict.forecast.timings_file", lambda: file)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class PredictForm(QWidget):
         self.mode_note, self.samples_note = Note("mode_note"), Note("samples_note")
         self.batch = button("batch", "Many sections…", "Predict files one after another")
         self.batch.setMinimumWidth(NARROWEST)
-        self.trust = TrustNote()
+        self.trust, self.forecast = TrustNote(), Note("forecast")
         self._choices = QWidget()
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
@@ -75,6 +75,7 @@ class PredictForm(QWidget):
         layout.setSpacing(8)
         layout.addWidget(self._choices)
         layout.addWidget(self.trust)
+        layout.addWidget(self.forecast)
         layout.addWidget(self.run)
         layout.addWidget(self.result)
         below = QHBoxLayout()

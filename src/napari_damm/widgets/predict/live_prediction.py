@@ -18,6 +18,7 @@ from typing import Any
 from qtpy.QtCore import QObject
 
 from napari_damm.events import Event, Planned, ShardDone, Step, Tile
+from napari_damm.widgets.predict.forecast import keep_timing
 from napari_damm.widgets.predict.prediction_summary import PredictionSummary, estimate
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.run.gui_priority import Ready
@@ -109,6 +110,7 @@ class LivePrediction(LiveRun):
         if finished is not None and not outcome.message:
             if self._layers is not None:
                 self._layers.keep(finished.result)
+            self._keep_timing(finished.seconds)
             self.ended.emit(self._summary.done(finished))
             return
         done = self._summary.eta.windows_text()
@@ -125,6 +127,13 @@ class LivePrediction(LiveRun):
             self.ended.emit(self._summary.cancelled(shown, saved))
         else:
             self.ended.emit(outcome.message or NO_RESULT)
+
+    def _keep_timing(self, seconds: float) -> None:
+        """Note what a window takes, for the forecast of the next run; previews are mostly start."""
+        planned, request = self._planned, self._request
+        if planned is not None and not request.preview:
+            windows = planned.windows - planned.windows_done
+            keep_timing(request.model, request.settings, seconds, windows)
 
 
 def branch_legend(modalities: Sequence[str]) -> str:

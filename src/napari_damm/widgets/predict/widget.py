@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QVBoxLayout
+from qtpy.QtWidgets import QMessageBox, QVBoxLayout
 
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.model_hub import model_hub, same_viewer
 from napari_damm.widgets.predict.batch_run import Choices
+from napari_damm.widgets.predict.forecast import forecast
 from napari_damm.widgets.predict.form import PredictForm
 from napari_damm.widgets.predict.live_prediction import LivePrediction
 from napari_damm.widgets.predict.preview import preview_box
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from napari_damm.widgets.run.live_run import LiveRun
     from napari_damm.widgets.viewer.layer_slides import SlideRequest
 
+LONG_S = 3600.0
 ROLES = {"vessels": "what the model predicts from", "nuclei": "what the model predicts from"}
 
 
@@ -65,6 +67,8 @@ class PredictWidget(RunWidget):
 
         self._section.changed.connect(self._on_section)
         self._save_to.changed.connect(self._on_destination)
+        for name in ("mode", "samples", "device"):
+            self._form.settings[name].changed.connect(self._update)
         self._model.changed.connect(self._on_model)
         self._form.run.start.clicked.connect(self._predict)
         self._form.preview.clicked.connect(self._preview)
@@ -117,12 +121,15 @@ class PredictWidget(RunWidget):
         self._update()
 
     def _update(self) -> None:
-        region, reason = None, ""
+        region, reason, told = None, "", ""
         try:
-            region = self._request().region
+            request = self._request()
+            region = request.region
+            told, _ = forecast(request, self._model.chosen().pixel_size_um)
         except ValueError as error:
             reason = readable(error)
         self._region.show_region(region)
+        self._form.forecast.say(told)
         self._form.show_ready(self.running, reason)
 
     def _request(self) -> PredictRequest:
@@ -171,7 +178,17 @@ class PredictWidget(RunWidget):
         except ValueError as error:
             self._form.run.status.say(readable(error))
             return
+        told, seconds = forecast(request, self._model.chosen().pixel_size_um)
+        if (seconds or 0.0) > LONG_S and not self._confirmed(told):
+            return
         self._begin(LivePrediction(self._viewer, request, self))
+
+    def _confirmed(self, told: str) -> bool:
+        """Ask whether a run that takes hours is meant: a wrong pixel size may be why."""
+        size = self._section.pixel_size.text()
+        question = f"This will take {told}, with pixels of {size}. Start it?"
+        answer = QMessageBox.question(self, "Predict nanoparticles", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _show_queue(self) -> None:
         """Open the window for many sections."""

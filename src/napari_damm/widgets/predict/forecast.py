@@ -1,0 +1,109 @@
+"""What a prediction will take, said before it begins: windows, time, space on disk.
+
+1. The windows are counted from sizes alone, so it costs nothing; empty glass makes them fewer.
+2. The time comes from earlier runs of the same model, mode, samples and device on this machine,
+   which are kept in a small file of the user's cache. Before the first run nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.util.areas import Areas
+from napari_damm.util.bounded_json import read_json
+from napari_damm.util.files import replace_file
+from napari_damm.util.text import count, duration, gigabytes
+from napari_damm.util.tiling import Box, Lattice
+from napari_damm.widgets.viewer.regions import MarkedPart, PaintedAreas
+
+if TYPE_CHECKING:
+    from napari_damm.widgets.predict.request import PredictRequest
+
+log = logging.getLogger(__name__)
+DISK_BYTES_PER_PX = 2 * 4 / 3  # float16, with the levels above it
+MOST_KEPT = 200
+_NAMES = ("mode", "samples", "device")
+
+
+def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, float | None]:
+    """Say what a request will take at most, and return the seconds, None where nobody knows."""
+    um = request.slide.pixel_sizes_um["vessels"]
+    shape = request.slide.planes["vessels"][0].shape
+    box, whole = _model_box(shape, um / (model_um or um), request.region)
+    windows = _touching(whole[0], box.y0, box.y1) * _touching(whole[1], box.x0, box.x1)
+    per_window = seconds_per_window(request.model, request.settings)
+    seconds = None if per_window is None else windows * per_window
+    words = [f"up to {count(windows, 'window')}"]
+    words += [] if seconds is None else [f"about {duration(seconds)}"]
+    if request.out is not None:
+        height, width = box.shape
+        words.append(f"up to {gigabytes(height * width * DISK_BYTES_PER_PX)} on disk")
+    return ", ".join(words), seconds
+
+
+def seconds_per_window(model: Path, settings: Mapping[str, Any]) -> float | None:
+    """Return what a window took in the last run of this kind."""
+    found = _kept().get(_key(model, settings))
+    usable = isinstance(found, int | float) and 0 < found < math.inf
+    return float(found) if usable and found is not None else None
+
+
+def keep_timing(model: Path, settings: Mapping[str, Any], seconds: float, windows: int) -> None:
+    """Note what the windows of a run took."""
+    if windows <= 0 or not seconds > 0:
+        return
+    kept = _kept()
+    key = _key(model, settings)
+    kept.pop(key, None)
+    kept[key] = round(seconds / windows, 4)
+    newest = dict(list(kept.items())[-MOST_KEPT:])
+    file = timings_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, json.dumps(newest).encode())
+    except OSError as error:  # a cache that cannot be written stops nobody
+        log.debug("The timing is not kept: %s", error)
+
+
+def timings_file() -> Path:
+    """Return where timings are kept."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("napari-damm", False) / "timings.json"
+
+
+def _kept() -> dict[str, Any]:
+    try:
+        found = read_json(timings_file())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(model: Path, settings: Mapping[str, Any]) -> str:
+    return " ".join(str(part) for part in (model, *(settings.get(n) for n in _NAMES)))
+
+
+def _model_box(
+    shape: tuple[int, int], factor: float, part: MarkedPart | None
+) -> tuple[Box, tuple[int, int]]:
+    """Return the box that is predicted and the whole section's size, in model pixels."""
+    whole = (max(1, math.ceil(shape[0] * factor)), max(1, math.ceil(shape[1] * factor)))
+    if part is None or isinstance(part, PaintedAreas):
+        return Box(0, 0, *whole), whole
+    y0, x0, y1, x1 = part.bounds if isinstance(part, Areas) else part
+    low, high = (
+        (math.floor(v * factor) for v in (y0, x0)),
+        (math.ceil(v * factor) for v in (y1, x1)),
+    )
+    return Box(*low, *high).intersect(Box(0, 0, *whole)), whole
+
+
+def _touching(size: int, low: int, high: int) -> int:
+    """Count the windows along one axis that touch it between two pixels."""
+    return len(Lattice((size, 1)).windows_touching(Box(low, 0, high, 1)))

@@ -1,0 +1,79 @@
+"""What a prediction will take, said before it begins."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from qtpy.QtWidgets import QMessageBox
+
+from napari_damm.widgets.predict import forecast
+from napari_damm.widgets.predict.forecast import keep_timing, seconds_per_window
+
+SETTINGS = {"mode": "fast", "samples": 1, "device": "cpu"}
+
+
+def test_windows_are_said_as_soon_as_the_inputs_are_complete(open_widget):
+    driver = open_widget(empty=True)
+    assert driver.forecast.text() == ""
+    driver.add_stains()  # 896 px of 1 um, for a model of 2 um: 448 px, two windows each way
+    assert driver.forecast.text() == "up to 4 windows"
+
+
+def test_a_region_takes_less_and_a_path_takes_disk(open_widget, tmp_path):
+    driver = open_widget()
+    corners = [[9.5, 9.5], [9.5, 99.5], [99.5, 99.5], [99.5, 9.5]]
+    driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
+    driver.region.setCurrentText("area")
+    assert driver.forecast.text() == "up to 1 window"
+    driver.out.setText(str(tmp_path / "result"))
+    assert driver.forecast.text() == "up to 1 window, up to 1 MB on disk"
+
+
+def test_the_time_is_that_of_the_last_run_of_this_kind(open_widget, fake_predict):
+    driver = open_widget()
+    driver.run()  # 1.5 s for four windows
+    driver.viewer.layers["vessels"].name = "CD31"
+    assert driver.forecast.text() == "up to 4 windows, about 2 s"
+    driver.mode.setCurrentText("fast")
+    assert driver.forecast.text() == "up to 4 windows"
+
+
+def test_timings_are_kept_by_kind_and_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "MOST_KEPT", 2)
+    for k, mode in enumerate(("draft", "fast", "expected")):
+        keep_timing(tmp_path, {**SETTINGS, "mode": mode}, 10.0 * (k + 1), 10)
+    assert seconds_per_window(tmp_path, {**SETTINGS, "mode": "draft"}) is None
+    assert seconds_per_window(tmp_path, SETTINGS) == 2.0
+    assert seconds_per_window(tmp_path, {**SETTINGS, "samples": 4}) is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"x": "y"}', "{" * 100])
+def test_a_damaged_cache_is_no_cache(tmp_path, content):
+    file = forecast.timings_file()
+    file.parent.mkdir()
+    file.write_text(content)
+    assert seconds_per_window(tmp_path, SETTINGS) is None
+    keep_timing(tmp_path, SETTINGS, 5.0, 10)
+    assert math.isclose(seconds_per_window(tmp_path, SETTINGS), 0.5)
+
+
+def test_a_run_of_hours_asks_first(open_widget, fake_predict, monkeypatch):
+    asked = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+
+    def question(_, __, text):
+        asked.append(text)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    driver = open_widget()
+    driver.run()
+    (timing,) = forecast._kept()
+    forecast.timings_file().write_text(json.dumps({timing: 2000}))
+    driver.click("predict")
+    assert len(fake_predict.calls) == 1
+    assert asked[0].startswith("This will take up to 4 windows, about 2 h 13 min, with pixels of 1")
+    driver.run()
+    assert len(fake_predict.calls) == 2
