@@ -13,6 +13,7 @@ import torch
 from models import CARD, random_model
 
 from napari_damm import cli
+from napari_damm.engine.config import STEPS
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
@@ -30,7 +31,10 @@ def model_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def package(model_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("package") / "own.zip"
-    assert export(model_file, out, "--author", "A. Nalyst", "--mode", "draft", "--seed", "3") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STEPS, "draft", 2)
+        made = export(model_file, out, "--author", "A. Nalyst", "--mode", "draft", "--seed", "3")
+    assert made == 0
     with zipfile.ZipFile(out) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

@@ -66,10 +66,11 @@ def test_without_a_pixel_size_it_is_asked_for(tmp_path):
 
 
 def test_a_training_learns_from_them(tmp_path, tiny_base_file):
-    write_patches(tmp_path / "data")
+    write_patches(tmp_path / "data", 2, 2)
     source = FolderSource(tmp_path / "data", pixel_size_um=1.0)
+    short = config(epochs=1, variants=1, validations=1, validation_windows=1)
     with quick():
-        events = list(fine_tune(source, tiny_base_file, config(epochs=1), tmp_path / "run"))
+        events = list(fine_tune(source, tiny_base_file, short, tmp_path / "run"))
     assert isinstance(events[-1], Finished)
     assert events[-1].result.path.is_file()
 
