@@ -29,6 +29,12 @@ def test_a_wide_interval_asks_for_care_and_one_of_the_whole_range_says_nothing()
     )
 
 
+def test_images_that_disagree_ask_for_no_care_where_the_interval_is_narrow():
+    familiar, unsure, branch = np.full((1, 2), 0.5), np.full((1, 2), 0.9), np.array([[1, 1]])
+    assert trust_cells(familiar, unsure, branch, np.array([[0.1, 0.3]])).tolist() == [[1, 2]]
+    assert trust_cells(familiar, unsure, branch).tolist() == [[2, 2]]
+
+
 def test_a_record_of_before_has_shares_without_a_cause():
     trust = {"shares": {"use": 0.5, "with care": 0.5, "do not use": 0.0}, "mostly_unusual": True}
     assert shares_in_words(trust) == "50 % of the tissue: use; 50 % with care"

@@ -115,6 +115,8 @@ def summary(report: AnalysisReport) -> Iterator[str]:
             if (row.section, row.region) == (facts.name, TISSUE):
                 measure = MEASURES[row.measure]
                 text = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
+                if row.low is not None and row.high is not None:
+                    text += f" ({measure.text(row.low)} to {measure.text(row.high)})"
                 yield f"  {measure.label:44}{text or f'– ({row.reason})'}".rstrip()
     for comparison in report.comparisons:
         if comparison.region == TISSUE:
