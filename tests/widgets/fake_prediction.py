@@ -42,7 +42,7 @@ class FakePredict(FakeJob):
     """`api.predict` without a network: four windows of 2 um pixels in a real store and preview.
 
     `samples` above one give a spread; `gain` scales the map; with `doubts` the upper windows are
-    surer than the lower ones.
+    surer than the lower ones. `familiar` makes a map of familiarity: usual but for the last window.
     """
 
     origin = (0.0, 0.0)
@@ -52,6 +52,7 @@ class FakePredict(FakeJob):
         self.samples = 1
         self.gain = 1.0
         self.doubts = False
+        self.familiar = False
 
     def events(self, *arguments: object, **options: object) -> Iterator[Event]:
         try:
@@ -63,7 +64,9 @@ class FakePredict(FakeJob):
         lattice = Lattice((448, 448))
         windows = [(i, j) for i in range(lattice.rows) for j in range(lattice.cols)]
         with_std = self.samples > 1
-        layout = ResultLayout(lattice.shape, 2.0, self.origin, with_std=with_std)
+        layout = ResultLayout(
+            lattice.shape, 2.0, self.origin, with_std=with_std, with_familiarity=self.familiar
+        )
         record = {**RECORD, "finished": None}
         store = ResultStore.create(None, layout, record)
         preview = LivePreview(store)
@@ -71,12 +74,15 @@ class FakePredict(FakeJob):
         image = np.zeros(layout.shape, np.float32)
         uncertainty = np.zeros(layout.cells_shape, np.float32)
         branch = np.zeros(layout.cells_shape, np.uint8)
+        familiarity = np.zeros(layout.cells_shape, np.float32) if self.familiar else None
         for done, window in enumerate(windows):
             yield from self.hold(done, Step(10 * done + 1, 10 * len(windows)))
             box, cells = lattice.window_box(*window), lattice.owned_cells(*window)
             image[box.slices] = 0.25 * (done + 1) * self.gain
             uncertainty[cells.slices] = (0.2 if done < 2 else 0.7) if self.doubts else 0.5
             branch[cells.slices] = 1 + done % 2
+            if familiarity is not None:
+                familiarity[cells.slices] = 0.5 if done < 3 else 0.001
             yield Step(10 * (done + 1), 10 * len(windows))
             yield Tile(
                 box.y0,
@@ -91,7 +97,7 @@ class FakePredict(FakeJob):
                 image[box.slices] / 10 if with_std else None,
             )
         std = image / 10 if with_std else None
-        store.write_shard(0, 0, ShardMaps(image, uncertainty, branch, std))
+        store.write_shard(0, 0, ShardMaps(image, uncertainty, branch, std, familiarity))
         yield ShardDone(0, 0, 1, 1)
         store.finish({"finished": "now"})
         yield Finished(store.result(), 1.5)

@@ -108,6 +108,31 @@ def test_the_least_sure_place_is_shown_then_the_next(predicted):
     np.testing.assert_allclose(centres[1], uncertainty.data_to_world((2, 12)))
 
 
+def test_what_each_place_is_worth_becomes_a_layer(open_widget, fake_predict):
+    fake_predict.familiar = fake_predict.doubts = True
+    predicted = open_widget()
+    predicted.run()
+    predicted.click("trust_map")
+    layer = predicted.viewer.layers["Trust"]
+    # two windows to use, one whose images disagree, one unlike all that the model knows
+    assert set(np.unique(layer.data)) == {1, 2, 3}
+    assert layer.features["worth"].tolist() == ["use", "with care", "do not use"]
+    np.testing.assert_allclose(layer.scale, predicted.viewer.layers["Branch"].scale)
+    np.testing.assert_allclose(layer.translate, predicted.viewer.layers["Branch"].translate)
+    assert "red is do not use" in predicted.result_answer.text()
+    layer.visible = False
+    predicted.click("trust_map")
+    assert layer.visible
+    assert [each.name for each in predicted.viewer.layers].count("Trust") == 1
+
+
+def test_a_run_that_was_not_assessed_says_so(predicted):
+    predicted.click("trust_map")
+    assert predicted.result_answer.text() == (
+        "Not assessed: the model does not say which images it knows"
+    )
+
+
 def test_values_under_the_cursor_are_said_in_words(predicted):
     predicted.viewer.cursor.position = (100.0, 100.0)
     said = "Under the cursor: NP 0.25, 80 % sure, from vessels alone"

@@ -2,8 +2,8 @@
 
 1. It is about the run of the selected layer; where that is none, about the newest run.
 2. The record; the same as a script and as a command; saving.
-3. How sure: what is less sure than asked for is covered, or left out in a layer of its own; the
-   least sure places are shown one after the other.
+3. How sure: what each place is worth, as a layer; what is less sure than asked for is covered, or
+   left out in a layer of its own; the least sure places are shown one after the other.
 4. The difference to another run; the values under the cursor, in words.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_damm.trust.cells import shares_in_words
 from napari_damm.widgets.controls import NARROWEST, button, data_box, refill
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.record_words import record_words
@@ -41,6 +42,10 @@ from napari_damm.widgets.viewer.result_tools import (
     share_left,
 )
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
+from napari_damm.widgets.viewer.trust_layer import add_trust_map
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 CLOSE_UP_CELLS = 16
 PAUSE_MS = 40  # a map on disk is not read for every step of the mouse
@@ -95,9 +100,10 @@ class ResultPanel(QGroupBox):
         self.other_run.tooltip = "Another prediction of this section"
         rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
-            ("place", "Least sure place", "Show the least sure place, then the next", self._go),
+            ("place", "Least sure", "Show the least sure place, then the next", self._go),
             ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
             ("copy_command", "Command", "Copy the same for a terminal", self._command),
+            ("trust_map", "Trust map", "Where to use it, with care, or not at all", self._trust),
             ("sure_map", "Keep as layer", "The map without what is hidden, as a layer", self._keep),
             ("difference", "Difference", "This map minus the other, as a layer", self._subtract),
         )
@@ -107,7 +113,7 @@ class ResultPanel(QGroupBox):
             made[name].setMinimumWidth(NARROWEST)
             made[name].clicked.connect(action)
         lines: tuple[tuple[QWidget, ...], ...] = (
-            (made["save_result"], made["place"]),
+            (made["save_result"], made["trust_map"], made["place"]),
             (QLabel("Copy as"), made["copy_python"], made["copy_command"]),
             (QLabel("Hide what is less sure than"),),
             (self.least_sure, made["sure_map"]),
@@ -198,7 +204,7 @@ class ResultPanel(QGroupBox):
         self.answer.say("Copied: paste it into a terminal")
 
     def _copy(self, text: Callable[..., str]) -> None:
-        layer = next(iter(self._shown.maps.values()))
+        layer = self._first_layer
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)  # files may be read for it
         try:
             copied = text(record_of(layer) or {}, notes_of(layer))
@@ -207,6 +213,10 @@ class ResultPanel(QGroupBox):
         clipboard = QApplication.clipboard()
         assert clipboard is not None  # there is an application
         clipboard.setText(copied)
+
+    @property
+    def _first_layer(self) -> Layer:
+        return next(iter(self._shown.maps.values()))
 
     @property
     def _shown(self) -> RunLayers:
@@ -228,6 +238,16 @@ class ResultPanel(QGroupBox):
         cell = float(run.maps["Uncertainty"].scale[-1])
         camera.zoom = max(camera.zoom, 400 / (CLOSE_UP_CELLS * cell))
         self.answer.say(run.values_at(self._in_world(place)))
+
+    @_answered
+    def _trust(self) -> None:
+        QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)  # all of a slide may be read
+        try:
+            layer = add_trust_map(self._viewer, self._shown)
+        finally:
+            QApplication.restoreOverrideCursor()
+        worth = shares_in_words((record_of(self._first_layer) or {}).get("trust"))
+        self.answer.say(f"{layer.name}: yellow is with care, red is do not use. {worth}")
 
     def _in_world(self, place: tuple[float, float]) -> tuple[float, ...]:
         return (*self._viewer.dims.point[:-2], *place)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 APART_CELLS = 4
-COVER, MASKED, DIFFERENCE = "Less sure", "sure map", "difference"
+COVER, MASKED, DIFFERENCE, TRUST = "Less sure", "sure map", "difference", "Trust"
 """What layers made here show, in place of a map."""
-MADE_HERE = (COVER, MASKED, DIFFERENCE, PREVIEW)
+MADE_HERE = (COVER, MASKED, DIFFERENCE, TRUST, PREVIEW)
 
 
 @dataclass(frozen=True)
