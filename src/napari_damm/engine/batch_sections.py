@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_damm.slide import Slide
 
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
-IMAGE_ENDINGS = (*TIFF_ENDINGS, ".ome.zarr", ".zarr", ".png", ".jpg", ".jpeg")
+IMAGE_ENDINGS = (*TIFF_ENDINGS, ".ome.zarr", ".zarr", ".png", ".jpg", ".jpeg", ".czi")
 ENDING = ".ome.zarr"
 
 

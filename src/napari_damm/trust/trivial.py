@@ -80,7 +80,7 @@ class LinearModel:
     def _weights(self, columns: Sequence[int]) -> NDArray[np.float64]:
         """Return the weights of a fit to these features alone; 0 for the others."""
         found, *_ = np.linalg.lstsq(
-            self._squares[np.ix_(columns, columns)], self._products[list(columns)]
+            self._squares[np.ix_(columns, columns)], self._products[list(columns)], rcond=None
         )
         weights = np.zeros(len(self._products))
         weights[list(columns)] = found

@@ -69,6 +69,6 @@ def _least_squares(images: list[NDArray[np.float64]], target: ArrayLike) -> Imag
     if len(shapes) != 1 or truth.ndim != 2:
         raise ValueError(f"images must be (y, x) and of one shape, got {sorted(shapes)}")
     features = np.stack([*images, np.ones_like(truth)], axis=-1).reshape(-1, len(images) + 1)
-    weights, *_ = np.linalg.lstsq(features, truth.ravel())
+    weights, *_ = np.linalg.lstsq(features, truth.ravel(), rcond=None)
     predicted: Image = (features @ weights).reshape(truth.shape).astype(np.float32)
     return predicted
