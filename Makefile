@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo docs docs-run settings dist lowest clean system
+.PHONY: help demo test test-slow lint zoo docs docs-run settings dist lowest clean system
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -23,6 +23,7 @@ SYSTEM_PACKAGES := xvfb libegl1 libgl1 libgl1-mesa-dri libxkbcommon-x11-0 libdbu
 help:
 	@echo "make demo   simulate a tumour section, predict it, draw the figure (demo/)"
 	@echo "make test   run the test suite"
+	@echo "make test-slow  run the tests that it leaves out because they take long"
 	@echo "make lint   ruff, mypy, import contracts, the plugin manifest"
 	@echo "make zoo    give hostile and odd inputs to the commands, under limits of memory and time"
 	@echo "make docs      build the documentation as a site (build/docs/site), strictly"
@@ -38,6 +39,9 @@ demo: $(STAMP)
 
 test: $(STAMP) system
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+test-slow: $(STAMP) system
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP) system
 	@$(BIN)/ruff check .

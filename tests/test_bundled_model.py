@@ -30,6 +30,7 @@ def result(section):
     return finished.result
 
 
+@pytest.mark.slow
 def test_it_beats_a_linear_model_that_was_fitted_on_the_very_section(section, result):
     from baselines.linear import linear_fit_predict
 

@@ -221,7 +221,9 @@ def start(arguments, before="") -> subprocess.Popen:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_it_with_everything_saved_and_resume_goes_on(
     slide, tmp_path, tiny_base_file, number, capfd
 ):
@@ -243,6 +245,7 @@ def test_a_signal_ends_it_with_everything_saved_and_resume_goes_on(
     assert read_training(out).finished
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
 def test_a_full_disk_is_exit_1_in_one_line_and_can_be_resumed(slide, tmp_path, tiny_base_file):
     """The file size limit stands for the disk: no file may grow beyond 700 kB."""
@@ -259,6 +262,7 @@ def test_a_full_disk_is_exit_1_in_one_line_and_can_be_resumed(slide, tmp_path, t
     assert train("--out", out, "--resume") == 0
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(slide, tmp_path, tiny_base_file):
     out = tmp_path / "run"
     arguments = [slide, "--base", tiny_base_file, "--out", out, *QUICK, "--devices", "2"]

@@ -75,6 +75,7 @@ def dask(tmp_path_factory):
     made.close()
 
 
+@pytest.mark.slow
 def test_samples_and_their_spread_are_the_same_on_a_cluster(dask, folder, out):
     events = run(folder, out, client=dask.client, samples=2, steps=1)
     assert digest(events) == digest(run(folder, None, samples=2, steps=1))
@@ -103,6 +104,7 @@ def test_closing_early_stops_the_workers_and_leaves_what_can_be_resumed(dask, fo
     ResultStore.reopen(out).close()
 
 
+@pytest.mark.slow
 def test_a_worker_dies_and_another_joins_and_the_result_is_the_same(dask, folder, out):
     whole = run(folder, None)
     events, killed = [], False

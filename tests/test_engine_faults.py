@@ -211,6 +211,7 @@ runpy.run_module("napari_damm.cli", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
 def test_a_full_disk_ends_the_command_in_one_line_and_can_be_resumed(folder, out):
     command = [sys.executable, "-c", LIMITED, "150000", *options(folder, out)]

@@ -170,6 +170,7 @@ def test_a_figure_speaks_of_other_modalities_by_their_names(tmp_path):
     assert "nanoparticles" not in words
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(model):
     data = SimulatedSource(1, 256, first_seed=10_000)
     first, again, other = (evaluate(data, model, seed=s)[-1].result for s in (3, 3, 4))
@@ -187,6 +188,7 @@ def test_a_region_is_evaluated_as_the_whole_is_there(model, tmp_path):
     assert part.evaluated_px <= 128 * 160
 
 
+@pytest.mark.slow
 def test_a_region_s_prediction_is_the_crop_of_the_whole_s(model, tmp_path, monkeypatch):
     path = section_file(tmp_path / "s.ome.tif", size=320)
     seen = []

@@ -15,6 +15,8 @@ from models import CARD, random_model
 from napari_damm.model import DAMMConfig
 from napari_damm.model_file import load_model, save_model
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 

@@ -111,6 +111,7 @@ def test_it_does_not_depend_on_how_it_runs(folder, whole, wishes):
     assert digest(run(folder, None, **EXPECTED | wishes)) == digest(whole)
 
 
+@pytest.mark.slow
 def test_map_and_spread_in_one_run(folder, whole, tmp_path):
     out = tmp_path / "r.ome.zarr"
     events = run(folder, out, samples=2, **EXPECTED)
@@ -131,6 +132,7 @@ def test_the_same_as_a_region_as_in_the_whole(folder, whole):
     assert np.array_equal(np.asarray(part.np), inside)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_result(folder, tmp_path):
     from napari_damm.model.damm import DAMM
 

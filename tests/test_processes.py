@@ -56,6 +56,7 @@ def test_a_worker_that_is_killed_in_a_shard_changes_nothing(folder, out, whole):
         assert record[key] == expected[key]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows cannot stop a process")
 def test_a_worker_that_is_frozen_is_replaced_and_changes_nothing(folder, out, whole):
     config = api.PredictConfig(**jobs.QUICK | {"workers": 2})
@@ -76,6 +77,7 @@ def test_a_worker_that_is_frozen_is_replaced_and_changes_nothing(folder, out, wh
     assert not workers_of_ours()
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_current_folder_is_not_executed_by_workers(
     folder, out, whole, tmp_path, monkeypatch
 ):
@@ -89,6 +91,7 @@ def test_what_lies_in_the_current_folder_is_not_executed_by_workers(
     assert not list(tmp_path.glob("*.sprung"))
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_coordinator_end_and_the_job_goes_on(folder, out, whole):
     pids = out.with_name("pids")
     dead = crashing.in_another_process(crashing.crash_with_workers, "journal", 2, folder, out, pids)

@@ -60,6 +60,7 @@ def test_the_table_has_intervals_over_fields():
     assert r.startswith("0.600 (0.500 to 0.700")
 
 
+@pytest.mark.slow
 def test_the_u_net_takes_any_size_and_learns():
     made = predict_pixels(PixelUNet(), np.zeros((3, 50, 70), np.float32))
     assert made.shape == (50, 70)

@@ -218,6 +218,7 @@ def test_a_view_that_misleads_does_so_all_over():
 # ---------------------------------------------------------------- latents without a codebook
 
 
+@pytest.mark.slow
 def test_a_first_stage_without_codebook_learns_and_quantises_nothing():
     torch.manual_seed(0)
     stage = VQGAN(VQGANConfig((32, 32), 1, 4, 0))

@@ -145,6 +145,7 @@ def test_the_result_does_not_depend_on_how_it_runs(folder, whole, wishes):
     assert digest(run(folder, None, samples=2, **wishes)) == digest(whole)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_result(folder, out, whole):
     # without the quick autoencoders, which other processes do not have
     with pytest.MonkeyPatch.context() as patch:

@@ -95,7 +95,9 @@ def test_latents_have_unit_spread_in_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("config", [SCRATCH, ADAPT], ids=["scratch", "adapt"])
-@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "stop", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 5))]
+)
 def test_a_closed_training_goes_on_as_if_nothing_had_been(tmp_path, config, stop):
     whole, steps = trained(config, tmp_path / "whole")
     started = model()

@@ -53,6 +53,7 @@ def break_at(monkeypatch, step):
 # ---------------------------------------------------------------- what is kept
 
 
+@pytest.mark.slow
 def test_stopping_on_a_validation_changes_nothing(tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "out"
     run(whole)
@@ -64,6 +65,7 @@ def test_stopping_on_a_validation_changes_nothing(tmp_path):
     assert (whole / "curves.csv").read_text() == (out / "curves.csv").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [True, False])
 def test_the_best_model_survives_going_back(tmp_path, monkeypatch, saves):
     """Also where the checkpoint that goes with it could not be written."""
@@ -112,6 +114,7 @@ def test_a_resumed_training_keeps_its_name(tmp_path):
     assert events[-1].result.path == out / "mine.safetensors"
 
 
+@pytest.mark.slow
 def test_patience_that_ran_out_can_be_given_anew(tmp_path, monkeypatch):
     score(monkeypatch, [0.9, 0.8, 0.7, 0.6, *[0.5] * 20])
     out = tmp_path / "run"
@@ -134,6 +137,7 @@ def test_another_region_is_another_training(tmp_path):
         run(out, resume=True, data=layers(shape))
 
 
+@pytest.mark.slow
 def test_a_renamed_layer_is_the_same(tmp_path):
     out = tmp_path / "run"
     stop_at(out, TrainStep, data=layers(name="before"))

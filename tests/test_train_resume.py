@@ -73,6 +73,7 @@ def test_stopping_before_a_validation_leaves_no_model_but_a_checkpoint(tmp_path)
     assert state.resumable
 
 
+@pytest.mark.slow
 def test_autoencoders_are_resumed_too(tmp_path):
     """Stopped within them and once more after them, a new model comes out the same."""
     changes = {"preset": "tiny", "first_stage_steps": 3, "epochs": 1, "validations": 1}
@@ -185,6 +186,7 @@ def test_only_one_run_writes_a_folder(tmp_path):
             run(out, resume=True)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     out = tmp_path / "run"
     stop_after(out, 1)

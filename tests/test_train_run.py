@@ -106,6 +106,7 @@ def test_the_base_model_given_is_left_as_it_was(tmp_path):
 # ---------------------------------------------------------------- other ways to train
 
 
+@pytest.mark.slow
 def test_time_on_the_clock_may_rule(tmp_path, monkeypatch):
     from napari_damm.train import start
 
@@ -120,6 +121,7 @@ def test_time_on_the_clock_may_rule(tmp_path, monkeypatch):
     assert isinstance(events[-1], Finished)
 
 
+@pytest.mark.slow
 def test_a_folder_and_the_simulator_may_be_mixed(tmp_path):
     write_folder(tmp_path / "patches", 4)
     data = [FolderSource(tmp_path / "patches", pixel_size_um=1.0), SimulatedSource(1, 512)]

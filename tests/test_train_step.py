@@ -103,6 +103,7 @@ def test_timesteps_weigh_by_the_error_of_the_picture_up_to_the_limit():
         assert float(weights[t] / weights[999]) == pytest.approx(ratio, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [2.0, 0.0], ids=["uni", "multi"])
 def test_it_overfits_four_patches(four_patches, gamma):
     """What is sampled from the patches' conditions is what they are, by either branch."""

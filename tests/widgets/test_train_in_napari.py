@@ -63,6 +63,7 @@ def test_three_layers_become_a_model_that_predicts(driver, dock_widget, own_fold
     assert "NP distribution" in driver.viewer.layers
 
 
+@pytest.mark.slow
 def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
     """It is stopped after its first step, which is before any validation is due."""
     from napari_damm import api
@@ -85,6 +86,7 @@ def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
     assert driver.model.findText("my model") > 0
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_model(driver, tmp_path):
     driver.data.setCurrentText("Folders")
     driver.folder.setText(str(write_folder(tmp_path / "patches")))
@@ -103,6 +105,7 @@ def test_what_the_engine_refuses_is_one_sentence(driver):
     assert table(driver) == []
 
 
+@pytest.mark.slow
 def test_two_mr_contrasts_become_a_model_of_the_third(dock_widget, own_folders):
     """Trained from scratch under names of its own, which then stand in every label of Predict."""
     driver = dock_widget("Fine-tune model")

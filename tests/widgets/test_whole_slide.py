@@ -91,6 +91,7 @@ def cancel_after_a_shard(driver, engine) -> str:
     return status
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_and_resumed_in_another_napari(open_section, engine, store):
     driver = open_section()
     assert driver.out.text() == str(store)
