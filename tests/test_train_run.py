@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from models import CARD, tiny_config
 from training_data import layers, write_folder
-from trainings import base_model, of, run
+from trainings import base_model, config, of, run
 
 from napari_damm import api
 from napari_damm.dataset import FolderSource, SimulatedSource
@@ -25,6 +26,8 @@ from napari_damm.events import (
     Validated,
 )
 from napari_damm.train.run_folder import TrainedModel, read_training
+from napari_damm.train.setup import find_base, measure, open_data
+from napari_damm.train.validation import gain_over
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
@@ -304,3 +307,28 @@ def test_run_json_is_plain(finished_training):
     record = json.loads((out / "run.json").read_text())
     assert record["patches"] == {"train": 4, "validation": 1}
     assert record["sources"] == [None]
+
+
+def test_a_gain_that_may_be_chance_is_told_from_one_that_is_not():
+    rng = np.random.default_rng(0)
+    truths = list(rng.random((8, 64, 64), np.float32))
+    worse = [truth + rng.normal(0, 0.3, truth.shape) for truth in truths]
+    better = [truth + rng.normal(0, 0.1, truth.shape) for truth in truths]
+    low, high = gain_over(truths, worse, better).values()
+    assert 0 < low < high
+    other = [truth + rng.normal(0, 0.3, truth.shape) for truth in truths]
+    low, high = gain_over(truths, worse, other).values()
+    assert low < 0 < high
+    assert gain_over(truths[:3], worse[:3], better[:3]) == {}
+
+
+def test_a_target_that_covers_a_part_only_is_told_before_anything_is_learnt():
+    (section,) = open_data(layers((640, 1280)))
+    part = replace(section, target=replace(section.target, pixel_size_um=0.7))
+    base = find_base(base_model(), config())
+    said = [e.message for e in measure([part], base, config()) if isinstance(e, Notice)]
+    assert said == [
+        "nanoparticles cover 49 % of the vessels' image of section: only there is something to "
+        "learn"
+    ]
+    assert not [e for e in measure([section], base, config()) if isinstance(e, Notice)]

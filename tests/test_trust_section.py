@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from models import CARD
@@ -91,3 +93,14 @@ def test_a_verdict_and_its_reasons_are_one_line():
     reasons = "is it sharp?", "the nuclei image is blank", "swapped"
     expected = "with care: is it sharp? the nuclei image is blank; swapped"
     assert in_a_line("with care", reasons) == expected
+
+
+def test_nuclei_that_cover_a_part_only_ask_for_care():
+    whole = slide()
+    part = replace(whole, nuclei=replace(whole.nuclei, pixel_size_um=0.5))
+    assert (whole.nuclei_share, part.nuclei_share) == (1.0, 0.25)
+    found = look(part, card())
+    assert found.verdict != USE
+    assert found.reasons[0] == (
+        "the nuclei cover 25 % of the vessels' image: the rest is predicted from vessels alone"
+    )

@@ -242,14 +242,18 @@ class ValidationTile:
     now: numpy.ndarray
 
 
+GAIN = ("ssim_gain_low", "ssim_gain_high")
+"""Scores that say between what the gain in SSIM over the base model lies (95 %)."""
+
+
 @dataclass(frozen=True)
 class Validated:
     """The model was tried on the validation windows, gated, with single samples.
 
     `scores` has "ssim", "psnr", "mse", "r2" and "std_ratio" (spread of the prediction over that
-    of the truth) and "r", the correlation with it; `base_scores` the same of the base model (empty
-    when training from scratch). `step` 0 is before any training. `best`: this is the best so far,
-    and it was kept.
+    of the truth) and "r", the correlation with it, and where there are windows enough those of
+    `GAIN`; `base_scores` the same of the base model (empty when training from scratch). `step` 0
+    is before any training. `best`: this is the best so far, and it was kept.
     """
 
     step: int

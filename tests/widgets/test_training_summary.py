@@ -84,6 +84,15 @@ def test_a_linear_model_stands_beside_and_is_named_where_it_is_better():
     )
 
 
+def test_a_gain_is_claimed_only_beyond_chance():
+    def said(low, high):
+        scores = {"ssim": 0.5, "ssim_gain_low": low, "ssim_gain_high": high}
+        return summarise(PLANNED, Validated(9, 0.1, scores, {"ssim": 0.4}, True)).state()
+
+    assert said(0.05, 0.15).endswith("; the gain in SSIM is +0.050 to +0.150 so far")
+    assert said(-0.02, 0.22).endswith("; the gain may be chance (-0.020 to +0.220 SSIM) so far")
+
+
 def test_warnings_and_unreadable_patches_stay_in_sight():
     notices = Notice("half the batch", "warning"), Notice("by the way")
     assert (

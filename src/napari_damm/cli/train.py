@@ -138,6 +138,7 @@ def _left(folder: Path) -> str:
 
 
 def _summary(trained: Any) -> Iterator[str]:
+    from napari_damm.events import GAIN
     from napari_damm.model_file import NO_BETTER, loses_to_linear
 
     now, before = trained.scores, trained.base_scores
@@ -149,6 +150,10 @@ def _summary(trained: Any) -> Iterator[str]:
             yield f"{name if name == 'r' else name.upper():5} {was}{now[name]:.4g}{unit}{beside}"
     if "ssim" in before and now["ssim"] <= before["ssim"]:
         yield "the new model is not better than its base on the validation windows"
+    elif "ssim" in before and all(name in now for name in GAIN):
+        low, high = (now[name] for name in GAIN)
+        said = "may be chance" if low <= 0 else "is beyond chance"
+        yield f"its gain over the base {said}: SSIM {low:+.4f} to {high:+.4f} (95 %)"
     if loses_to_linear(trained.card):
         yield f"the new model {NO_BETTER} on the validation windows"
     yield f"model {trained.path}"

@@ -50,6 +50,11 @@ class Slide:
     index: Mapping[str, int] = field(default_factory=dict, repr=False)
     source: str = field(default="", repr=False)
 
+    @property
+    def nuclei_share(self) -> float:
+        """Share of the vessels' image, 0..1, that the nuclei's image covers."""
+        return covered_share(self.vessels, self.nuclei)
+
     def __post_init__(self) -> None:
         """Check that vessels and nuclei share ground."""
         boxes = [_corners(raster) for raster in (self.vessels, self.nuclei)]
@@ -172,6 +177,14 @@ def _plane(level: Any, channel: str) -> Plane:
     if isinstance(level, da.Array) or hasattr(level, "chunks"):
         return LazyPlane(ArraySource(level))
     return np.asarray(level)
+
+
+def covered_share(raster: Raster, other: Raster) -> float:
+    """Return the share of an image, 0..1, that another one covers."""
+    share = 1.0
+    for (low, high), (other_low, other_high) in zip(_corners(raster), _corners(other), strict=True):
+        share *= max(0.0, min(high, other_high) - max(low, other_low)) / (high - low)
+    return share
 
 
 def _corners(raster: Raster) -> tuple[Scale, Scale]:

@@ -24,15 +24,18 @@ import torch
 from napari_damm.dataset import Field, Section, Source, open_sections, survey
 from napari_damm.dataset.patches import Split, split_patches
 from napari_damm.dataset.sections import without_names
-from napari_damm.events import Preparing
+from napari_damm.events import Notice, Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
+from napari_damm.slide.slide import covered_share
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.expected import can_have_detail, with_detail
 from napari_damm.util.tiling import CELL, WINDOW
 from napari_damm.util.version import __version__
 
 LISTED_SECTIONS = 50
+WHOLE = 0.95
+"""Share of a section that its target covers, from which on nothing is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +150,8 @@ def _check_crops(model: DAMM, config: TrainConfig) -> None:
 
 def measure(
     sections: Sequence[Section], base: Base, config: TrainConfig
-) -> Generator[Preparing, None, Data]:
-    """Survey the sections and split them.
+) -> Generator[Preparing | Notice, None, Data]:
+    """Survey the sections and split them; say where a target covers a part of its section only.
 
     Raises
     ------
@@ -161,6 +164,13 @@ def measure(
     for field in survey(sections, None if um is None else float(um), names):
         fields.append(field)
         yield Preparing("measuring the images", len(fields), len(sections))
+        share = covered_share(field.section.slide.vessels, field.section.target)
+        if share < WHOLE:
+            yield Notice(
+                f"{names[2]} cover {100 * share:.0f} % of the {names[0]}' image of "
+                f"{field.section.name}: only there is something to learn",
+                "warning",
+            )
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
 
 

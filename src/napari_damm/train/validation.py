@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -26,7 +27,7 @@ from napari_damm.engine.recovery import Ladder
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
-from napari_damm.events import Notice, Preparing, ValidationTile
+from napari_damm.events import GAIN, Notice, Preparing, ValidationTile
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.unreadable import UnreadablePatches
@@ -34,6 +35,8 @@ from napari_damm.util import metrics
 from napari_damm.util.errors import is_out_of_memory
 
 WHAT = "trying the model on validation windows"
+FEWEST_PAIRS = 4
+"""Windows from which it can be told whether a gain is chance."""
 Floats = NDArray[np.float32]
 Item = TypeVar("Item")
 
@@ -121,8 +124,11 @@ class Validator:
         return [(images[2] + 1) / 2 for images in self.images]
 
     def scores(self, predicted: Sequence[Floats]) -> dict[str, float]:
-        """Score predictions of all windows against the truth."""
-        return score_windows(self.truths, predicted)
+        """Score predictions of all windows against the truth, and how sure the gain is."""
+        scores = score_windows(self.truths, predicted)
+        if self._before is not None and math.isfinite(scores["ssim"]):
+            scores |= gain_over(self.truths, self._before, predicted)
+        return scores
 
     def tiles(self, predicted: Sequence[Floats]) -> tuple[ValidationTile, ...]:
         """Return the windows that are shown, with what the model makes of them now."""
@@ -162,6 +168,23 @@ def score_windows(truths: Sequence[Floats], predicted: Sequence[Floats]) -> dict
         "r2": metrics.r2(truth, prediction) if varies else float("nan"),
         "std_ratio": float(prediction.std()) / spread if varies else float("nan"),
     }
+
+
+def gain_over(
+    truths: Sequence[Floats], before: Sequence[Floats], now: Sequence[Floats]
+) -> dict[str, float]:
+    """Return the 95 % interval of the mean gain in SSIM, window by window; {} of too few.
+
+    Where it reaches below 0, the gain may be chance.
+    """
+    if len(truths) < FEWEST_PAIRS:
+        return {}
+    gains = [
+        metrics.ssim(truth, b) - metrics.ssim(truth, a)
+        for truth, a, b in zip(truths, before, now, strict=True)
+    ]
+    low, high = metrics.bootstrap_interval(gains) or (math.nan, math.nan)
+    return dict(zip(GAIN, (low, high), strict=True))
 
 
 def evenly(items: Sequence[Item], count: int) -> list[Item]:

@@ -5,6 +5,7 @@
    trained on is its familiarity.
 3. The verdict: "use" where at least 1 in 20 held-out training sections lies as far off; "do not
    use" where none does; "with care" in between. Reasons in sentences come with the last two.
+4. A secondary image that covers only a part of the primary one asks for care, whatever it shows.
 
 `look` does it from the pixels alone, in well under a second; `assess` with what a plan measured.
 """
@@ -21,11 +22,13 @@ from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read
 from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
-from napari_damm.trust.verdict import USE, Assessment, verdict_of
+from napari_damm.trust.verdict import USE, WITH_CARE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, reasons
 from napari_damm.util.tiling import Lattice, Window
 
 MOST_WINDOWS = 16
+WHOLE = 0.95
+"""Share of the primary image that the secondary one covers, from which on nothing is said."""
 
 Floats = NDArray[np.float32]
 
@@ -59,7 +62,7 @@ def assess(
             continue
         limits = normalisation.vessels, normalisation.nuclei
         images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
-    return _judge(images, known, card, model_um) if images else None
+    return _judge(images, known, card, model_um, slide.nuclei_share) if images else None
 
 
 def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
@@ -91,7 +94,7 @@ def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
     ]
     for pair in kept:
         images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
-    return _judge(images, known, card, model_um)
+    return _judge(images, known, card, model_um, slide.nuclei_share)
 
 
 def section_statistics(images: Sequence[tuple[Floats, Floats]]) -> NDArray[np.float64]:
@@ -100,18 +103,29 @@ def section_statistics(images: Sequence[tuple[Floats, Floats]]) -> NDArray[np.fl
 
 
 def _judge(
-    images: Sequence[tuple[Floats, ...]], known: Known, card: Mapping[str, Any], model_um: float
+    images: Sequence[tuple[Floats, ...]],
+    known: Known,
+    card: Mapping[str, Any],
+    model_um: float,
+    nuclei_share: float,
 ) -> Assessment:
     pairs = [(pair[0], pair[1]) for pair in images]
     row = section_statistics(pairs).mean(axis=0)
     familiarity = known.sections.familiarity(row)
-    verdict = verdict_of(familiarity)
-    if verdict == USE:
-        return Assessment(verdict, familiarity)
-    fit = np.mean([cross_correlogram(*pair) for pair in pairs], axis=0)
-    names = [str(name) for name in card["modalities"]]
-    evidence = Evidence(row, known.sections, (names[0], names[1]), model_um, fit)
-    return Assessment(verdict, familiarity, tuple(reasons(evidence)))
+    verdict, said = verdict_of(familiarity), []
+    primary, secondary, *_ = (str(name) for name in card["modalities"])
+    if nuclei_share < WHOLE:
+        said.append(
+            f"the {secondary} cover {100 * nuclei_share:.0f} % of the {primary}' image: "
+            f"the rest is predicted from {primary} alone"
+        )
+    if verdict != USE:
+        fit = np.mean([cross_correlogram(*pair) for pair in pairs], axis=0)
+        evidence = Evidence(row, known.sections, (primary, secondary), model_um, fit)
+        said += reasons(evidence)
+    elif said:
+        verdict = WITH_CARE
+    return Assessment(verdict, familiarity, tuple(said))
 
 
 def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats]:

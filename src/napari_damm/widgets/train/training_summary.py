@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_damm.events import (
+    GAIN,
     Event,
     FailedItem,
     Finished,
@@ -140,7 +141,19 @@ class TrainingSummary(RunSummary):
             )
             if by in other and by in scores and scores[by] <= other[by]
         ]
-        return f"not better than {' and '.join(worse)}, {numbers}" if worse else numbers
+        if worse:
+            return f"not better than {' and '.join(worse)}, {numbers}"
+        return f"{numbers}{_gain(scores)}"
+
+
+def _gain(scores: Mapping[str, float]) -> str:
+    """Say between what the gain in SSIM lies, and whether it may be chance."""
+    low, high = (scores.get(name) for name in GAIN)
+    if low is None or high is None:
+        return ""
+    if low > 0:
+        return f"; the gain in SSIM is {low:+.3f} to {high:+.3f}"
+    return f"; the gain may be chance ({low:+.3f} to {high:+.3f} SSIM)"
 
 
 def _beside(scores: Mapping[str, float], linear: Mapping[str, float]) -> str:
