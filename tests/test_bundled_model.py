@@ -41,6 +41,7 @@ def test_it_beats_a_linear_model_that_was_fitted_on_the_very_section(section, re
     assert ours > metrics.pearson_r(truth, linear)
 
 
+@pytest.mark.slow
 def test_its_uncertainty_finds_the_nuclei_that_mislead(section, result):
     cells = SIDE // 32
     share = section.divergence.reshape(cells, 32, cells, 32).mean(axis=(1, 3))

@@ -47,6 +47,7 @@ def test_a_child_takes_no_module_from_the_current_folder(trap, monkeypatch, on_p
     )
 
 
+@pytest.mark.slow
 def test_worker_processes_take_no_module_from_the_folder_of_the_data(trap, tmp_path):
     jobs.make(tmp_path)
     events = jobs.run(tmp_path, tmp_path / "r.ome.zarr", workers=2)

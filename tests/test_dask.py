@@ -91,6 +91,7 @@ def computing():
     return threads, len(dask_workers._workers), len(dask_workers._specs)
 
 
+@pytest.mark.slow
 def test_closing_early_stops_the_workers_and_leaves_what_can_be_resumed(dask, folder, out):
     running = jobs.predict(folder, out, client=dask.client, steps=200)
     for event in running:

@@ -178,6 +178,7 @@ def test_the_same_seed_gives_the_same_numbers(model):
     assert first.rows != other.rows
 
 
+@pytest.mark.slow
 def test_a_region_is_evaluated_as_the_whole_is_there(model, tmp_path):
     path = section_file(tmp_path / "s.ome.tif", size=320)
     roi = (40.0, 90.0, 200.0, 260.0)  # whole cells: y 64..192, x 96..256

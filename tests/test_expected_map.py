@@ -81,6 +81,7 @@ def test_it_is_the_guess_of_the_clean_latent_at_the_highest_noise(folder, monkey
     assert made.std is None
 
 
+@pytest.mark.slow
 def test_samples_leave_their_spread_beside_the_expected_map(folder):
     model = api.load_model(folder / "tiny.safetensors", "cpu")
     pool = windows(3)

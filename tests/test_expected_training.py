@@ -181,6 +181,7 @@ def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path):
     assert any(not torch.equal(made[n], before[n].half()) for n in before if n.startswith("unet."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoders", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encoders):
     whole, out = tmp_path / "whole", tmp_path / "out"

@@ -136,7 +136,7 @@ def replace_at(shards_done, folder, events):
             replace_section(folder)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_section_that_is_replaced_while_it_runs_stops_the_job(folder, workers):
     out = folder / "r.ome.zarr"
     events = jobs.predict(folder, out, workers=workers)

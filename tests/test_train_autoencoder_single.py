@@ -213,6 +213,7 @@ def test_a_discriminator_joins_late_and_pulls_the_reconstruction():
     assert not same_weights(state.adversary.state.module, fresh.adversary.state.module)
 
 
+@pytest.mark.slow
 def test_a_discriminator_learns_to_tell_images_from_reconstructions():
     config = AutoencoderTraining(steps=25, warmup_steps=5, discriminator_from=0)
     stage, state, _ = trained(config)
@@ -222,6 +223,7 @@ def test_a_discriminator_learns_to_tell_images_from_reconstructions():
         assert judge(real).mean() > judge(stage(real).image).mean()
 
 
+@pytest.mark.slow
 def test_adapting_keeps_what_the_stage_knows_and_improves_on_new_images():
     def stripes(step):
         phase = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(step)) * 6.28

@@ -30,7 +30,9 @@ def stop_after(out, step, **options):
                 return
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    "step", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3))]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(finished_training, tmp_path, step):
     _, whole = finished_training
     out = tmp_path / "run"

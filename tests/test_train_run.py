@@ -148,6 +148,7 @@ def test_it_stops_early_when_nothing_gets_better(tmp_path, monkeypatch):
     assert read_training(tmp_path / "run").finished
 
 
+@pytest.mark.slow
 def test_a_new_model_is_trained_from_scratch(tmp_path):
     changes = {"preset": "tiny", "first_stage_steps": 2, "modalities": ("T1", "T2", "FLAIR")}
     # what stands for the autoencoders in these tests has nothing to learn on pixels
@@ -167,6 +168,7 @@ def test_a_new_model_is_trained_from_scratch(tmp_path):
     assert progress == sorted(progress)
 
 
+@pytest.mark.slow
 def test_batches_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatch):
     from napari_damm.train.step import NoiseStep
 
@@ -328,7 +330,6 @@ def test_a_target_that_covers_a_part_only_is_told_before_anything_is_learnt():
     base = find_base(base_model(), config())
     said = [e.message for e in measure([part], base, config()) if isinstance(e, Notice)]
     assert said == [
-        "nanoparticles cover 49 % of the vessels' image of section: only there is something to "
-        "learn"
+        "nanoparticles cover 49 % of the vessels' image of layers: only there is something to learn"
     ]
     assert not [e for e in measure([section], base, config()) if isinstance(e, Notice)]

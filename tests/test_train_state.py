@@ -252,6 +252,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_the_system_number(tmp_path, mo
     assert (tmp_path / "c").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of processes are POSIX")
 def test_a_limit_on_file_sizes_is_told_by_its_number(tmp_path):
     script = f"""

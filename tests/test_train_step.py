@@ -155,12 +155,14 @@ def planted(better: str) -> tuple[float, float]:
     return float(np.mean(seen[:5])), float(np.mean(seen[-5:]))
 
 
+@pytest.mark.slow
 def test_confidence_falls_where_the_nuclei_mislead():
     before, after = planted("uni")
     assert after < before - 0.05
     assert after < 0.45
 
 
+@pytest.mark.slow
 def test_confidence_rises_where_the_nuclei_help():
     before, after = planted("multi")
     assert after > before + 0.05

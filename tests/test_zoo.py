@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parent / "benchmarks" / "zoo.py"
 @pytest.mark.skipif(sys.platform != "linux", reason="the zoo forks, and limits what it forks")
 def test_hostile_and_odd_inputs_are_refused_in_one_line_or_done_right():
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--every", "18", "--processes", "2"],
+        [sys.executable, str(SCRIPT), "--quick", "--every", "36", "--processes", "2"],
         capture_output=True,
         text=True,
         timeout=280,

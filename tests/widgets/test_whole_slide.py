@@ -165,6 +165,7 @@ def test_a_store_that_someone_else_writes_is_left_alone(open_section, engine, st
     assert driver.run().startswith("Done in")
 
 
+@pytest.mark.slow
 def test_a_rectangle_is_predicted_alone_and_resumed(open_section, engine, store):
     driver = open_section()
     driver.mode.setCurrentText("draft")
