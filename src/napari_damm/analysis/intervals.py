@@ -55,6 +55,6 @@ def note(section: ParticleMap) -> str:
     count = max(each.count for each in known.measures.values())
     return (
         f"Intervals are nominal 90 % ones of whole sections, from {count} sections that the model "
-        f"had not learnt from ({known.fitted_on}). On tissue of another kind they need not hold; "
-        "regions have none."
+        f"had not learnt from ({known.fitted_on}). On tissue of another kind those of distances do "
+        "not hold, others may not; regions have none."
     )
