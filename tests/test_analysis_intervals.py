@@ -26,7 +26,8 @@ def section(predicted=True, record=None):
 
 
 def found(measure, value, region=None, **more):
-    return intervals.interval(section(**more), region or Tissue(), Measured(measure, value, 100))
+    known = intervals.intervals_of(section(**more))
+    return intervals.interval(known, region or Tissue(), Measured(measure, value, 100))
 
 
 def test_a_distance_is_off_by_a_factor_and_a_share_by_a_difference():
@@ -54,13 +55,11 @@ def test_there_is_none_where_nobody_has_measured_it(measure, value, more):
 
 
 def test_the_report_says_what_they_rest_on():
-    assert "from 40 sections that the model had not learnt from (drawn)" in intervals.note(
-        section()
-    )
-    assert intervals.note(section(record={})) == intervals.NOT_CALIBRATED
+    assert "from 40 sections that the model had not learnt from (drawn)" in intervals.note(KNOWN)
+    assert intervals.note(None) == intervals.NOT_CALIBRATED
     assert intervals.OF_PARTICLES[0] == "l50"
 
 
 def test_a_damaged_record_is_refused():
     with pytest.raises(ValueError, match="damaged"):
-        intervals.note(section(record={KEY: 3}))
+        intervals.intervals_of(section(record={KEY: 3}))

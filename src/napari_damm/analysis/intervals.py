@@ -23,10 +23,9 @@ NOT_CALIBRATED = (
 
 
 def interval(
-    section: ParticleMap, region: Region, found: Measured
+    known: Intervals | None, region: Region, found: Measured
 ) -> tuple[float | None, float | None, float | None]:
     """Return low, high and level of a measure; Nones where nobody has measured them."""
-    known = intervals_of(section)
     off = None if known is None else known.measures.get(found.measure)
     if off is None or found.value is None or not isinstance(region, Tissue):
         return None, None, None
@@ -47,14 +46,13 @@ def intervals_of(section: ParticleMap) -> Intervals | None:
     return Intervals.of_card(section.record) if section.predicted else None
 
 
-def note(section: ParticleMap) -> str:
+def note(known: Intervals | None) -> str:
     """Say what the intervals of a predicted section rest on, or that there are none."""
-    known = intervals_of(section)
     if known is None or not known.measures:
         return NOT_CALIBRATED
     count = max(each.count for each in known.measures.values())
     return (
         f"Intervals are nominal 90 % ones of whole sections, from {count} sections that the model "
-        f"had not learnt from ({known.fitted_on}). On tissue of another kind those of distances do "
-        "not hold, others may not; regions have none."
+        f"had not learnt from ({known.fitted_on}). On tissue of another kind they may not hold; "
+        "measures without one have shown that theirs does not. Regions have none."
     )

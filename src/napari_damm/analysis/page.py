@@ -157,8 +157,8 @@ def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[
     lines = []
     for facts in compared:
         values = (getattr(facts.agreement, name) for name in names)
-        percents = ["–" if value is None else f"{value:.3f}" for value in values]
-        lines.append([escape(facts.name), *percents])
+        cells = ["–" if value is None else f"{value:.3f}" for value in values]
+        lines.append([escape(facts.name), *cells])
     yield "<h2>Predicted against imaged</h2>" + _table(["section", *names.values()], lines)
     yield _shown(pictures, "agreement-", "sections")
 

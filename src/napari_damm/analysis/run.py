@@ -37,6 +37,7 @@ from napari_damm.analysis.thumbnails import thumbnail
 from napari_damm.analysis.vessels import STAINED
 from napari_damm.analysis.walk import SectionCounts, count_section, find_thresholds
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
+from napari_damm.trust.intervals import Intervals
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 
@@ -110,11 +111,12 @@ class _Found:
         if "imaged" in section.images:
             yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
             agreement = compare_maps(section)
+        known = intervals.intervals_of(section)
         if section.predicted:
-            self.notes.append(intervals.note(section))
+            self.notes.append(intervals.note(known))
         shown = thumbnail(section, thresholds.get("vessels"))
         for region in regions:
-            self._add_rows(section, region, counts, member)
+            self._add_rows(section, region, counts, (member, known))
         self.sections.append(
             SectionFacts(
                 name=section.name,
@@ -157,7 +159,11 @@ class _Found:
         return [Tissue(), *trusted, *drawn]
 
     def _add_rows(
-        self, section: ParticleMap, region: Region, counts: SectionCounts, member: Member
+        self,
+        section: ParticleMap,
+        region: Region,
+        counts: SectionCounts,
+        about: tuple[Member, Intervals | None],
     ) -> None:
         of_region = counts.regions[region.name]
         share = None
@@ -165,7 +171,7 @@ class _Found:
             share = of_region.trusted / of_region.pixels
         cells = counts.cells[region.name]
         for found in measures_of(of_region, cells, counts.thresholds):
-            self.rows.append(_row(section, region, member, found, share))
+            self.rows.append(_row(section, region, about, found, share))
         profile = of_region.shells.profile()
         if profile is not None:
             for distance, signal, pixels in zip(
@@ -189,9 +195,14 @@ def _told(work: Generator[tuple[int, int], None, T], what: str) -> Generator[Eve
 
 
 def _row(
-    section: ParticleMap, region: Region, member: Member, found: Measured, share: float | None
+    section: ParticleMap,
+    region: Region,
+    about: tuple[Member, Intervals | None],
+    found: Measured,
+    share: float | None,
 ) -> MeasureRow:
-    low, high, level = intervals.interval(section, region, found)
+    member, known = about
+    low, high, level = intervals.interval(known, region, found)
     return MeasureRow(
         section=section.name,
         animal=member.animal,

@@ -7,8 +7,8 @@
    is wide.
 3. "use": the rest of what was predicted.
 
-Limits of the width were chosen on simulated sections: what is left to use errs by 0.05 of the range
-on average, the rest by two or three times that (tests/benchmarks/trust_risk.py).
+Limits of the width were chosen on simulated sections: what is left to use errs by about 0.04 of the
+range on average, the rest by two or three times that (tests/benchmarks/trust_risk.py).
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class ResultPanel(QGroupBox):
         self.other_run.tooltip = "Another prediction of this section"
         rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
-            ("place", "Least sure", "Show the least sure place, then the next", self._go),
+            ("place", "Least sure place", "Show the least sure place, then the next", self._go),
             ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
             ("copy_command", "Command", "Copy the same for a terminal", self._command),
             ("trust_map", "Trust map", "Where to use it, with care, or not at all", self._trust),
@@ -113,8 +113,10 @@ class ResultPanel(QGroupBox):
             made[name].setMinimumWidth(NARROWEST)
             made[name].clicked.connect(action)
         lines: tuple[tuple[QWidget, ...], ...] = (
-            (made["save_result"], made["trust_map"], made["place"]),
-            (QLabel("Copy as"), made["copy_python"], made["copy_command"]),
+            (made["save_result"], made["trust_map"]),
+            (made["place"],),
+            (QLabel("Copy as"),),
+            (made["copy_python"], made["copy_command"]),
             (QLabel("Hide what is less sure than"),),
             (self.least_sure, made["sure_map"]),
             (self.share,),

@@ -18,6 +18,7 @@ from napari_damm.widgets.viewer.result_tools import (
     cover_cells,
     difference,
     masked_map,
+    place_of,
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
@@ -53,9 +54,7 @@ def show_cover(viewer: Any, run: RunLayers, least_sure: float) -> None:
         name=_cover_name(least_sure),
         colormap=DirectLabelColormap(color_dict=colours),
         opacity=1.0,
-        scale=place.scale,
-        translate=place.translate,
-        units=place.units,
+        **place_of(place),
         metadata={RESULT_KEY: {"shows": COVER}, COVERED: np_map},
     )
     layer.editable = False
@@ -111,9 +110,7 @@ def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
         colormap=layer.colormap,
         contrast_limits=layer.contrast_limits,
         blending=layer.blending,
-        scale=layer.scale,
-        translate=layer.translate,
-        units=layer.units,
+        **place_of(layer),
         metadata={
             RESULT_KEY: {**layer.metadata[RESULT_KEY], "shows": shows},
             MAP: shows,

@@ -86,6 +86,11 @@ class RunLayers:
         return f"from {both}"
 
 
+def place_of(layer: Layer) -> dict[str, Any]:
+    """Return where a layer lies, for another that is to lie there too."""
+    return {"scale": layer.scale, "translate": layer.translate, "units": layer.units}
+
+
 def runs_in(layers: Iterable[Layer]) -> list[RunLayers]:
     """List the runs that have layers in a viewer, the oldest first."""
     found: dict[int, dict[str, Layer]] = {}

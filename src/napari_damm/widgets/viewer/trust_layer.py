@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.trust.cells import CellTrust
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
 from napari_damm.widgets.viewer.result_maps import MAP, NP, UNCERTAINTY
-from napari_damm.widgets.viewer.result_tools import TRUST, RunLayers
+from napari_damm.widgets.viewer.result_tools import TRUST, RunLayers, place_of
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES, notes_of
 
@@ -64,10 +64,8 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
             "index": [int(code) for code in MEANINGS],
             "worth": list(MEANINGS.values()),
         },
-        opacity=0.5,
-        scale=place.scale,
-        translate=place.translate,
-        units=place.units,
+        opacity=0.3,
+        **place_of(place),
         metadata={
             RESULT_KEY: {**place.metadata[RESULT_KEY], "shows": TRUST},
             MAP: TRUST,
