@@ -226,11 +226,13 @@ def png_header(path, width, height):
 
 
 def test_a_picture_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_path):
-    with pytest.raises(ValueError, match="states 60,000 x 50,000 px, and a PNG must be decoded"):
+    with pytest.raises(
+        ValueError, match=r"states 60,000 x 50,000 px, 8\.4 GiB, and a PNG must be decoded"
+    ):
         open_image(png_header(tmp_path / "a.png", 50_000, 60_000))
     frame = b"\xff\xd8\xff\xe0\x00\x10" + bytes(14) + b"\xff\xc0\x00\x11\x08\xea\x60\xea\x60\x03"
     (tmp_path / "a.jpg").write_bytes(frame + bytes(20) + b"\xff\xd9")
-    with pytest.raises(ValueError, match="states 60,000 x 60,000 px, and a JPEG"):
+    with pytest.raises(ValueError, match=r"states 60,000 x 60,000 px, .* a JPEG"):
         open_image(tmp_path / "a.jpg")
 
 

@@ -21,6 +21,7 @@ GROUPS = (
     "models",
     "checkpoints",
     "pictures",
+    "bombs",
     "ome_zarr",
     "stores",
     "trainings",

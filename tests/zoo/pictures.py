@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from image_files import ome_set, several_images
 
+from zoo.bombs import png
 from zoo.case import Group
 from zoo.goods import good, predict
 
@@ -140,17 +141,9 @@ def _huge_confirmed(folder: Path) -> list[str]:
     return predict(folder, "--pixel-size", "10000", "--coarse-pixels")
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 @CASES.refused("a PNG of 60,000 px", "60,000 x 60,000 px")
 def _png(folder: Path) -> list[str]:
-    header = struct.pack(">II5B", 60_000, 60_000, 8, 2, 0, 0, 0)
-    packer = zlib.compressobj(9)
-    rows = packer.compress(bytes(2**22)) + packer.flush()
-    parts = _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
-    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    (folder / "a.png").write_bytes(png(60_000, 8, 2, zlib.compress(bytes(2**22))))
     return predict(folder, *NAMED, *SIZE, section="a.png")
 
 

@@ -11,19 +11,20 @@ from __future__ import annotations
 import threading
 import uuid
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from napari_damm.slide import codestreams
 from napari_damm.slide.planes import BlockCache, LazyPlane
 from napari_damm.slide.raster import RGB, ImageFile
+from napari_damm.util.errors import is_out_of_memory
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
-JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
-JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-MOST_PIXELS = 2**28
-"""16,384 x 16,384: a GB of RGB, decoded."""
+JPEG_END = b"\xff\xd9"
+MOST_BYTES = 2**30
+"""Decoded: 16,384 x 16,384 px of 8-bit RGB with room to spare."""
 
 DECODED_BYTES = 512 * 2**20
 
@@ -94,44 +95,39 @@ def read_picture(path: Path, kind: str) -> ImageFile:
 
 
 def _decode(path: Path, kind: str) -> np.ndarray:
-    _check_size(path, kind)
+    data = _content(path, kind)
     try:
-        pixels = (_decode_png if kind == "PNG" else _decode_jpeg)(path.read_bytes())
+        pixels = (_decode_png if kind == "PNG" else _decode_jpeg)(data)
     except _BrokenOffError as error:
         raise OSError(f"{path} is truncated: copy or export the file again") from error
     except Exception as error:
-        raise ValueError(
-            f"{path} is a damaged {kind} ({error}): copy or export the file again"
-        ) from error
+        if is_out_of_memory(error):
+            raise
+        raise _damaged(path, kind, error) from error
     grey = pixels[..., None] if pixels.ndim == 2 else pixels
     return np.asarray(np.moveaxis(grey, -1, 0), order="C")
 
 
-def _check_size(path: Path, kind: str) -> None:
-    """Refuse a picture whose header states more pixels than memory should be asked for."""
-    with path.open("rb") as file:
-        height, width = (_png_size if kind == "PNG" else _jpeg_size)(file)
-    if height * width > MOST_PIXELS:
+def _content(path: Path, kind: str) -> bytes:
+    """Return a file's bytes; refuse one that states more pixels than memory should be asked for."""
+    remedy = f"a {kind} must be decoded whole: save it as a tiled OME-TIFF"
+    if (size := path.stat().st_size) > 2 * MOST_BYTES:
+        raise ValueError(f"{path} has {size / 2**30:.1f} GiB, and {remedy}")
+    data = path.read_bytes()
+    try:
+        stated = (codestreams.png if kind == "PNG" else codestreams.jpeg)(data)
+    except codestreams.NoSizeError as error:
+        raise _damaged(path, kind, error) from error
+    if stated.nbytes > MOST_BYTES:
         raise ValueError(
-            f"{path} states {height:,} x {width:,} px, and a {kind} must be decoded whole: save it "
-            "as a tiled OME-TIFF"
+            f"{path} states {stated.height:,} x {stated.width:,} px, "
+            f"{stated.nbytes / 2**30:.1f} GiB, and {remedy}"
         )
+    return data
 
 
-def _png_size(file: BinaryIO) -> tuple[int, int]:
-    start = file.read(24)
-    return int.from_bytes(start[20:24], "big"), int.from_bytes(start[16:20], "big")
-
-
-def _jpeg_size(file: BinaryIO) -> tuple[int, int]:
-    """Return the size in the first start-of-frame segment; (0, 0) where there is none."""
-    file.read(2)
-    while (marker := file.read(2)) and marker[:1] == b"\xff":
-        if marker[1] in JPEG_FRAMES:
-            frame = file.read(7)
-            return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[5:7], "big")
-        file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), 1)
-    return 0, 0
+def _damaged(path: Path, kind: str, problem: Exception) -> ValueError:
+    return ValueError(f"{path} is a damaged {kind} ({problem}): copy or export the file again")
 
 
 def _decode_png(data: bytes) -> np.ndarray:
@@ -139,6 +135,7 @@ def _decode_png(data: bytes) -> np.ndarray:
 
     if b"IEND" not in data[-4096:]:
         raise _BrokenOffError
+    codestreams.check_png_rows(data)
     return np.asarray(imagecodecs.png_decode(data))
 
 
@@ -146,7 +143,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
     import imagecodecs
 
     # Within a scan 0xff is always escaped, so the last of these two markers is a real one.
-    if data.rfind(JPEG_END) < data.rfind(JPEG_SCAN):
+    if data.rfind(JPEG_END) < data.rfind(codestreams.JPEG_SCAN):
         raise _BrokenOffError
     pixels = np.asarray(imagecodecs.jpeg_decode(data))
     if pixels.ndim == 3 and pixels.shape[2] == 4:

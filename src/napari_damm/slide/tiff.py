@@ -34,7 +34,15 @@ from napari_damm.slide.planes import BlockSource, LazyPlane
 from napari_damm.slide.raster import ImageFile
 from napari_damm.slide.stacks import StackSize, choose_plane
 from napari_damm.slide.tiff_metadata import channel_names, pixel_size
-from napari_damm.slide.tiff_sources import MappedSource, Page, SegmentSource, quiet_tifffile
+from napari_damm.slide.tiff_sources import (
+    PACKED,
+    PICTURES,
+    SLACK,
+    MappedSource,
+    Page,
+    SegmentSource,
+    quiet_tifffile,
+)
 from napari_damm.slide.tiff_structure import directories_are_whole
 
 CHANNEL_AXES = "CSQI"
@@ -239,21 +247,38 @@ def _check_channels_come_first(path: Path, series: TiffPageSeries, planes: int) 
         )
 
 
-def _check_complete(path: Path, level: TiffPageSeries, absent: Sequence[str] = ()) -> None:
-    """Check that the pixels of a level are inside the file; `absent` are files that it names."""
-    piece = math.prod(level.keyframe.chunks) * level.dtype.itemsize
-    contiguous = level.keyframe.is_contiguous and level.keyframe.compression == 1
-    if piece > MOST_PIECE_BYTES and not contiguous:
+def _check_pieces(path: Path, level: TiffPageSeries) -> int:
+    """Refuse tiles that are too large, too many, or packed in unusual ways; return their bytes."""
+    frame = level.keyframe
+    if frame.compression not in {*PACKED, *PICTURES}:
+        name = getattr(frame.compression, "name", frame.compression)
+        raise ValueError(
+            f"{path} is packed by {name}, which is not read: save it with deflate, LZW, zstd, JPEG "
+            "or JPEG 2000"
+        )
+    piece = math.prod(frame.chunks) * level.dtype.itemsize
+    if piece > MOST_PIECE_BYTES and not _in_one_piece(level):
         raise ValueError(
             f"{path} is stored in pieces of {piece / 2**30:.3g} GiB that must be unpacked whole: "
             "save it in tiles"
         )
-    segments_stated = math.prod(level.keyframe.chunked)
+    segments_stated = math.prod(frame.chunked)
     if segments_stated > MOST_SEGMENTS:
         raise ValueError(
-            f"{path} is cut into {segments_stated:,} tiles of {level.keyframe.tilelength} x "
-            f"{level.keyframe.tilewidth} px: save it in tiles of 256 px or more"
+            f"{path} is cut into {segments_stated:,} tiles of {frame.tilelength} x "
+            f"{frame.tilewidth} px: save it in tiles of 256 px or more"
         )
+    return piece
+
+
+def _in_one_piece(level: TiffPageSeries) -> bool:
+    """Tell whether pixels lie in the file as in memory, so that they can be mapped."""
+    return bool(level.keyframe.is_contiguous and level.keyframe.compression == 1)
+
+
+def _check_complete(path: Path, level: TiffPageSeries, absent: Sequence[str] = ()) -> None:
+    """Check that the pixels of a level are inside the file; `absent` are files that it names."""
+    piece = _check_pieces(path, level)
     if level.dataoffset is not None and level.parent is not None:
         end = level.dataoffset + math.prod(level.shape) * level.dtype.itemsize
         if end > level.parent.filehandle.size:
@@ -263,6 +288,11 @@ def _check_complete(path: Path, level: TiffPageSeries, absent: Sequence[str] = (
             where = f" (they should be in {', '.join(absent[:3])})" if absent else ""
             remedy = "put that file beside it" if absent else "copy or export it again"
             raise OSError(f"{path} is incomplete, planes are missing{where}: {remedy}")
+        if max(page.databytecounts) > 2 * piece + SLACK and not _in_one_piece(level):
+            raise ValueError(
+                f"{path} is damaged, a tile takes {max(page.databytecounts):,} bytes for "
+                f"{piece:,} of pixels: copy or export it again"
+            )
         segments = zip(page.dataoffsets, page.databytecounts, strict=False)
         if max(offset + count for offset, count in segments) > page.parent.filehandle.size:
             raise _truncated(path)

@@ -21,9 +21,24 @@ from typing import Any, BinaryIO
 import numpy as np
 from tifffile import TiffFile, TiffFrame, TiffPage
 
+from napari_damm.slide import codestreams
 from napari_damm.slide.planes import block_size
+from napari_damm.util.errors import is_out_of_memory
 
 Page = TiffPage | TiffFrame
+
+PACKED = (1, 5, 8, 32773, 32946, 34925, 34926, 50000)
+"""None, LZW, deflate, PackBits, LZMA, zstd: their decoders unpack as much as they are told."""
+PICTURES = (
+    dict.fromkeys((6, 7, 33007), codestreams.jpeg)
+    | dict.fromkeys((33003, 33004, 33005, 34712), codestreams.jpeg2000)
+    | dict.fromkeys((22610, 34934), codestreams.jpeg_xr)
+    | {50001: codestreams.webp}
+)
+"""Schemes whose segments are pictures with a size of their own, and how that is read."""
+LARGER = 4
+"""Times the pixels of a tile that a picture in it may state: some writers pad."""
+SLACK = 2**20
 
 
 def keyframe_of(page: Page) -> TiffPage:
@@ -87,6 +102,7 @@ class SegmentSource:
         self._counts = np.asarray(page.databytecounts[here], dtype=np.int64)
         self._jpegtables = page.jpegtables
         self._keyframe = keyframe.offset
+        self._compression = int(keyframe.compression)
         self.path = Path(page.parent.filehandle.path)
         self.shape = (height, width)
         self.dtype = np.dtype(keyframe.dtype)
@@ -120,9 +136,33 @@ class SegmentSource:
         if len(data) < self._counts[index]:
             raise OSError(f"{self.path} is truncated: copy or export the file again")
         decode, jpegheader = _decoder(self.path, self.path.stat().st_mtime_ns, self._keyframe)
+        self._check(data, jpegheader)
         tables = {"jpegtables": self._jpegtables, "jpegheader": jpegheader}
-        pixels: np.ndarray | None = decode(data, self._first + index, **tables)[0]
+        try:
+            pixels: np.ndarray | None = decode(data, self._first + index, **tables)[0]
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise OSError(f"a tile of {self.path} is damaged, {error}") from error
         return None if pixels is None else pixels[0]
+
+    def _check(self, data: bytes, jpegheader: bytes | None) -> None:
+        """Refuse a picture that states a size far beyond its tile's."""
+        read = PICTURES.get(self._compression)
+        if read is None:
+            return
+        try:
+            stated = read((jpegheader or b"") + data)
+        except codestreams.NoSizeError as error:
+            raise OSError(f"a tile of {self.path} is damaged, {error}") from error
+        area = self._size[0] * self._size[1]
+        if stated.samples > max(4, self._samples) or not (
+            0 < stated.height * stated.width <= LARGER * area + SLACK
+        ):
+            raise OSError(
+                f"a tile of {self.path}, {self._size[0]:,} x {self._size[1]:,} px, states "
+                f"{stated.height:,} x {stated.width:,} px in {stated.samples:,} channels"
+            )
 
 
 @lru_cache(maxsize=64)
