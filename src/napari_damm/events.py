@@ -175,6 +175,8 @@ class TrainPlanned:
 
     `steps` is how many there will be, None where `minutes` decide. `steps_done` were made by an
     earlier run that is being resumed. `folder` is the run's folder, `record` what goes on the card.
+    `validation_corners_um` are the upper left corners (y, x) of the windows that are scored, in the
+    worlds of their sections.
     """
 
     sections: int
@@ -187,6 +189,7 @@ class TrainPlanned:
     steps: int | None = None
     minutes: float | None = None
     steps_done: int = 0
+    validation_corners_um: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

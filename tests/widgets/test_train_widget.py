@@ -54,7 +54,7 @@ def test_a_click_ends_in_a_new_model_that_predict_has_selected(open_trainer, fak
     qtbot.addWidget(elsewhere)
     assert driver.run("start") == (
         "Done in 1:15: SSIM 0.400 → 0.500, PSNR 17.0 → 18.0 dB on 3 validation windows; "
-        "'my model' is ready in Predict"
+        "'my model' is ready in Predict; to train it longer, enter its name and click Resume"
     )
     model = predict.findChild(QComboBox, "model")
     assert model.currentText() == "my model"

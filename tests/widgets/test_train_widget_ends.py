@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from driver import errors_mid_run, job_threads, results
+from qtpy.QtCore import QPoint
 from trainer import start_and_pause
 
 from napari_damm.events import Notice, TrainStep
@@ -97,6 +98,42 @@ def test_a_region_goes_along(open_trainer, fake_train):
     assert source.region.origin == (99.5, 199.5)  # its first pixel's corner
     assert source.region.mask.shape == (200, 200)
     assert source.region.mask.all()
+
+
+def test_a_finished_training_is_lengthened(open_trainer, fake_train):
+    driver = open_trainer()
+    driver.minutes.setValue(2)
+    driver.run("start")
+    assert not driver.resume.isEnabled()
+    driver.name.setText("my model")
+    assert "'my model' was trained for 2 min: Resume trains it longer" in driver.reason.text()
+    driver.minutes.setValue(3)
+    assert "Done in" in driver.run("resume")
+    assert fake_train.options[-1] == {"resume": True}
+    assert fake_train.calls[-1][2].minutes == 5
+    driver.name.setText("my model")
+    driver.epochs.setValue(7)
+    assert driver.resume.toolTip() == "'my model' was trained by minutes: choose Minutes to go on"
+
+
+def test_a_target_of_a_corner_is_told_before_the_start(open_trainer):
+    driver = open_trainer()
+    assert driver.coverage.text() == ""
+    driver.viewer.layers["nanoparticles"].translate = (448, 448)
+    assert driver.coverage.text().startswith("Nanoparticles cover 25 % of the vessels image")
+    assert driver.start.isEnabled()
+
+
+def test_the_curves_come_into_view_and_choices_are_settled(open_trainer, fake_train):
+    driver = open_trainer()
+    driver.widget.resize(300, 700)
+    start_and_pause(driver, fake_train, 20)
+    assert not driver.minutes.isEnabled()
+    top = driver.curves.mapTo(driver.widget, QPoint(0, 0)).y()
+    assert top > 0
+    assert top + driver.curves.height() < 700
+    driver.run("stop")
+    assert driver.minutes.isEnabled()
 
 
 def test_closing_the_dock_mid_run_stops_and_keeps(dock_widget, fake_train):

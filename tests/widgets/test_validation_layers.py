@@ -31,6 +31,22 @@ def shown(viewer, world: World, **options) -> ValidationLayers:
     return layers
 
 
+def test_windows_are_outlined_where_they_lie():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((600, 600)), scale=(2e-3, 2e-3), translate=(1e-3, 1e-3), units="mm")
+    layers = ValidationLayers(viewer, MODALITIES, World(1000.0, "mm"), [(0.0, 64.0)])
+    layers.show(tiles())
+    while layers.incomplete:
+        layers.add_next()
+    outlines = viewer.layers["Validation windows"]
+    corners = np.stack([outlines.data_to_world(corner) for corner in outlines.data[0]])
+    np.testing.assert_allclose(corners.min(0), (0, 0.064), atol=1e-9)
+    np.testing.assert_allclose(corners.max(0), (0.512, 0.064 + 0.512))
+    layers_of_a_second = ValidationLayers(viewer, MODALITIES, World(1000.0, "mm"))
+    layers_of_a_second.show(tiles())
+    assert "Validation windows" not in viewer.layers
+
+
 def test_a_montage_stacks_windows_with_gaps():
     picture = montage([np.full((4, 6), 1.0), np.full((4, 6), 2.0)])
     assert picture.dtype == np.float32

@@ -164,4 +164,5 @@ class TrainingStart:
             steps=None if timed else parts.schedule.steps,
             minutes=parts.config.minutes,
             steps_done=checkpoints.step,
+            validation_corners_um=parts.validator.corners_um,
         )

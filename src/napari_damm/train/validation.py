@@ -130,6 +130,16 @@ class Validator:
             scores |= gain_over(self.truths, self._before, predicted)
         return scores
 
+    @property
+    def corners_um(self) -> tuple[tuple[float, float], ...]:
+        """Upper left corners (y, x) of all windows, in the worlds of their sections."""
+        return tuple(self._corner_um(patch) for patch in self.patches)
+
+    def _corner_um(self, patch: Patch) -> tuple[float, float]:
+        field = self.fields[patch.field]
+        y, x = field.section.slide.origin
+        return y + patch.box.y0 * field.model_um, x + patch.box.x0 * field.model_um
+
     def tiles(self, predicted: Sequence[Floats]) -> tuple[ValidationTile, ...]:
         """Return the windows that are shown, with what the model makes of them now."""
         chosen = evenly(range(len(self.patches)), self.shown)
@@ -138,13 +148,12 @@ class Validator:
     def _tile(self, k: int, now: Floats) -> ValidationTile:
         patch, field = self.patches[k], self.fields[self.patches[k].field]
         primary, secondary, truth = ((image + 1) / 2 for image in self.images[k])
-        origin, box = field.section.slide.origin, patch.box
         return ValidationTile(
             section=field.section.name,
-            y=box.y0,
-            x=box.x0,
+            y=patch.box.y0,
+            x=patch.box.x0,
             pixel_size_um=field.model_um,
-            corner_um=(origin[0] + box.y0 * field.model_um, origin[1] + box.x0 * field.model_um),
+            corner_um=self._corner_um(patch),
             primary=primary,
             secondary=secondary,
             truth=truth,

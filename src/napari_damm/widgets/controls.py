@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -56,7 +56,24 @@ class Scrolled(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(form)
         self.setMinimumHeight(LEAST_HEIGHT)
+        self._top: QWidget | None = None
         self._fit()
+        if (bar := self.verticalScrollBar()) is not None:
+            bar.rangeChanged.connect(self._keep_top)
+            bar.actionTriggered.connect(self._let_go)
+
+    def show_from(self, part: QWidget) -> None:
+        """Have a part of the form stand at the top, until a person scrolls."""
+        self._top = part
+        self._keep_top()
+
+    def _keep_top(self, *_: object) -> None:
+        form, bar = self.widget(), self.verticalScrollBar()
+        if self._top is not None and form is not None and bar is not None:
+            bar.setValue(self._top.mapTo(form, QPoint(0, 0)).y())
+
+    def _let_go(self, *_: object) -> None:
+        self._top = None
 
     def sizeHint(self) -> QSize:
         """Ask for no more than is needed."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_damm.widgets.controls import align, button, choice, guard_wheel, rows
+from napari_damm.widgets.controls import align, button, capital, choice, guard_wheel, rows
 from napari_damm.widgets.model_picker import ModelPicker
+from napari_damm.widgets.notes import Note
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.train.folder_picker import FolderPicker
@@ -18,6 +19,8 @@ from napari_damm.widgets.train.training_settings import TrainingSettings
 
 LAYERS, FOLDERS = "Open layers", "Folders"
 RESUME = "Go on with the training of this name"
+WHOLE = 0.95
+"""Share of a section that its target covers, from which on nothing is said: as in the engine."""
 NO_MODEL = "There is no base model: choose a preset to train from scratch"
 FROM_SCRATCH = "from scratch: a new model, without a base"
 
@@ -37,6 +40,8 @@ class TrainForm(QWidget):
         )
         self.model = ModelPicker(NO_MODEL)
         self.settings = TrainingSettings()
+        self.coverage = Note("coverage")
+        self._choices = QWidget()
         self.resume = button("resume", "Resume", RESUME)
         self.run = RunControls(
             button("start", "Start", "Begin to train"),
@@ -54,13 +59,17 @@ class TrainForm(QWidget):
         data, base = rows(), rows()
         data.addRow("Train on", self.data)
         base.addRow("Base model", self.model)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(8)
-        layout.addLayout(data)
-        layout.addWidget(self.section)
-        layout.addWidget(self.folders)
-        layout.addLayout(base)
-        layout.addWidget(self.settings)
+        inside, layout = QVBoxLayout(self._choices), QVBoxLayout(self)
+        inside.setContentsMargins(0, 0, 0, 0)
+        for column in (inside, layout):
+            column.setSpacing(8)
+        inside.addLayout(data)
+        inside.addWidget(self.section)
+        inside.addWidget(self.folders)
+        inside.addLayout(base)
+        inside.addWidget(self.settings)
+        layout.addWidget(self._choices)
+        layout.addWidget(self.coverage)
         layout.addWidget(self.run)
         layout.addStretch(1)
 
@@ -81,9 +90,16 @@ class TrainForm(QWidget):
             picker.set_modalities(self.modalities)
         align(self)
 
+    def show_coverage(self, share: float) -> None:
+        """Say where the target covers a part of the section only."""
+        primary, _, target = self.modalities
+        said = f"{capital(target)} cover {100 * share:.0f} % of the {primary} image: only there is "
+        self.coverage.say("" if share >= WHOLE else f"{said}something to learn")
+
     def show_ready(self, running: bool, reason: str, resume_reason: str) -> None:
-        """Enable Start, Stop and Resume, or say why not."""
+        """Enable Start, Stop and Resume, or say why not; the choices of a run are settled."""
         self.run.show_ready(running, reason)
+        self._choices.setEnabled(not running)
         self.resume.setEnabled(not running and not resume_reason)
         self.resume.setToolTip(resume_reason or RESUME)
 

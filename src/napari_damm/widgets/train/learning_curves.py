@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import qtpy
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
@@ -58,6 +58,8 @@ class Curve:
 
 class LearningCurves(QWidget):
     """Shows how the losses fall and the correlation in validation windows rises."""
+
+    begun = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,6 +110,7 @@ class LearningCurves(QWidget):
             f"{new}<br>{base}<br>{linear}"
         )
         self.show()
+        self.begun.emit()
 
     def step(self, event: TrainStep) -> None:
         """Add the losses of a step."""

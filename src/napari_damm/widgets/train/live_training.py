@@ -25,7 +25,7 @@ from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
 from napari_damm.widgets.train.learning_curves import LearningCurves
-from napari_damm.widgets.train.request import Kept, TrainRequest
+from napari_damm.widgets.train.request import Kept, LayerData, TrainRequest
 from napari_damm.widgets.train.training_summary import TrainingSummary
 from napari_damm.widgets.viewer.validation_layers import ValidationLayers
 
@@ -62,7 +62,10 @@ class LiveTraining(LiveRun):
             case TrainPlanned():
                 self._curves.begin(event, self._request.config.name)
                 world = self._request.data.world
-                self._layers = ValidationLayers(self._viewer, event.modalities, world)
+                # images from folders are not shown: there is nothing to outline
+                shown = isinstance(self._request.data, LayerData)
+                corners = event.validation_corners_um if shown else ()
+                self._layers = ValidationLayers(self._viewer, event.modalities, world, corners)
             case TrainStep():
                 self._curves.step(event)
             case Validated():

@@ -34,6 +34,11 @@ class LayerData:
         """How um relate to the viewer's coordinates."""
         return self.slide.world
 
+    @property
+    def target_covers(self) -> float:
+        """The share of the first image, 0..1, that the target covers."""
+        return self.slide.covered_share("primary", "target")
+
     def source(self) -> Source:
         """Build what the engine takes."""
         from napari_damm.dataset.sources import SectionSource
@@ -61,6 +66,11 @@ class FolderData:
     def world(self) -> World:
         """How um relate to the viewer's coordinates."""
         return World()
+
+    @property
+    def target_covers(self) -> float:
+        """All of each image, for all that is known before the files are read."""
+        return 1.0
 
     def source(self) -> Source:
         """Build what the engine takes."""

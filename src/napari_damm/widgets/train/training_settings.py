@@ -72,6 +72,7 @@ class TrainingSettings(QWidget):
 
     def _connect(self) -> None:
         self.name.textChanged.connect(self.named)
+        self._by_minutes.toggled.connect(self.named)  # what can be resumed depends on it, too
         # Whoever sets a length means it.
         for button, name in ((self._by_minutes, "minutes"), (self._by_epochs, "epochs")):
             self._settings[name].changed.connect(lambda _, button=button: button.setChecked(True))

@@ -95,7 +95,8 @@ class TrainingSummary(RunSummary):
         ready = f"'{kept.model}' is ready in Predict" if kept.model else ""
         told = self._verdict(result.scores, result.base_scores)
         verdict = f"Done in {duration(finished.seconds)}: {told}"
-        return self.sentence(verdict, ready, kept.problem)
+        longer = "to train it longer, enter its name and click Resume" if kept.model else ""
+        return self.sentence(verdict, ready, longer, kept.problem)
 
     def stopped(self, kept: Kept, why: str = "Stopped") -> str:
         """Say what is left of a training that was stopped, or ended by what `why` says."""

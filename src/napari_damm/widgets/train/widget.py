@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout
@@ -23,7 +24,7 @@ from napari_damm.widgets.section_picker import SAMPLE, SectionPicker
 from napari_damm.widgets.train.form import TrainForm
 from napari_damm.widgets.train.live_training import LiveTraining
 from napari_damm.widgets.train.request import FolderData, LayerData, TrainRequest
-from napari_damm.widgets.train.run_names import NameState, free_name, look_up
+from napari_damm.widgets.train.run_names import NameState, continued, free_name, look_up
 from napari_damm.widgets.viewer.marked_region import HINT, layers_with_areas, marked_by
 from napari_damm.widgets.viewer.slices import shown_plane
 
@@ -55,7 +56,8 @@ class TrainWidget(RunWidget):
         self._model, self._name = form.model, NameState()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(Scrolled(form))
+        scrolled = Scrolled(form)
+        layout.addWidget(scrolled)
 
         self._model.refill()
         form.settings.suggest(free_name(self._model.names))
@@ -69,6 +71,7 @@ class TrainWidget(RunWidget):
         form.settings.named.connect(self._on_name)
         form.run.start.clicked.connect(self._start)
         form.resume.clicked.connect(self._resume)
+        form.curves.begun.connect(partial(scrolled.show_from, form.run))
         model_hub().model_added.connect(self._on_model_added)
 
     def _on_model_added(self, viewer: object, name: str) -> None:
@@ -83,24 +86,26 @@ class TrainWidget(RunWidget):
         self._update()
 
     def _update(self) -> None:
-        reasons = []
+        reasons, covered = [], 1.0
         for resume in (False, True):
             try:
-                self._request(resume)
+                covered = self._request(resume).data.target_covers
                 reasons.append("")
             except ValueError as error:
                 reasons.append(readable(error))
+        self._form.show_coverage(covered)
         self._form.show_ready(self.running, *reasons)
 
     def _request(self, resume: bool) -> TrainRequest:
         """Freeze the controls, or raise ValueError with the reason why they cannot be run."""
         scratch, begun = self._form.settings.from_scratch, self._name.begun
         if resume and begun is None:
-            raise ValueError("There is no stopped training of this name to resume")
+            raise ValueError("There is no training of this name to resume")
         base = None if resume or scratch else self._model.chosen().path
         data = self._data()
         if resume and begun is not None:
-            return TrainRequest(data, begun.config, None, begun.folder, resume=True)
+            config = continued(begun, self._form.settings.config())
+            return TrainRequest(data, config, None, begun.folder, resume=True)
         if self._name.problem:
             raise ValueError(self._name.problem)
         config = self._form.settings.config()
@@ -137,7 +142,8 @@ class TrainWidget(RunWidget):
     def _after_run(self, run: LiveRun) -> None:
         self._model.refill()
         self._on_name()
-        if self._name.problem and self._name.begun is None:
+        begun = self._name.begun
+        if self._name.problem and (begun is None or begun.finished):
             self._form.settings.suggest(free_name(self._model.names))
             self._on_name()
         if isinstance(run, LiveTraining) and run.kept.model:

@@ -108,6 +108,18 @@ class SlideRequest:
     titles: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, LayerSource] = field(default_factory=dict)
 
+    def covered_share(self, role: str, other: str) -> float:
+        """Return the share of one image, 0..1, that another one covers."""
+        share = 1.0
+        for axis in (0, 1):
+            (low, high), (begin, end) = self._span_um(role, axis), self._span_um(other, axis)
+            share *= max(0.0, min(high, end) - max(low, begin)) / (high - low)
+        return share
+
+    def _span_um(self, role: str, axis: int) -> tuple[float, float]:
+        low = self.origins_um[role][axis]
+        return low, low + self.planes[role][0].shape[axis] * self.pixel_sizes_um[role]
+
     def slide(self) -> Slide:
         """Build the slide."""
         from napari_damm.slide import slide_from_arrays

@@ -3,7 +3,8 @@
 1. One image layer each for primary, secondary, truth, before and now; in each, the validation
    windows stand one below the other. Side by side they make a table with a heading per column.
 2. The table stands to the right of what the viewer shows, at the scale of the data.
-3. Every validation only brings new pixels; what the analyst selected, hid, moved or removed stays
+3. On the section itself, the windows that are scored are outlined.
+4. Every validation only brings new pixels; what the analyst selected, hid, moved or removed stays
    so. The tables of an earlier training make room for the new one.
 """
 
@@ -27,6 +28,10 @@ TEXT_SIZE = 9
 TABLE = "validation"  # the value of metadata[RESULT_KEY]["shows"]
 COLUMNS = ("primary", "secondary", "truth", "before", "now")
 HEADINGS = "Validation headings"
+OUTLINES = "Validation windows"
+WINDOW_PX = 256
+OUTLINE_PX = 4
+OUTLINE_COLOUR = "#cc79a7"  # Okabe and Ito's: seen on green vessels and on blue nuclei
 GREY = "#9aa5b1"  # readable on a black canvas and on a white one
 
 
@@ -34,11 +39,18 @@ class ValidationLayers:
     """The table of one training in a viewer; whoever removes a layer simply sees less.
 
     napari takes most of a second for six layers, so `add_next` adds one at a time, and the screen
-    lives in between.
+    lives in between. `corners_um` are those of the windows to outline on the section.
     """
 
-    def __init__(self, viewer: Any, modalities: Sequence[str], world: World) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        modalities: Sequence[str],
+        world: World,
+        corners_um: Sequence[tuple[float, float]] = (),
+    ) -> None:
         self._viewer = viewer
+        self._corners_um = np.asarray(corners_um, float).reshape(-1, 2)
         self._modalities = tuple(modalities)
         self._world = world
         self._layers: dict[str, Layer] = {}
@@ -59,6 +71,8 @@ class ValidationLayers:
             self._columns, self._um = columns, tiles[0].pixel_size_um
             self._make_room()
             self._waiting[HEADINGS] = np.zeros(0, np.float32)
+            if len(self._corners_um):
+                self._waiting[OUTLINES] = np.zeros(0, np.float32)
         for column in columns:
             picture = montage([getattr(tile, column) for tile in tiles])
             layer = self._layers.get(column)
@@ -69,13 +83,15 @@ class ValidationLayers:
 
     def add_next(self) -> None:
         """Add one layer, if there is one to add, and leave the selection as it is."""
-        column = next((c for c in (*self._columns, HEADINGS) if c in self._waiting), None)
+        order = (*self._columns, HEADINGS, OUTLINES)
+        column = next((c for c in order if c in self._waiting), None)
         if column is None:
             return
         picture = self._waiting.pop(column)
         layers = self._viewer.layers
         selected, active = set(layers.selection), layers.selection.active
-        layer = self._headings() if column == HEADINGS else self._image(column, picture)
+        made_here = {HEADINGS: self._headings, OUTLINES: self._outlines}
+        layer = made_here[column]() if column in made_here else self._image(column, picture)
         self._layers[column] = layer
         layers.append(layer)
         layers.selection.clear()
@@ -94,7 +110,11 @@ class ValidationLayers:
             "now": f"{target} as the new model predicts them",
         }
         words = [f"<b>{c}</b>: {meanings[c]}" for c in self._columns if c in meanings]
-        return "<br>".join(["Validation layers: tissue that is not trained on", *words])
+        outlined = (
+            [f"<b>{OUTLINES}</b>: where the model is scored"] if len(self._corners_um) else []
+        )
+        heading = "Validation layers: tissue that is not trained on"
+        return "<br>".join([heading, *words, *outlined])
 
     def _make_room(self) -> None:
         for old in [layer for layer in self._viewer.layers if _is_table(layer)]:
@@ -137,6 +157,26 @@ class ValidationLayers:
             metadata={RESULT_KEY: {"shows": TABLE}},
             **place,
         )
+
+    def _outlines(self) -> Layer:
+        from napari.layers import Shapes
+
+        place = self._world.place(self._um, (0.0, 0.0))
+        square = np.array([(0, 0), (0, WINDOW_PX), (WINDOW_PX, WINDOW_PX), (WINDOW_PX, 0)])
+        # Pixel centres stand on whole numbers, corners half a pixel before.
+        corners = self._corners_um[:, None] / self._um + square - 0.5
+        layer = Shapes(
+            list(corners),
+            shape_type="rectangle",
+            name=OUTLINES,
+            face_color="transparent",
+            edge_color=OUTLINE_COLOUR,
+            edge_width=OUTLINE_PX,
+            metadata={RESULT_KEY: {"shows": TABLE}},
+            **place,
+        )
+        layer.editable = False
+        return layer
 
     def _corner_um(self, um: float) -> tuple[float, float]:
         """Return where the table begins: to the right of everything, level with its top."""
