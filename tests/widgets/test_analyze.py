@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from particle_maps import straight_vessel
 
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER
@@ -21,8 +22,6 @@ def add_layers(viewer, um=1.0):
 
 @pytest.fixture
 def analysis(open_analysis):
-    from napari.components import ViewerModel
-
     viewer = ViewerModel()
     add_layers(viewer)
     return open_analysis(viewer)
@@ -33,6 +32,20 @@ def test_layers_are_guessed_by_their_names(analysis):
     assert analysis.vessels.currentText() == "vessels"
     assert analysis.nuclei.currentText() == "none"
     assert analysis.pixel_size.value() == 1.0
+
+
+def test_the_newest_whole_map_is_offered_first(open_analysis):
+    viewer = ViewerModel()
+    add_layers(viewer)
+    for name in (
+        "NP distribution",
+        "NP distribution (fast, small, 2)",
+        "NP distribution (partial, 4 %)",
+    ):
+        record = {"napari_damm": {"mode": "fast"}}
+        viewer.add_image(np.zeros((8, 8)), name=name, metadata=record)
+    driver = open_analysis(viewer)
+    assert driver.particles.currentText() == "NP distribution (fast, small, 2)"
 
 
 def test_analyze_fills_table_and_plot(analysis):
@@ -99,16 +112,12 @@ def test_the_report_is_saved_as_the_command_writes_it(analysis, tmp_path, qtbot)
 
 
 def test_what_is_missing_is_said(open_analysis):
-    from napari.components import ViewerModel
-
     analysis = open_analysis(ViewerModel())
     assert not analysis.analyze.isEnabled()
     assert analysis.reason.text() == "Pick a particles layer"
 
 
 def test_no_pixel_size_is_said(open_analysis):
-    from napari.components import ViewerModel
-
     viewer = ViewerModel()
     signal, vessels = straight_vessel(shape=(200, 200))
     viewer.add_image(vessels, name="vessels")
@@ -120,8 +129,6 @@ def test_no_pixel_size_is_said(open_analysis):
 
 
 def test_vessels_that_are_all_alike_are_told(open_analysis):
-    from napari.components import ViewerModel
-
     viewer = ViewerModel()
     place = {"scale": (1, 1), "units": "um"}
     viewer.add_image(np.ones((200, 200), np.float32), name="vessels", **place)

@@ -9,7 +9,11 @@ import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_damm.widgets.predict import forecast
-from napari_damm.widgets.predict.forecast import keep_timing, seconds_per_window
+from napari_damm.widgets.predict.forecast import (
+    keep_timing,
+    seconds_per_window,
+    working_memory,
+)
 
 SETTINGS = {"mode": "fast", "samples": 1, "device": "cpu"}
 
@@ -47,6 +51,21 @@ def test_timings_are_kept_by_kind_and_bounded(tmp_path, monkeypatch):
     assert seconds_per_window(tmp_path, {**SETTINGS, "mode": "draft"}) is None
     assert seconds_per_window(tmp_path, SETTINGS) == 2.0
     assert seconds_per_window(tmp_path, {**SETTINGS, "samples": 4}) is None
+
+
+def test_the_memory_of_the_last_run_is_said(open_widget, monkeypatch):
+    driver = open_widget()
+    monkeypatch.setattr(forecast, "working_memory", lambda *_: 1.5e9)
+    driver.viewer.layers["vessels"].name = "CD31"
+    assert driver.forecast.text() == "up to 4 windows, 1.5 GB of memory"
+
+
+def test_memory_is_kept_beside_the_time(tmp_path):
+    keep_timing(tmp_path, SETTINGS, 5.0, 10, 2**31)
+    assert working_memory(tmp_path, SETTINGS) == 2**31
+    keep_timing(tmp_path, SETTINGS, 5.0, 10)
+    assert working_memory(tmp_path, SETTINGS) is None
+    assert seconds_per_window(tmp_path, SETTINGS) == 0.5
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"x": "y"}', "{" * 100])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
@@ -53,6 +54,18 @@ def test_the_three_layers_come_back_with_place_and_record(result):
         "uni-modal: T1 alone",
         "multi-modal: T1 and T2",
     ]
+
+
+def test_a_reopened_result_looks_as_after_the_run(result, monkeypatch):
+    viewer = ViewerModel()
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    for _ in range(2):
+        for layer in get_reader(str(result))(str(result)):
+            viewer.layers.append(Layer.create(*layer))
+    older, *_, np_map, _, branch = viewer.layers
+    assert (older.visible, np_map.visible) == (False, True)
+    assert not branch.editable
+    assert not hasattr(np_map, "colorbar") or np_map.colorbar.visible  # since napari 0.9
 
 
 def test_other_zarrs_are_left_to_napari(tmp_path):

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_damm import api
 from napari_damm.widgets.viewer.camera import camera_of
+from napari_damm.widgets.viewer.result_figure import draw
 from napari_damm.widgets.viewer.result_tools import runs_in
 
 
@@ -34,6 +35,14 @@ def test_the_record_says_how_the_layer_was_made(predicted):
     said = predicted.record.text()
     for words in ("Model: tiny", "Mode: draft, 8 steps, seed 3", "the whole image", "torch 2"):
         assert words in said
+
+
+def test_a_legend_says_what_the_colours_of_all_maps_mean(predicted):
+    said = predicted.map_legend.text()
+    for name in ("NP distribution", "Uncertainty", "Branch"):
+        assert f"<b>{name}</b>" in said
+    assert "Familiarity" not in said
+    assert "multi-modal: vessels and nuclei" in said
 
 
 def test_the_panel_follows_the_selected_layer(predicted):
@@ -62,6 +71,28 @@ def test_a_command_for_layers_without_a_file_is_refused_in_a_sentence(predicted)
     assert predicted.result_answer.text() == (
         "'vessels' (vessels) was opened from no file: save it, open it from there and predict that"
     )
+
+
+@pytest.mark.parametrize(("name", "begins"), [("map.png", b"\x89PNG"), ("map.svg", b"<?xml")])
+def test_a_figure_for_slides_is_saved(predicted, tmp_path, monkeypatch, name, begins):
+    path = tmp_path / name
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    predicted.click("figure")
+    assert predicted.result_answer.text() == f"Saved to {path}"
+    assert path.read_bytes().startswith(begins)
+
+
+def test_a_figure_has_a_scale_bar_and_an_outline_where_a_part_was_predicted(predicted):
+    (run,) = runs_in(predicted.viewer.layers)
+    cells = np.array(run.maps["Branch"].data)
+    cells[:, : cells.shape[1] // 2] = 0
+    run.maps["Branch"].data = cells
+    ax, bar = draw(run).axes
+    assert [text.get_text() for text in ax.texts] == ["200 µm"]
+    assert bar.get_ylabel().startswith("predicted nanoparticles")
+    (outline,) = ax.collections
+    xs = outline.get_paths()[0].vertices[:, 0]
+    assert xs.min() == pytest.approx(64 * (cells.shape[1] // 2), abs=64)
 
 
 # ---------------------------------------------------------------- how sure

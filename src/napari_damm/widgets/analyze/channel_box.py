@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.widgets.controls import choice
 from napari_damm.widgets.role_pickers import WATCHED
+from napari_damm.widgets.viewer.result_maps import PARTIAL
 from napari_damm.widgets.viewer.roles import (
     NUCLEI,
     RESULT_KEY,
@@ -81,9 +82,10 @@ class ChannelBox(QWidget):
 
     def _guess(self) -> Channel | None:
         if self._role == "particles":
-            for channel in self._channels:
-                if RESULT_KEY in channel.layer.metadata:
-                    return channel
+            maps = [c for c in self._channels if RESULT_KEY in c.layer.metadata]
+            whole = [c for c in maps if not PARTIAL.search(str(c.layer.name))]
+            if whole or maps:
+                return (whole or maps)[-1]  # the newest
         role = ROLES[self._role]
         others = [other for other in ROLES.values() if other is not role]
         return guess(role, others, self._channels)

@@ -1,8 +1,9 @@
-"""What a prediction will take, said before it begins: windows, time, space on disk.
+"""What a prediction will take, said before it begins: windows, time, memory, space on disk.
 
 1. The windows are counted from sizes alone, so it costs nothing; empty glass makes them fewer.
-2. The time comes from earlier runs of the same model, mode, samples and device on this machine,
-   which are kept in a small file of the user's cache. Before the first run nobody knows.
+2. Time and memory come from earlier runs of the same model, mode, samples and device on this
+   machine, which are kept in a small file of the user's cache. Before the first run nobody knows.
+   Memory does not grow with the section, except by a result that is kept in it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 DISK_BYTES_PER_PX = 2 * 4 / 3  # float16, with the levels above it
 MOST_KEPT = 200
+MEMORY = " memory"
 _NAMES = ("mode", "samples", "device")
 
 
@@ -40,27 +42,43 @@ def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, floa
     seconds = None if per_window is None else windows * per_window
     words = [f"up to {count(windows, 'window')}"]
     words += [] if seconds is None else [f"about {duration(seconds)}"]
+    result = math.prod(box.shape) * DISK_BYTES_PER_PX
+    memory = working_memory(request.model, request.settings)
+    if memory is not None:
+        held = memory + (result if request.out is None else 0)
+        words.append(f"{gigabytes(held)} of memory")
     if request.out is not None:
-        height, width = box.shape
-        words.append(f"up to {gigabytes(height * width * DISK_BYTES_PER_PX)} on disk")
+        words.append(f"up to {gigabytes(result)} on disk")
     return ", ".join(words), seconds
 
 
 def seconds_per_window(model: Path, settings: Mapping[str, Any]) -> float | None:
     """Return what a window took in the last run of this kind."""
-    found = _kept().get(_key(model, settings))
-    usable = isinstance(found, int | float) and 0 < found < math.inf
-    return float(found) if usable and found is not None else None
+    return _number(_kept().get(_key(model, settings)))
 
 
-def keep_timing(model: Path, settings: Mapping[str, Any], seconds: float, windows: int) -> None:
-    """Note what the windows of a run took."""
+def working_memory(model: Path, settings: Mapping[str, Any]) -> float | None:
+    """Return the bytes that the last run of this kind needed, less a result kept in memory."""
+    return _number(_kept().get(_key(model, settings) + MEMORY))
+
+
+def keep_timing(
+    model: Path,
+    settings: Mapping[str, Any],
+    seconds: float,
+    windows: int,
+    memory_bytes: int = 0,
+) -> None:
+    """Note what the windows of a run took, and how much memory it needed (0: not known)."""
     if windows <= 0 or not seconds > 0:
         return
     kept = _kept()
     key = _key(model, settings)
     kept.pop(key, None)
     kept[key] = round(seconds / windows, 4)
+    kept.pop(key + MEMORY, None)
+    if memory_bytes > 0:
+        kept[key + MEMORY] = memory_bytes
     newest = dict(list(kept.items())[-MOST_KEPT:])
     file = timings_file()
     try:
@@ -75,6 +93,11 @@ def timings_file() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("napari-damm", False) / "timings.json"
+
+
+def _number(found: Any) -> float | None:
+    usable = isinstance(found, int | float) and 0 < found < math.inf
+    return float(found) if usable else None
 
 
 def _kept() -> dict[str, Any]:

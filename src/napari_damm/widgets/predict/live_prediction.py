@@ -25,7 +25,7 @@ from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
 from napari_damm.widgets.viewer.result_layers import ResultLayers
-from napari_damm.widgets.viewer.result_maps import Maps, branch_meanings
+from napari_damm.widgets.viewer.result_maps import Maps
 from napari_damm.widgets.viewer.run_notes import RunNotes
 
 REFRESH_S = 0.3
@@ -85,7 +85,6 @@ class LivePrediction(LiveRun):
             return
         self._going = True
         self._job.go_on()
-        self.legend_changed.emit(branch_legend(Maps.of_plan(planned).modalities))
         self.status_changed.emit(self._summary.sentence(self._announcement(planned)))
 
     def _announcement(self, planned: Planned) -> str:
@@ -129,17 +128,10 @@ class LivePrediction(LiveRun):
             self.ended.emit(outcome.message or NO_RESULT)
 
     def _keep_timing(self, seconds: float) -> None:
-        """Note what a window takes, for the forecast of the next run; previews are mostly start."""
+        """Note what it took, for the forecast of the next run; previews are mostly start."""
         planned, request = self._planned, self._request
         if planned is not None and not request.preview:
             windows = planned.windows - planned.windows_done
-            keep_timing(request.model, request.settings, seconds, windows)
-
-
-def branch_legend(modalities: Sequence[str]) -> str:
-    """Say what the colours of the Branch layer mean, as rich text."""
-    squares = [
-        f'<span style="color:{branch.colour}">■</span> {meaning}'
-        for branch, meaning in branch_meanings(modalities).items()
-    ]
-    return "Branch layer<br>" + "<br>".join(squares)
+            result = planned.disk_bytes if request.out is None else 0
+            memory = planned.memory_bytes - result
+            keep_timing(request.model, request.settings, seconds, windows, memory)

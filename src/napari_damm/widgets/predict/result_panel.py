@@ -30,10 +30,12 @@ from napari_damm.widgets.controls import NARROWEST, button, data_box, refill
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.predict.record_words import record_words
 from napari_damm.widgets.predict.reproduction import command_text, python_text
-from napari_damm.widgets.predict.saving import ask_and_save
+from napari_damm.widgets.predict.saving import ask_and_draw, ask_and_save
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.viewer.camera import camera_of
 from napari_damm.widgets.viewer.derived_layers import add_difference, add_sure_map, show_cover
+from napari_damm.widgets.viewer.map_legend import map_legend
+from napari_damm.widgets.viewer.result_maps import modalities_of
 from napari_damm.widgets.viewer.result_tools import (
     RunLayers,
     least_sure_places,
@@ -77,6 +79,7 @@ class ResultPanel(QGroupBox):
         self.heading = Note("result_title")
         self.record, self.answer = Note("record"), Note("result_answer")
         self.share, self.values = Note("share_left"), Note("values")
+        self.legend = Note("map_legend")
         self.least_sure = QSlider(Qt.Orientation.Horizontal)
         self.other_run = data_box("other_run", self._others)
         self._pause = QTimer(self)
@@ -100,7 +103,8 @@ class ResultPanel(QGroupBox):
         self.other_run.tooltip = "Another prediction of this section"
         rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
-            ("place", "Least sure place", "Show the least sure place, then the next", self._go),
+            ("figure", "Figure…", "A picture for slides, as PNG or SVG", self._figure),
+            ("place", "Least sure", "Show the least sure place, then the next", self._go),
             ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
             ("copy_command", "Command", "Copy the same for a terminal", self._command),
             ("trust_map", "Trust map", "Where to use it, with care, or not at all", self._trust),
@@ -114,7 +118,7 @@ class ResultPanel(QGroupBox):
             made[name].clicked.connect(action)
         lines: tuple[tuple[QWidget, ...], ...] = (
             (made["save_result"], made["trust_map"]),
-            (made["place"],),
+            (made["figure"], made["place"]),
             (QLabel("Copy as"),),
             (made["copy_python"], made["copy_command"]),
             (QLabel("Hide what is less sure than"),),
@@ -126,6 +130,7 @@ class ResultPanel(QGroupBox):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.heading)
+        column.addWidget(self.legend)
         column.addWidget(self.values)
         for line in lines:
             row = QHBoxLayout()
@@ -173,7 +178,9 @@ class ResultPanel(QGroupBox):
         if self._run is not None:
             layer = next(iter(self._run.maps.values()))
             self.heading.say((self._run.np or layer).name)
-            self.record.say(record_words(record_of(layer) or {}))
+            record = record_of(layer) or {}
+            self.record.say(record_words(record))
+            self.legend.say(map_legend(self._run.maps, modalities_of(record)))
 
     def _list_others(self) -> None:
         choices = self._others(None)
@@ -194,6 +201,10 @@ class ResultPanel(QGroupBox):
     @_answered
     def _save(self) -> None:
         self.answer.say(ask_and_save(self, self._shown.maps))
+
+    @_answered
+    def _figure(self) -> None:
+        self.answer.say(ask_and_draw(self, self._shown))
 
     @_answered
     def _python(self) -> None:

@@ -1,4 +1,4 @@
-"""The "Save…" button: a whole result as OME-Zarr, or one of its maps as OME-TIFF."""
+"""What a result is saved as: all of it as OME-Zarr, a map as OME-TIFF, a picture for slides."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_damm.widgets.viewer.result_figure import ENDINGS, write_figure
 from napari_damm.widgets.viewer.result_maps import NP
 from napari_damm.widgets.viewer.writer import (
     STORE_ENDING,
@@ -18,6 +19,8 @@ from napari_damm.widgets.viewer.writer import (
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+
+    from napari_damm.widgets.viewer.result_tools import RunLayers
 
 STORE_FILTER = f"The whole result, all maps (*{STORE_ENDING})"
 
@@ -41,6 +44,26 @@ def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
         options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is ever overwritten
     )
     return save(path, maps, filters.get(chosen)) if path else ""
+
+
+def ask_and_draw(parent: QWidget, run: RunLayers) -> str:
+    """Ask where to, write the picture, and say what was done; "" if nobody wants to any more.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence, if it cannot be drawn or saved.
+    """
+    start = str(Path.home() / "nanoparticles.png")
+    path, chosen = QFileDialog.getSaveFileName(
+        parent, "Save a picture", start, "Picture (*.png);;Drawing (*.svg)"
+    )
+    if not path:
+        return ""
+    if not path.lower().endswith(ENDINGS):
+        path += ".svg" if "svg" in chosen else ".png"
+    write_figure(path, run)
+    return f"Saved to {path}"
 
 
 def save(path: str, maps: Mapping[str, Layer], wanted: str | None = None) -> str:

@@ -61,14 +61,21 @@ def is_result(path: str) -> bool:
 
 def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     """Open a result store lazily and return its layers."""
+    from napari import current_viewer
+
     from napari_damm import api
+    from napari_damm.widgets.viewer.result_layers import settle_reopened
     from napari_damm.widgets.viewer.result_maps import Maps, layer_tuples
 
     assert isinstance(path, str)
     result = api.open_result(path)
     layers = layer_tuples(Maps.of_result(result), World())
+    notes = RunNotes(result=result)
     for _, arguments, _ in layers:
-        arguments["metadata"][NOTES] = RunNotes(result=result)
+        arguments["metadata"][NOTES] = notes
+    viewer = current_viewer()
+    if viewer is not None:
+        settle_reopened(viewer, notes, len(layers))
     return layers
 
 

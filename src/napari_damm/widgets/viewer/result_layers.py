@@ -7,6 +7,7 @@
 3. NP maps are drawn over the stains by adding light, and two of them would add up: older maps of
    the same kind and place are hidden. Names of later runs say which: "Branch (fast, small, 2)".
 4. While a job runs its layers are locked; a colour bar stands beside the NP map that is shown.
+5. `settle_reopened` has layers that a reader made look as they do after the run.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class ResultLayers:
         if layer is None:
             layer = Layer.create(data, arguments, kind)
             self._viewer.layers.insert(min(self._bottom, len(self._viewer.layers)), layer)
-            self._hide_older(layer, name)
+            hide_older(self._viewer.layers, layer)
         else:
             layer.data, layer.metadata = data, arguments["metadata"]
         self._layers[NP if name == PREVIEW else name] = layer
@@ -99,12 +100,6 @@ class ResultLayers:
         _, arguments, _ = layers._waiting[0]
         arguments["metadata"][MAP] = PREVIEW
         return layers
-
-    def _hide_older(self, layer: Layer, name: str) -> None:
-        for other in self._viewer.layers:
-            same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) == name
-            if same_kind and other is not layer and _overlap(other, layer):
-                other.visible = False
 
     @property
     def present(self) -> list[Layer]:
@@ -140,6 +135,36 @@ class ResultLayers:
             layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
             layer.refresh(highlight=False, extent=False)
             _lock(layer, False)
+
+
+def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
+    """Hide the maps of the kind and place of this one."""
+    for other in layers:
+        same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) == layer.metadata[MAP]
+        if same_kind and other is not layer and _overlap(other, layer):
+            other.visible = False
+
+
+def settle_reopened(viewer: Any, notes: RunNotes, count: int) -> None:
+    """Wait for the layers with these notes, and have them look as after the run.
+
+    A reader hands them to napari as plain values: it cannot set all there is to set.
+    """
+    added: list[Layer] = []
+
+    def settle(event: Any) -> None:
+        layer = event.value
+        if layer.metadata.get(NOTES) is not notes:
+            return
+        added.append(layer)
+        hide_older(viewer.layers, layer)
+        _lock(layer, False)
+        if layer.metadata[MAP] == NP:
+            show_colour_bar(layer)
+        if len(added) == count:
+            viewer.layers.events.inserted.disconnect(settle)
+
+    viewer.layers.events.inserted.connect(settle)
 
 
 def show_colour_bar(layer: Layer) -> None:

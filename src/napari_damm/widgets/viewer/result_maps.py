@@ -62,8 +62,7 @@ class Maps:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The model's names for primary, secondary and target."""
-        model = self.record.get("model") or {}
-        return tuple(model.get("modalities", ("vessels", "nuclei", "nanoparticles")))
+        return modalities_of(self.record)
 
     @classmethod
     def of_plan(cls, planned: Planned) -> Maps:
@@ -107,6 +106,12 @@ class Maps:
         }
         familiar = {} if self.familiarity is None else {FAMILIARITY: self.familiarity}
         return {**pyramids, UNCERTAINTY: self.uncertainty, **familiar, BRANCH: self.branch}
+
+
+def modalities_of(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a record's names for primary, secondary and target."""
+    model = record.get("model") or {}
+    return tuple(model.get("modalities", ("vessels", "nuclei", "nanoparticles")))
 
 
 def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:

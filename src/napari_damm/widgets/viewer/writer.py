@@ -92,7 +92,7 @@ def _tiles(image: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
 
 def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     size, units = attributes["scale"][-2:], attributes.get("units") or ("um", "um")
-    y, x = (_um(value, unit) for value, unit in zip(size, units[-2:], strict=True))
+    y, x = (um_of(value, unit) for value, unit in zip(size, units[-2:], strict=True))
     record = metadata.get(RESULT_KEY) or {}
     model = (record.get("model") or {}).get("name", "")
     return {
@@ -107,7 +107,7 @@ def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
     }
 
 
-def _um(value: float, unit: Any) -> float:
+def um_of(value: float, unit: Any) -> float:
     """Return a length in um; what is measured in pixels, or in words, is taken as it is."""
     if isinstance(unit, str) or not unit.is_compatible_with("micrometer"):
         return float(value)
