@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 
 import jobs
@@ -10,7 +11,13 @@ import pytest
 import tifffile
 
 from napari_damm import api, cli
-from napari_damm.engine.reproduction import as_command, as_python, open_slide_lines, opening_of
+from napari_damm.engine.reproduction import (
+    Opening,
+    as_command,
+    as_python,
+    open_slide_lines,
+    opening_of,
+)
 from napari_damm.util.areas import Areas
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
@@ -45,6 +52,20 @@ def test_script_and_command_give_the_same_bits(folder, tmp_path, wishes):
     first = jobs.run(folder, None, **wishes)[-1].result
     assert scripted(first.record, folder).digest() == first.digest()
     assert commanded(first.record, folder, tmp_path / "r.ome.zarr").digest() == first.digest()
+
+
+def test_nothing_in_a_stranger_s_record_becomes_code(folder):
+    record = dict(jobs.run(folder, None, **JOBS["expected"])[-1].result.record)
+    evil = "x\nraise SystemExit('executed')  #"
+    limits = {"vessels": [0.0, 1.0], "nuclei": [0.0, 1.0], f"vessels=0){evil}": [0.0, 1.0]}
+    record |= {"versions": {evil: evil}, "normalisation": limits, "device": f"cpu'{evil}"}
+    record["model"] = {"name": f"tiny'{evil}", "sha256": evil}
+    opening = open_slide_lines(Opening(f"a'{evil}.tif", {"vessels_channel": f"b'{evil}"}))
+    tree = ast.parse(as_python(record, opening))
+    kinds = [type(statement).__name__ for statement in tree.body]
+    assert kinds == [*["ImportFrom"] * 2, *["Assign"] * 4]
+    words = shlex.split(as_command(record, opening_of(record)))
+    assert words[words.index("--device") + 1] == f"cpu'{evil}"
 
 
 def test_areas_are_in_the_script_and_no_option(folder):

@@ -20,6 +20,7 @@ from napari_damm.engine.config import EXPECTED
 from napari_damm.slide import Slide, open_slide
 from napari_damm.slide.raster import LARGEST_USUAL_PIXEL_UM
 from napari_damm.util.areas import Areas
+from napari_damm.util.text import printable
 
 ROLES = ("vessels", "nuclei")
 _OPTIONS = {"pixel_size_um": "--pixel-size"}
@@ -88,7 +89,7 @@ def as_python(record: Mapping[str, Any], opening: str, model: str | None = None)
         imports = ["from napari_damm import PredictConfig, predict"]
     if record.get("normalisation"):
         imports.append("from napari_damm.slide import Normalisation")
-        limits = {name: tuple(value) for name, value in record["normalisation"].items()}
+        limits = {role: tuple(record["normalisation"][role]) for role in ROLES}
         config["normalisation"] = _Code(_call("Normalisation", limits))
     if record.get("areas"):
         imports.append("from napari_damm.util.areas import Areas")
@@ -173,7 +174,8 @@ def _said(record: Mapping[str, Any]) -> str:
     versions = record.get("versions") or {}
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     checksum = str((record.get("model") or {}).get("sha256", ""))[:12]
-    return f"Predicted with {said}; the model's sha256 begins with {checksum}"
+    # What a stranger's record says of itself must not leave the comment.
+    return printable(f"Predicted with {said}; the model's sha256 begins with {checksum}")
 
 
 def _same_place(raster: Any, given: Mapping[str, Any]) -> bool:

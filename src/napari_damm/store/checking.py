@@ -105,6 +105,9 @@ def _configured(part: Any, key: str) -> Any:
 # ---------------------------------------------------------------- the job record
 
 
+ROLES = {"vessels", "nuclei"}
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
@@ -136,11 +139,48 @@ def _is_areas(value: Any) -> bool:
     return False
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _is_limits(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))
-        for limits in value.values()
+    return isinstance(value, Mapping) and set(value) <= ROLES and all(map(_is_pair, value.values()))
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value.values()))
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, Mapping) and _has(value, name=_is_text, sha256=_is_text)
+
+
+def _is_input(value: Any) -> bool:
+    """Tell whether a section's identity is such that the section can be looked for."""
+    return (
+        isinstance(value, Mapping)
+        and _has(value, kind=_is_text, **dict.fromkeys(ROLES, _is_picture))
+        and (value.get("kind") != "files" or set(value) >= ROLES)
     )
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Mapping) and _has(
+        value,
+        path=_is_text,
+        name=_is_text,
+        channel=_is_text,
+        pixel_size_um=_is_number,
+        origin_um=_is_pair,
+        z=_is_count,
+        t=_is_count,
+        image=lambda image: _is_text(image) or _is_count(image),
+    )
+
+
+def _has(values: Mapping[str, Any], **checks: Callable[[Any], bool]) -> bool:
+    """Tell whether those entries that are there are right."""
+    return all(is_right(values[name]) for name, is_right in checks.items() if name in values)
 
 
 def _is_trust(value: Any) -> bool:
@@ -158,7 +198,10 @@ def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("input", "model", "lattice", "versions"), _is_table),
+    "input": _is_input,
+    "model": _is_model,
+    "lattice": _is_table,
+    "versions": _is_words,
     **dict.fromkeys(("mode", "device", "machine", "started"), _is_text),
     **dict.fromkeys(("seed", "samples", "batch_size"), _is_count),
     **dict.fromkeys(("windows", "background_windows", "multi_modal_windows"), _is_count),
