@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jobs
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from napari_damm import api
 from napari_damm.events import Planned
 from napari_damm.store import ShardStatus
-from napari_damm.util.areas import Areas, areas_of_mask
+from napari_damm.util.areas import Areas, areas_of_geojson, areas_of_mask
 from napari_damm.util.tiling import Box
 
 SQUARE = ((10.0, 20.0), (10.0, 50.0), (40.0, 50.0), (40.0, 20.0))
@@ -57,6 +59,30 @@ def test_a_box_of_the_mask_is_the_mask_of_the_box(area, y, x):
     areas = Areas((area,))
     box = Box(y, x, y + 20, x + 24)
     np.testing.assert_array_equal(areas.mask(box), areas.mask(ALL)[box.slices])
+
+
+def test_geojson_becomes_areas_with_holes_and_points_turned(tmp_path):
+    outer, hole = [[0, 0], [9, 0], [9, 5], [0, 5], [0, 0]], [[1, 1], [2, 1], [2, 2], [1, 1]]
+    path = tmp_path / "mine.geojson"
+    shapes = [
+        {"type": "Polygon", "coordinates": [outer, hole]},
+        {"type": "MultiPolygon", "coordinates": [[hole], [hole]]},
+        {"type": "Point", "coordinates": [3, 3]},
+    ]
+    features = [{"type": "Feature", "geometry": shape} for shape in shapes]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    areas = areas_of_geojson(path)
+    assert areas.name == "mine"
+    assert areas.areas[0][0] == ((0.0, 0.0), (0.0, 9.0), (5.0, 9.0), (5.0, 0.0))
+    assert [len(area) for area in areas.areas] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"type": "Polygon", "coordinates": 3}', "[]"])
+def test_what_is_no_geojson_of_polygons_is_refused(tmp_path, text):
+    path = tmp_path / "odd.geojson"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"odd\.geojson (is no GeoJSON|holds no polygon)"):
+        areas_of_geojson(path)
 
 
 @given(st.integers(0, 2**32 - 1))

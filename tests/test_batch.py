@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 
 import napari_damm
 from napari_damm import api, cli
+from napari_damm.engine.batch_sections import in_all_ways
 from napari_damm.events import Planned, SectionDone, SectionFailed, SectionStarted
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
@@ -79,6 +81,22 @@ def test_a_folder_without_images_and_a_missing_file_are_refused(tmp_path):
         api.find_sections([tmp_path], "out")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         api.find_sections([tmp_path / "nowhere.tif"], "out")
+
+
+def test_every_model_and_mode_has_a_result_of_its_own(tmp_path):
+    (section,) = api.find_sections(touch(tmp_path, "a.ome.tif"), tmp_path / "out")
+    assert in_all_ways([section], ["small"], ["fast"]) == [section]
+    found = in_all_ways([section], ["small", "my/own.safetensors"], ["fast", "expected"])
+    assert [each.store.name for each in found] == [
+        "a.small.fast.ome.zarr",
+        "a.small.expected.ome.zarr",
+        "a.own.fast.ome.zarr",
+        "a.own.expected.ome.zarr",
+    ]
+    assert found[2].name == "a.ome.tif (own, fast)"
+    assert found[1].config(api.PredictConfig(mode="fast", seed=4)).mode == "expected"
+    with pytest.raises(ValueError, match="the mode fast is given twice"):
+        in_all_ways([section], [], ["fast", "fast"])
 
 
 # ---------------------------------------------------------------- from Python
@@ -173,6 +191,20 @@ def test_a_batch_of_one_gives_the_bits_of_the_single_command(folder, tmp_path):
     assert results[0].digest() == results[1].digest()
 
 
+def test_a_batch_in_two_modes_over_areas(folder, tmp_path, capfd):
+    square = [[0, 0], [300, 0], [300, 300], [0, 300], [0, 0]]
+    shape = {"type": "Polygon", "coordinates": [square]}
+    (tmp_path / "section.geojson").write_text(json.dumps({"type": "Feature", "geometry": shape}))
+    modes = ["--mode", "fast", "--mode", "draft", "--areas", tmp_path]
+    out = tmp_path / "out"
+    assert command(folder, folder / "section.ome.tif", "--out-dir", out, *modes) == 0
+    fast, draft = (api.open_result(out / f"section.{mode}.ome.zarr") for mode in ("fast", "draft"))
+    assert (fast.record["mode"], draft.record["mode"]) == ("fast", "draft")
+    assert fast.record["areas"]["name"] == "section"
+    assert fast.np.shape == draft.np.shape == (300, 300)
+    assert "done        section.ome.tif (draft)" in capfd.readouterr().out
+
+
 def test_a_dry_run_shows_pairs_and_costs_and_makes_nothing(folder, sections, capfd):
     out = sections[0].store.parent
     files = [section.image for section in sections]
@@ -197,6 +229,10 @@ def test_a_dry_run_shows_pairs_and_costs_and_makes_nothing(folder, sections, cap
         (["x.tif", "--out-dir", "d", "--nuclei-pattern", "x=y"], "y.tif is missing"),
         (["x.tif", "--out-dir", "d", "--nuclei-pattern", "x"], "--nuclei-pattern must be"),
         (["x.tif", "--out-dir", "d/e"], "create it first"),
+        (["x.tif", "--out", "r.ome.zarr", "--mode", "fast", "--mode", "draft"], "--mode goes once"),
+        (["x.tif", "--out-dir", "d", "--areas", "nowhere"], "must be a folder with --out-dir"),
+        (["x.tif", "--out-dir", "d", "--areas", "."], "x.geojson is missing"),
+        (["x.tif", "--out", "r.ome.zarr", "--areas", "x.tif"], "x.tif"),
     ],
 )
 def test_bad_usage_is_one_line(args, words, capfd, tmp_path, monkeypatch):

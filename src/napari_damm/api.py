@@ -155,10 +155,16 @@ def predict_batch(
 
     config = config or PredictConfig()
     batch.check_stores(sections, resume)
-    loaded = load_model(model, config.device)
-    yield from batch.run(
-        sections, lambda each: predict(each.open(), loaded, config, each.store, client, resume)
-    )
+    chosen = {each.model or model for each in sections}
+    loaded = {each: load_model(each, config.device) for each in chosen}
+
+    def one(each: BatchSection) -> Iterator[Event]:
+        settings = each.config(config)
+        return predict(
+            each.open(), loaded[each.model or model], settings, each.store, client, resume
+        )
+
+    yield from batch.run(sections, one)
 
 
 def plan(

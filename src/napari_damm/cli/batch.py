@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.cli.option_names import in_options
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
+from napari_damm.engine.batch_sections import ENDING
+from napari_damm.util.areas import Areas, areas_of_geojson
 from napari_damm.util.errors import one_line
 from napari_damm.util.text import count
 
@@ -42,12 +44,14 @@ class Batch:
         from napari_damm.engine.batch import check_stores
 
         check_stores(self.sections, resume=True)
-        model = api.load_model(self.model, self.config.device)
+        chosen = {section.model or self.model for section in self.sections}
+        models = {each: api.load_model(each, self.config.device) for each in chosen}
         code = 0
         for section in self.sections:
             try:
                 store = section.store if section.store.parent.exists() else None
-                told = str(api.plan(section.open(), model, self.config, store))
+                model, config = models[section.model or self.model], section.config(self.config)
+                told = str(api.plan(section.open(), model, config, store))
             except (ValueError, OSError) as error:
                 told, code = f"cannot be predicted: {in_options(one_line(error))}", 1
             echo(f"{section}: {told}")
@@ -104,6 +108,46 @@ def check_places(
         raise ValueError("--nuclei goes with --out: give --nuclei-pattern with --out-dir")
     if out is not None and pattern is not None:
         raise ValueError("--nuclei-pattern goes with --out-dir: give --nuclei FILE with --out")
+
+
+def check_one_way(models: Sequence[str], modes: Sequence[str]) -> None:
+    """Refuse several models or modes for one result.
+
+    Raises
+    ------
+    ValueError
+        Naming the option to give instead.
+    """
+    for option, given in (("--model", models), ("--mode", modes)):
+        if len(given) > 1:
+            raise ValueError(f"{option} goes once with --out, got {len(given)}: give --out-dir")
+
+
+def read_areas(areas: Path | None, out: Path | None) -> Areas | None:
+    """Return the areas of one section; None where there are none, or a batch has those of each."""
+    return None if areas is None or out is None else areas_of_geojson(areas)
+
+
+def with_areas(sections: Sequence[BatchSection], folder: Path | None) -> list[BatchSection]:
+    """Give each section its file of areas.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there is no such folder, or it lacks one.
+    """
+    if folder is None:
+        return list(sections)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"--areas {folder} must be a folder with --out-dir")
+    found = [
+        replace(each, areas=folder / f"{each.store.name.removesuffix(ENDING)}.geojson")
+        for each in sections
+    ]
+    missing = next((each.areas for each in found if each.areas and not each.areas.is_file()), None)
+    if missing is not None:
+        raise FileNotFoundError(f"{missing} is missing: draw its areas, or leave the section out")
+    return found
 
 
 def one_slice(axis: str, value: str | None) -> int | None:

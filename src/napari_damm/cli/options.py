@@ -35,6 +35,7 @@ def with_settings(
     leave_out: Collection[str] = (),
     flags: Mapping[str, tuple[str, ...]] | None = None,
     left_out: Mapping[str, str] | None = None,
+    repeated: Collection[str] = (),
 ) -> Callable[[_Command], _Command]:
     """Give a command an option for every setting of a config.
 
@@ -50,9 +51,11 @@ def with_settings(
         Options of settings that are not called as the setting is.
     left_out
         What leaving a setting out means, where the config does not say it.
+    repeated
+        Settings that may be said several times: the command gets them as lists.
     """
     options = [
-        _option(each, (flags or {}).get(name), (left_out or {}).get(name))
+        _option(each, (flags or {}).get(name), (left_out or {}).get(name), name in repeated)
         for name, each in settings_of(config).items()
         if name not in leave_out and (each.kind is not object or name in _KINDS)
     ]
@@ -84,7 +87,7 @@ def said(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(
-    each: Setting, flags: tuple[str, ...] | None, left_out: str | None
+    each: Setting, flags: tuple[str, ...] | None, left_out: str | None, repeated: bool = False
 ) -> inspect.Parameter:
     meanings = "; ".join(f"{choice}: {meaning}" for choice, meaning in each.choices.items())
     shown = left_out or each.left_out or each.default
@@ -96,6 +99,7 @@ def _option(
         show_default=False,
     )
     kind = _KINDS.get(each.name, each.kind)
+    kind = list[kind] if repeated else kind  # type: ignore[valid-type]
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(each.name, keyword, default=None, annotation=annotation)

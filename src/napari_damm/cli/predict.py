@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_damm.cli.batch import Batch, check_places, one_slice
+from napari_damm.cli.batch import (
+    Batch,
+    check_one_way,
+    check_places,
+    one_slice,
+    read_areas,
+    with_areas,
+)
 from napari_damm.cli.data_options import (
     NucleiChannel,
     NucleiFile,
@@ -25,9 +32,10 @@ from napari_damm.cli.data_options import (
     VesselsChannel,
     name_or_index,
 )
-from napari_damm.cli.options import ModelName, said, with_settings
+from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
+from napari_damm.engine.batch_sections import in_all_ways
 from napari_damm.engine.config import PredictConfig
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
@@ -76,7 +84,7 @@ HELP = """Predict nanoparticles, uncertainty and branch of sections of any size.
 One section goes to --out, many to --out-dir; there, one that fails does not stop the others."""
 
 
-@with_settings(PredictConfig, leave_out=("shard", "order"))
+@with_settings(PredictConfig, leave_out=("shard", "order"), repeated=("mode",))
 def predict(
     files: Annotated[
         list[str],
@@ -102,7 +110,22 @@ def predict(
     ] = None,
     vessels_channel: VesselsChannel = None,
     nuclei_channel: NucleiChannel = None,
-    model: ModelName = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Model; the bundled one by default. With --out-dir, --model and --mode may be "
+            "given several times: each section is predicted in every way.",
+        ),
+    ] = None,
+    areas: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Only these areas: polygons in vessel pixels as GeoJSON, as QuPath exports them. "
+            "With --out-dir a folder that holds NAME.geojson for a section NAME.ome.tif.",
+        ),
+    ] = None,
     pixel_size: PixelSize = None,
     z: Annotated[
         str | None, typer.Option(metavar="N|all", help="Plane of a z stack, from 0.")
@@ -134,7 +157,11 @@ def predict(
         check_out(out, resume or dry_run)
     from napari_damm import api
 
-    config = api.PredictConfig(**said(settings))
+    models, modes = model or [], settings.pop("mode") or []
+    if out is not None:
+        check_one_way(models, modes)
+    settings["mode"] = modes[0] if len(modes) == 1 else None
+    config = api.PredictConfig(**said(settings), areas=read_areas(areas, out))
     options = {
         "vessels_channel": name_or_index(vessels_channel),
         "nuclei_channel": name_or_index(nuclei_channel),
@@ -146,20 +173,22 @@ def predict(
         if out_dir is not None:
             options |= {"z": one_slice("z", z), "t": one_slice("t", t)}
             sections = api.find_sections(files, out_dir, nuclei_pattern, options)
-            batch = Batch(sections, model, config, resume)
+            sections = in_all_ways(with_areas(sections, areas), models, modes)
+            batch = Batch(sections, models[0] if len(models) == 1 else None, config, resume)
             return batch.show_plan() if dry_run else batch.run(_client(stack, scheduler))
         assert out is not None  # since check_places
+        one_model = models[0] if models else None
         inputs = Inputs(files[0], {"nuclei": nuclei, **options}, {"z": z, "t": t})
         targets = [(index, sliced(out, index, z, t)) for index in inputs.indices()]
         for _, target in targets:
             check_out(target, resume or dry_run)
         if dry_run:
             for index, target in targets:
-                echo(f"{target.name}: {api.plan(inputs.open(**index), model, config, target)}")
+                echo(f"{target.name}: {api.plan(inputs.open(**index), one_model, config, target)}")
             return 0
         client = _client(stack, scheduler)
         jobs = (
-            Prediction(inputs.open(**index), model, config, target, client, resume)
+            Prediction(inputs.open(**index), one_model, config, target, client, resume)
             for index, target in targets
         )
         failed = sum(job.run() for job in jobs)

@@ -6,6 +6,8 @@
    were found in a folder and have no part in this are left out; files that were named are refused.
 3. A result is called as its section. Sections of one name are told apart by their folders.
 
+4. `in_all_ways` makes of each section one per model and mode; their results say which.
+
 Nothing is opened, so that the pairs can be shown before anything is computed.
 """
 
@@ -14,13 +16,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.advice import Advice
+from napari_damm.util.areas import areas_of_geojson
 
 if TYPE_CHECKING:
+    from napari_damm.engine.config import PredictConfig
     from napari_damm.slide import Slide
 
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
@@ -42,17 +46,38 @@ class BatchSection:
         The file with the nuclei.
     options
         Further arguments of `open_slide`.
+    model, mode
+        Its own, in place of the batch's.
+    areas
+        A GeoJSON file with the areas that are predicted; None for all of it.
     """
 
     image: Path
     store: Path
     nuclei: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    model: str | Path | None = None
+    mode: str | None = None
+    areas: Path | None = None
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return self.image.name
+        which = ", ".join(_which(self.model, self.mode))
+        return f"{self.image.name} ({which})" if which else self.image.name
+
+    def config(self, common: PredictConfig) -> PredictConfig:
+        """Return the settings of the batch with those of this section.
+
+        Raises
+        ------
+        ValueError, OSError
+            If they do not go together, or its areas cannot be read.
+        """
+        own: dict[str, Any] = {} if self.mode is None else {"mode": self.mode}
+        if self.areas is not None:
+            own["areas"] = areas_of_geojson(self.areas)
+        return replace(common, **own) if own else common
 
     def __str__(self) -> str:
         """Say what is paired with what, and where it goes."""
@@ -113,6 +138,45 @@ def find_sections(
         BatchSection(path, store, nuclei, more)
         for (path, nuclei), store in zip(pairs, stores, strict=True)
     ]
+
+
+def in_all_ways(
+    sections: Sequence[BatchSection], models: Sequence[str | Path], modes: Sequence[str]
+) -> list[BatchSection]:
+    """Return each section once for every model and mode, `a.MODEL.MODE.ome.zarr`.
+
+    What all share is not said: one model and one mode leave the sections as they are.
+
+    Raises
+    ------
+    ValueError
+        If a model or a mode is given twice.
+    """
+    for what, given in (("model", [_called(m) for m in models]), ("mode", modes)):
+        twice = next((each for each, n in Counter(given).items() if n > 1), None)
+        if twice is not None:
+            raise ValueError(f"the {what} {twice} is given twice: leave one out")
+    own_models: Sequence[str | Path | None] = models if len(models) > 1 else [None]
+    own_modes: Sequence[str | None] = modes if len(modes) > 1 else [None]
+    return [
+        replace(section, model=model, mode=mode, store=_store_of(section.store, model, mode))
+        for model in own_models
+        for mode in own_modes
+        for section in sections
+    ]
+
+
+def _store_of(store: Path, model: str | Path | None, mode: str | None) -> Path:
+    parts = [store.name.removesuffix(ENDING), *_which(model, mode)]
+    return store.with_name(".".join(parts) + ENDING)
+
+
+def _which(model: str | Path | None, mode: str | None) -> list[str]:
+    return ([] if model is None else [_called(model)]) + ([] if mode is None else [mode])
+
+
+def _called(model: str | Path) -> str:
+    return Path(model).name.removesuffix(".safetensors")
 
 
 def _paired(

@@ -5,19 +5,22 @@
 2. A pixel belongs to an area if its centre does. Where a row of pixel centres crosses an outline is
    a function of the row alone, so whatever boxes are asked for agree where they meet.
 3. `areas_of_mask` turns a mask of pixels into outlines: rectangles of equal runs.
+   `areas_of_geojson` reads what QuPath and others export: polygons in pixels, points (x, y).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.util.advice import Advice
+from napari_damm.util.bounded_json import read_json
 from napari_damm.util.settings import is_finite
 from napari_damm.util.tiling import CELL, Box
 
@@ -147,6 +150,56 @@ def areas_of_mask(mask: Mask, side: float, corner: Point, name: str = "") -> Are
     if not found:
         raise ValueError(f"'{name}' marks nothing: paint a part of the image")
     return Areas((tuple(found),), name)
+
+
+def areas_of_geojson(path: Path) -> Areas:
+    """Return the polygons of a GeoJSON file as areas, named after the file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no GeoJSON, or holds no polygon.
+    """
+    found = read_json(path)
+    try:
+        areas = tuple(
+            tuple(_ring(ring) for ring in polygon)
+            for shape in _geometries(found)
+            for polygon in _polygons(shape)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is no GeoJSON of polygons ({error}): export it anew") from None
+    if not areas:
+        raise ValueError(f"{path} holds no polygon: draw areas, and export them anew")
+    return Areas(areas, path.stem)
+
+
+def _geometries(found: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(found, list):
+        for each in found:
+            yield from _geometries(each)
+    elif found["type"] == "FeatureCollection":
+        yield from _geometries(found["features"])
+    elif found["type"] == "GeometryCollection":
+        yield from _geometries(found["geometries"])
+    elif found["type"] == "Feature":
+        yield from _geometries(found["geometry"])
+    else:
+        yield found
+
+
+def _polygons(shape: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    if shape["type"] == "Polygon":
+        return [shape["coordinates"]]
+    return list(shape["coordinates"]) if shape["type"] == "MultiPolygon" else []
+
+
+def _ring(ring: Sequence[Sequence[float]]) -> Outline:
+    points = [(float(y), float(x)) for x, y, *_ in ring]
+    closed = len(points) > 1 and points[0] == points[-1]  # GeoJSON says the first point again
+    return tuple(points[:-1] if closed else points)
 
 
 def _runs(row: Mask) -> list[tuple[int, int]]:
