@@ -75,6 +75,23 @@ def test_a_section_that_fails_does_not_stop_the_others(queue, fake_predict, tmp_
     assert fake_predict.calls[0][3] == tmp_path / "out" / "m2_CD31.ome.zarr"
 
 
+def test_what_was_done_before_is_listed_as_such(queue, files, tmp_path):
+    from napari_damm.store import ResultLayout, ResultStore
+
+    out = tmp_path / "out"
+    out.mkdir()
+    layout = ResultLayout((100, 100), 2.0, shard=64)
+    with ResultStore.create(out / "m1_CD31.ome.zarr", layout, {"finished": None}):
+        pass
+    with ResultStore.create(out / "m2_CD31.ome.zarr", layout, {}) as store:
+        store.finish({"finished": "now"})
+    queue.batch_rule.setText("CD31=DAPI")
+    queue.batch_folder.setText(str(out))
+    begun, done = states(queue)
+    assert begun.endswith("0 of 4 shards are done, Start goes on")
+    assert "done" in done
+
+
 def test_a_batch_can_be_cancelled(queue, fake_predict, tmp_path):
     fake_predict.pause_after = 2
     queue.batch_rule.setText("CD31=DAPI")

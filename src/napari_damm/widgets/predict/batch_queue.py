@@ -2,7 +2,8 @@
 
 1. Files and folders make a list of sections, paired by the naming rule; why they cannot be paired
    stands beside Start. Model, mode and device are those of Predict.
-2. What is finished in the folder for the results is skipped, what is unfinished goes on.
+2. What is finished in the folder for the results is skipped, what is unfinished goes on: the list
+   says so before the start, after napari was closed in between, too.
 3. A section that fails does not stop the others. A double click opens a result.
 """
 
@@ -25,9 +26,11 @@ from qtpy.QtWidgets import (
 
 from napari_damm.widgets.controls import PixelSizeBox, button, rows
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
+from napari_damm.widgets.predict.destination import look
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.run.run_widget import RunWidget
+from napari_damm.widgets.viewer.reader import is_result
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
@@ -126,7 +129,7 @@ class BatchQueue(RunWidget):
             item = QListWidgetItem()
             item.setData(STORE, str(section.store))
             self.list.addItem(item)
-            self.show_state(section.name, "waiting")
+            self.show_state(section.name, _state_of(section.store))
         self._update()
 
     def show_state(self, name: str, state: str) -> None:
@@ -186,3 +189,13 @@ class BatchQueue(RunWidget):
         if self._run is not None:
             self._run.close()
         super().closeEvent(event)
+
+
+def _state_of(store: Path) -> str:
+    """Say what an earlier batch left in the place of a result."""
+    if not store.exists():
+        return "waiting"
+    begun = look(str(store)).unfinished
+    if begun is not None:
+        return f"{begun.shards_done} of {begun.shards} shards are done, Start goes on"
+    return "done before" if is_result(str(store)) else "waiting"
