@@ -48,6 +48,24 @@ def test_the_newest_whole_map_is_offered_first(open_analysis):
     assert driver.particles.currentText() == "NP distribution (fast, small, 2)"
 
 
+def test_a_predicted_map_is_compared_with_the_imaged_one(analysis):
+    imaged = analysis.viewer.layers["nanoparticles"]
+    place = {"scale": imaged.scale, "translate": (30, 0), "units": "um"}
+    record = {"napari_damm": {"mode": "expected"}}
+    predicted = imaged.data / imaged.data.max()
+    analysis.viewer.add_image(predicted[30:], name="NP distribution", metadata=record, **place)
+    assert analysis.imaged.currentText() == "none"
+    analysis.imaged.setCurrentText("nanoparticles")
+    analysis.run("analyze")
+    layer = analysis.viewer.layers["Predicted minus imaged"]
+    np.testing.assert_allclose(layer.translate, (30, 0))
+    assert layer.data.shape == (370, 500)
+    assert np.nanmax(np.abs(layer.data)) < 0.2
+    assert "R² 0.9" in analysis.agreement.text() or "R² 1.0" in analysis.agreement.text()
+    analysis.particles.setCurrentText("vessels")
+    assert analysis.reason.text().startswith("Pick a predicted map as Particles")
+
+
 def test_analyze_fills_table_and_plot(analysis):
     status = analysis.run("analyze")
     assert status.startswith("Done in ")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 NONE = "none"
-ROLES = {"particles": TARGET, "vessels": VESSELS, "nuclei": NUCLEI}
+ROLES = {"particles": TARGET, "vessels": VESSELS, "nuclei": NUCLEI, "imaged": TARGET}
 MAP_LAYER = "np"
 """What begins the name of a layer with a predicted map, in lower case."""
 
@@ -86,6 +86,8 @@ class ChannelBox(QWidget):
             whole = [c for c in maps if not PARTIAL.search(str(c.layer.name))]
             if whole or maps:
                 return (whole or maps)[-1]  # the newest
+        if self._role == "imaged":
+            return None  # nobody is compared with unasked
         role = ROLES[self._role]
         others = [other for other in ROLES.values() if other is not role]
         return guess(role, others, self._channels)

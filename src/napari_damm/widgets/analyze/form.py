@@ -16,6 +16,7 @@ from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas
 
 SLIDER_STEPS = 1000
+COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
 HINT = (
     "To get numbers of parts, draw areas in a Shapes layer or paint a Labels layer, and pick it "
     "here: each area, or each label, is a row of the table"
@@ -30,6 +31,7 @@ class AnalyzeForm(QWidget):
         self.particles = ChannelBox(viewer, "particles", "Predicted or imaged particles")
         self.vessels = ChannelBox(viewer, "vessels", "What distances are measured from")
         self.nuclei = ChannelBox(viewer, "nuclei", "For the dose per cell", optional=True)
+        self.imaged = ChannelBox(viewer, "imaged", COMPARE, optional=True)
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.pixel_size.setToolTip("Width of one pixel of the vessels layer")
         self.region = LayerChoice(viewer, layers_with_areas, HINT)
@@ -47,6 +49,7 @@ class AnalyzeForm(QWidget):
             self.save,
         )
         self.table, self.plot = ResultsTable(), ProfilePlot()
+        self.agreement = Note("agreement")
         self._lay_out()
         guard_wheel(self)
 
@@ -55,6 +58,7 @@ class AnalyzeForm(QWidget):
         form.addRow("Particles", self.particles)
         form.addRow("Vessels", self.vessels)
         form.addRow("Nuclei", self.nuclei)
+        form.addRow("Compare with", self.imaged)
         form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
         form.addRow("Region", self.region)
         with_preview = QHBoxLayout()
@@ -64,7 +68,7 @@ class AnalyzeForm(QWidget):
         form.addRow(self.threshold_note)
         column = QVBoxLayout(self)
         column.addLayout(form)
-        for shown in (self.run, self.plot, self.table):
+        for shown in (self.run, self.agreement, self.plot, self.table):
             column.addWidget(shown)
         column.addStretch(1)
 

@@ -56,8 +56,12 @@ class AnalyzeRequest:
             asked.planes, asked.pixel_sizes_um, asked.origins_um, nuclei=nuclei, name=asked.name
         )
         particles = slide.channel("particles")
+        compared = "imaged" in asked.planes and not preview
+        more = {"imaged": slide.channel("imaged")} if compared else {}
         coarsest = max(particles.extent_um) / PREVIEW_PX if preview else 0.0
-        return slide_map(slide, particles, least_um=coarsest, name=asked.name, record=self.record)
+        return slide_map(
+            slide, particles, more, least_um=coarsest, name=asked.name, record=self.record
+        )
 
     def regions(self) -> Iterator[Region]:
         """Yield what is marked, each area a region."""

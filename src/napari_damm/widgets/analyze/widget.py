@@ -18,6 +18,7 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout
 
+from napari_damm.widgets.analyze.difference_layer import show_difference
 from napari_damm.widgets.analyze.form import SLIDER_STEPS, AnalyzeForm
 from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
@@ -72,7 +73,7 @@ class AnalyzeWidget(RunWidget):
 
         self._on_layers()
 
-        for box in (form.particles, form.vessels, form.nuclei):
+        for box in (form.particles, form.vessels, form.nuclei, form.imaged):
             box.changed.connect(self._on_layers)
         form.region.changed.connect(self._update)
         form.pixel_size.valueChanged.connect(self._on_pixel_size)
@@ -140,8 +141,10 @@ class AnalyzeWidget(RunWidget):
             missing = "particles" if particles is None else "vessels"
             raise ValueError(f"Pick a {missing} layer")
         channels: dict[str, Channel] = {"vessels": vessels, "particles": particles}
-        if form.nuclei.picked is not None:
-            channels["nuclei"] = form.nuclei.picked
+        more = {"nuclei": form.nuclei.picked, "imaged": form.imaged.picked}
+        channels |= {role: picked for role, picked in more.items() if picked is not None}
+        if form.imaged.picked is not None and RESULT_KEY not in particles.layer.metadata:
+            raise ValueError("Pick a predicted map as Particles to compare it with imaged ones")
         dims = self._viewer.dims
         shown = {role: shown_plane(channel, dims)[0] for role, channel in channels.items()}
         slide = request_channels(shown, form.pixel_size.value())
@@ -225,7 +228,13 @@ class AnalyzeWidget(RunWidget):
             self._form.table.show_report(found)
             self._form.plot.draw(profile_lines(found))
             fill_features(self._marking, found)
+            self._show_difference(found)
         self._update()
+
+    def _show_difference(self, report: AnalysisReport) -> None:
+        if self._request is not None:
+            told = show_difference(self._viewer, self._request, report.sections[0])
+            self._form.agreement.say(told)
 
     @property
     def _marking(self) -> Layer | None:
