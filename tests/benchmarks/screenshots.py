@@ -3,7 +3,8 @@
 In one napari window each, dark and light, with a dock of 300 px and a screen of 1024 x 700:
 
 1. Predict: empty, ready, with a region, while it runs, cancelled, done, with doubt hidden.
-2. Fine-tune and Analyze as they open, on a section.
+2. Fine-tune and Analyze as they open, on a section; Analyze with its numbers, Fine-tune while it
+   learns and when it has finished.
 
 The section is simulated and the model is the bundled one. It needs a display; under Linux without
 one, `xvfb-run -a python tests/benchmarks/screenshots.py --out DIR`. It fails if a widget makes the
@@ -21,7 +22,8 @@ os.environ.setdefault("QT_API", "pyqt6")
 SIZE = (1024, 700)
 DOCK = 300
 SIDE = 700
-WAIT_S = 300.0
+WAIT_S = 900.0
+MINUTES = 1.0
 ROUNDS = 20
 
 
@@ -119,16 +121,43 @@ def predict(camera: Camera) -> None:
 
 
 def others(camera: Camera) -> None:
-    """Take the other widgets as they open."""
+    """Take the other widgets as they open, and when they have done something."""
     for name in ("Fine-tune model", "Analyze nanoparticles"):
         dock, widget = camera.open(name)
         short = name.split()[0].lower()
         camera.take(short, widget)
         bar = scroll_bar(widget)
-        if bar is not None and bar.maximum():
+        if bar.maximum():
             bar.setValue(bar.maximum())
             camera.take(f"{short}-below", widget)
+        {"analyze": measured, "fine-tune": learning}[short](camera, widget)
         camera.viewer.window.remove_dock_widget(dock)
+
+
+def measured(camera: Camera, widget) -> None:
+    """Take Analyze with its numbers, beside the imaged particles."""
+    from qtpy.QtWidgets import QComboBox
+
+    widget.findChild(QComboBox, "imaged").setCurrentText("nanoparticles")
+    find(widget, "analyze").click()
+    camera.until(lambda: not widget.running)
+    bar = scroll_bar(widget)
+    camera.settle(1.0)
+    bar.setValue(bar.maximum())
+    camera.take("analyze-done", widget)
+
+
+def learning(camera: Camera, widget) -> None:
+    """Take Fine-tune while it learns, and when it has finished."""
+    from qtpy.QtWidgets import QDoubleSpinBox
+
+    widget.findChild(QDoubleSpinBox, "minutes").setValue(MINUTES)
+    find(widget, "start").click()
+    camera.until(lambda: "left" in find(widget, "progress").format() or not widget.running)
+    camera.take("fine-tune-running", widget)
+    camera.until(lambda: not widget.running)
+    camera.settle(1.0)
+    camera.take("fine-tune-done", widget)
 
 
 def find(widget, name: str):
@@ -141,11 +170,10 @@ def find(widget, name: str):
 
 
 def scroll_bar(widget):
-    """Return the bar that scrolls a form, if there is one."""
+    """Return the bar that scrolls a form."""
     from qtpy.QtWidgets import QScrollArea
 
-    area = widget.findChild(QScrollArea)
-    return None if area is None else area.verticalScrollBar()
+    return widget.findChild(QScrollArea).verticalScrollBar()
 
 
 def themes(out: Path) -> Iterator[str]:
@@ -153,6 +181,8 @@ def themes(out: Path) -> Iterator[str]:
     from napari_damm.widgets.viewer import sample_data
 
     sample_data.SIZE_PX = SIDE
+    # What is trained here is nobody's model.
+    os.environ["XDG_DATA_HOME"] = str(out / "data")
     for theme in ("dark", "light"):
         camera = Camera(out, theme)
         predict(camera)

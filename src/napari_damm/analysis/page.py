@@ -11,6 +11,7 @@ Pictures are inside the page. Names from files are escaped.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -103,7 +104,7 @@ def _tables(report: AnalysisReport) -> Iterator[str]:
         shares = {row.region: row.trusted_share for row in rows}
         head = [escape(facts.name), "unit", *(escape(region) for region in regions)]
         lines = [
-            [escape(measure.label), measure.unit, *(_cell(cells[name, r]) for r in regions)]
+            [_um(measure.label), _um(measure.unit), *(_cell(cells[name, r]) for r in regions)]
             for name, measure in MEASURES.items()
         ]
         if any(share is not None for share in shares.values()):
@@ -133,10 +134,10 @@ def _comparisons(report: AnalysisReport) -> str:
             difference += f" ({measure.text(c.low)} to {measure.text(c.high)})"
         lines.append(
             [
-                escape(measure.title),
+                _um(measure.title),
                 escape(c.region),
                 f"{escape(c.group_a)} − {escape(c.group_b)}",
-                f"{c.animals[0]}, {c.animals[1]}",
+                f"{c.animals[0]},&nbsp;{c.animals[1]}",
                 difference,
                 "–" if c.hedges_g is None else f"{c.hedges_g:.2f}",
                 escape(c.test or c.reason),
@@ -169,6 +170,10 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines
     )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _um(text: str) -> str:
+    return escape(re.sub(r"\bum\b", "µm", text))
 
 
 def _list(items: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+SIGNIFICANT = 4
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -21,10 +23,12 @@ class Measure:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def text(self, value: float | None, signed: bool = False, missing: str = "–") -> str:
-        """Return a value in its digits, without its unit."""
+        """Return a value in its digits, of large ones four in all, without its unit."""
         if value is None:
             return missing
-        return f"{value:{'+' if signed else ''}.{self.digits}f}"
+        before = math.floor(math.log10(abs(value))) if abs(value) >= 1 else 0
+        digits = min(self.digits, max(0, SIGNIFICANT - 1 - before))
+        return f"{value:{'+' if signed else ''}.{digits}f}"
 
 
 def finite_or_none(measure: Callable[[], float]) -> float | None:

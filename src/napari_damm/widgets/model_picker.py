@@ -117,6 +117,9 @@ class ModelPicker(QWidget):
         return self._cards[row] if 0 <= row < len(self._cards) else None
 
 
+SIMULATED = "simulated tissue only, not validated on real sections"
+
+
 def list_cards() -> list[Card]:
     """List the bundled and the user's own models, reading their headers only."""
     from napari_damm import model_file
@@ -146,6 +149,10 @@ def _summary(card: Mapping[str, Any]) -> str:
     from napari_damm.model_file import summary
 
     *_, size_and_data = summary(card).split(" · ", 2)
+    data = card.get("training_data")
+    if isinstance(data, Mapping) and data.get("kind") == "simulated":
+        size, *_ = size_and_data.split(" · ")
+        return f"{size} · {SIMULATED}"
     return shorten(size_and_data.replace("trained on ", ""), SUMMARY_LENGTH, placeholder="…")
 
 

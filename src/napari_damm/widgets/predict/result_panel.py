@@ -130,15 +130,14 @@ class ResultPanel(QGroupBox):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.heading)
-        column.addWidget(self.legend)
         column.addWidget(self.values)
         for line in lines:
             row = QHBoxLayout()
             for widget in line:
                 row.addWidget(widget, 0 if isinstance(widget, QLabel) and len(line) > 1 else 1)
             column.addLayout(row)
-        column.addWidget(self.answer)
-        column.addWidget(self.record)
+        for note in (self.answer, self.legend, self.record):
+            column.addWidget(note)
 
     # ------------------------------------------------------------ which run
 

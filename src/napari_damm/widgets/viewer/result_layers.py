@@ -125,7 +125,10 @@ class ResultLayers:
         self._stamp(maps.record, 1.0)
 
     def end_early(self, record: Mapping[str, Any], share_done: float) -> None:
-        """Say in the layers' names and record that a part is missing."""
+        """Say in the layers' names and record that a part is missing; maps of nothing go."""
+        if share_done <= 0 and self._store is None:
+            for layer in self.present:
+                self._viewer.layers.remove(layer)
         self._stamp(record, min(share_done, 0.99))
 
     def _stamp(self, record: Mapping[str, Any], share_done: float) -> None:
