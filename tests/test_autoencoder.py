@@ -15,6 +15,7 @@ from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
 from napari_damm.model import DAMM, VQGAN, AutoencoderConfig, DAMMConfig, VQGANConfig
+from napari_damm.model.detail import Detail
 from napari_damm.model_file import load_model, save_model
 
 TINY = DAMMConfig.of_preset("tiny", "ours")
@@ -115,17 +116,43 @@ def test_sizes_that_cannot_be_are_refused(wrong):
         AutoencoderConfig(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [-1, 257, 2.0, True])
+@pytest.mark.parametrize("wrong", [0, 257, 2.0, True])
 def test_sizes_of_the_detail_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="detail must be a whole number"):
+        replace(TINY, detail=(20, wrong))
+
+
+@pytest.mark.parametrize("wrong", [20, (8, 8, 8, 8, 8)])
+def test_levels_of_the_detail_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="detail must be at most 4 channels"):
         replace(TINY, detail=wrong)
+
+
+def test_detail_of_another_kind_is_refused_in_words_and_none_is_none():
+    card = TINY.to_dict()
+    with pytest.raises(ValueError, match="fine-tune the base model anew"):
+        DAMMConfig.from_dict({**card, "detail": 20})
+    assert DAMMConfig.from_dict({**card, "detail": 0}).detail == ()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_what_detail_adds_depends_on_the_surroundings_alone(levels):
+    detail = randomise(Detail((4, 6, 8, 8)[:levels])).eval()
+    generator = torch.Generator().manual_seed(0)
+    drawn, primary, secondary = torch.rand(3, 1, 1, 64, 192, generator=generator) * 2 - 1
+    whole = detail(drawn, primary, secondary) - drawn
+    assert whole.shape == drawn.shape
+    part = np.s_[..., :128]  # places of the coarsest level begin at multiples of eight
+    cut = detail(drawn[part], primary[part], secondary[part]) - drawn[part]
+    torch.testing.assert_close(cut[..., :64], whole[..., :64], rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
 def test_detail_is_of_any_model_and_of_images_of_several_channels(image):
     config = DAMMConfig.of_preset("tiny")
     stages = tuple(replace(stage, image_channels=3) for stage in config.first_stages)
-    model = randomise(DAMM(replace(config, first_stages=stages, detail=4)))
+    model = randomise(DAMM(replace(config, first_stages=stages, detail=(4, 4))))
     rgb = image.expand(-1, 3, -1, -1)
     z, seen = model.encode_primary(rgb)
     assert [each.shape for each in seen] == [rgb.shape]

@@ -68,6 +68,7 @@ def small() -> Iterator[None]:
         patch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
         patch.setattr(preparation, "MEASURED", 1)
         patch.setattr(loop, "EXPECTED_PX", 64)
+        patch.setattr(loop, "WINDOW_PX", 64)
         patch.setattr(loop, "SETTLING", 1)
         yield
 

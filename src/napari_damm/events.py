@@ -205,9 +205,9 @@ class Preparing:
 class TrainStep:
     """One step of a training.
 
-    `phase` is "joint", "gated", or "autoencoder of <modality>", for which only `loss` means
-    anything. `progress` (0..1) and `seconds_left` (None: not known yet) are of the whole training,
-    `waiting` is the share of the time since the last step that was spent on data.
+    `phase` is "joint", "gated", "detail" or "autoencoder of <modality>"; for the last two only
+    `loss` means anything. `progress` (0..1) and `seconds_left` (None: not known yet) are of the
+    whole training, `waiting` is the share of the time since the last step that was spent on data.
     """
 
     step: int

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from napari_damm.model.autoencoder import Autoencoder, AutoencoderConfig
 from napari_damm.model.batches import fixed_batches, in_batches
-from napari_damm.model.detail import Detail
+from napari_damm.model.detail import Detail, check_detail, detail_channels
 from napari_damm.model.gate import (
     GAMMA,
     GATES,
@@ -28,7 +28,6 @@ from napari_damm.model.gate import (
     mix_branches,
     select_branch,
 )
-from napari_damm.model.layers import check_size
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
@@ -38,8 +37,8 @@ FirstStage = VQGAN | Autoencoder
 FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
 READ_OUTS = ("last", "mean")
-DETAIL = 20
-"""Channels of the detail in our recipe."""
+DETAIL = (10, 16, 24)
+"""Channels of the detail in our recipe, finest level first."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class DAMMConfig:
     read_out
         Which confidence is shown as uncertainty: that of the "last" step, or the "mean" over all.
     detail
-        Channels of the convolutions that add fine structure to the target; 0: there are none.
+        Channels of the levels, finest first, of what adds fine structure to the target; none: there
+        is no such part.
     """
 
     first_stages: tuple[FirstStageConfig, FirstStageConfig, FirstStageConfig] = (VQGANConfig(),) * 3
@@ -68,7 +68,7 @@ class DAMMConfig:
     gate: str = "window"
     read_out: str = "last"
     uni_share: float = 1.0
-    detail: int = 0
+    detail: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the latents of the three autoencoders fit the U-Net and each other."""
@@ -90,7 +90,7 @@ class DAMMConfig:
                 f"latent channels must be {self.unet.latent_channels} as in the U-Net, "
                 f"got {latents}"
             )
-        check_size("detail", self.detail, 0, 256)
+        check_detail(self.detail, self.latent_factor)
         self._check_guide()
 
     def _check_guide(self) -> None:
@@ -184,6 +184,7 @@ class DAMMConfig:
         stages = tuple(_stage_config(stage) for stage in known.pop("first_stages"))
         unet = known.pop("unet")
         unet = UNetConfig(**_known(UNetConfig, {**unet, "channels": tuple(unet["channels"])}))
+        known["detail"] = detail_channels(known.get("detail"))
         return cls(stages, unet, **known)  # type: ignore[arg-type]  # __post_init__ counts them
 
 
@@ -268,12 +269,15 @@ class DAMM(nn.Module):
         seen = self.encode_primary(primary)[1] if isinstance(primary, Tensor) else primary
         if not seen or stage is not self.first_stages["target"]:
             return stage.decode(z)
-        image, *features = seen
+        drawn = self.draw(z, seen)
+        return drawn if self.detail is None else self.detail(drawn, seen[0], secondary)
+
+    def draw(self, z: Tensor, primary: Sequence[Tensor]) -> Tensor:
+        """Decode the target's latent without the detail; `primary` as `encode_primary` returns."""
+        stage = self.first_stage("target")
         if isinstance(stage, Autoencoder):
-            drawn = stage.decode(z, features or None)
-        else:
-            drawn = stage.decode(z)
-        return drawn if self.detail is None else self.detail(drawn, image, secondary)
+            return stage.decode(z, primary[1:] or None)
+        return stage.decode(z)
 
     def predict_noise(
         self,

@@ -124,6 +124,14 @@ class TrainConfig:
     expected_crops: int = setting(
         4, "Crops of 128 px that a step draws for the expected map.", least=1
     )
+    detail_from: float | None = setting(
+        None,
+        "Where the expected map is learnt: share of the training after which only what adds detail "
+        "to the drawn map goes on learning, which is fast; 1: never.",
+        least=0,
+        most=1,
+        left_out="0.5 in fine-tuning, 0.9 from scratch",
+    )
     noise_every: int | None = setting(
         None,
         "Where the expected map is learnt: the noise of all times, which sampled maps need, is "

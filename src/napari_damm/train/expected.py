@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_damm.model.damm import DAMM, DETAIL, DAMMConfig
+from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model.gate import mix_branches, where_multi
 from napari_damm.model.unet import Encoded
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
@@ -35,6 +35,10 @@ from napari_damm.train.config import TrainConfig
 ENCODER = ("input", "encoder", "down", "to_latent")
 DECODER = ("from_latent", "decoder", "up", "guide", "output")
 """Parts of an autoencoder."""
+GIVEN_DETAIL = (16, 32, 32)
+"""Channels of the detail that a model gets which was made without: what few real images tell is
+learnt by this part most of all.
+"""
 DETAIL_NAMES = ("detail.",)
 """What a short training has the least of behind it: it learns faster."""
 REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 16, 16, 8
@@ -61,7 +65,7 @@ def with_detail(model: DAMM, seed: int) -> DAMM:
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = DAMM(replace(model.config, detail=DETAIL), model.card)
+        made = DAMM(replace(model.config, detail=GIVEN_DETAIL), model.card)
     made.load_state_dict({**made.state_dict(), **model.state_dict()})
     made.file = model.file
     return made.train(model.training)
@@ -178,6 +182,62 @@ def expected_errors(
 
     The noise is drawn by seed and step.
     """
+    latent, multi, gate = _expected_latent(model, crops, encoded, step, seed)
+    other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
+    made = model.decode(latent, primary=encoded.features, secondary=other)
+    return MapErrors(pixel_error(made, crops.images[:, 2:]), gate)
+
+
+class DrawnCrops(NamedTuple):
+    """What the detail learns from: images (n, 1, h, w) in [-1, 1].
+
+    The target as its decoder draws it, the primary image, the secondary one as the detail sees it,
+    and the target as it was taken.
+    """
+
+    drawn: Tensor
+    primary: Tensor
+    secondary: Tensor
+    target: Tensor
+
+
+@torch.no_grad()
+def drawn_crops(model: DAMM, crops: Crops, step: int, seed: int) -> DrawnCrops:
+    """Draw the expected maps of crops without the detail; those that `reproduces` says otherwise.
+
+    There the target's own latents are drawn.
+    """
+    primary, secondary, target = (crops.images[:, k : k + 1] for k in range(3))
+    shown = _channels(model, secondary, "secondary")
+    encoded = encode_crops(model, crops)
+    if reproduces(step):
+        latent = model.encode(_channels(model, target, "target"), "target")
+        other = where_multi(shown, crops.planted < MISLEADS)
+    else:
+        latent, multi, _ = _expected_latent(model, crops, encoded, step, seed)
+        other = where_multi(shown, multi)
+    drawn = model.draw(latent, encoded.features)
+    return DrawnCrops(*(_mean(image) for image in (drawn, primary, other, target)))
+
+
+def detail_error(model: DAMM, drawn: DrawnCrops) -> Tensor:
+    """Return the mean squared error of drawn maps with detail added: one number."""
+    assert model.detail is not None
+    made: Tensor = model.detail(drawn.drawn, drawn.primary, drawn.secondary)
+    return (made - drawn.target).square().mean()
+
+
+def _mean(image: Tensor) -> Tensor:
+    return image.mean(dim=1, keepdim=True)
+
+
+def _expected_latent(
+    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the latent of the expected map, where it is multi-modal, and the gate's error.
+
+    The noise is drawn by seed and step.
+    """
     generator = torch.Generator().manual_seed((seed * _MIX + step + 900_000_000) % 2**63)
     x_t = torch.randn(encoded.primary.shape, generator=generator).to(encoded.primary.device)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
@@ -192,9 +252,7 @@ def expected_errors(
         lambda rows: model.unet.decode_uni(between.select(rows)),
         x_t,
     )
-    other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
-    made = model.decode(clean(velocity, x_t), primary=encoded.features, secondary=other)
-    return MapErrors(pixel_error(made, crops.images[:, 2:]), _gate_error(between, misleads))
+    return clean(velocity, x_t), multi, _gate_error(between, misleads)
 
 
 @torch.no_grad()

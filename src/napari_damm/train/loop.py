@@ -18,6 +18,7 @@ import torch
 from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
 from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.checkpointing import TrainerState
+from napari_damm.train.detail_phase import DETAIL, DetailPhase
 from napari_damm.train.expected import (
     encode_crops,
     expected_errors,
@@ -30,21 +31,30 @@ from napari_damm.train.expected import (
     settle_statistics,
 )
 from napari_damm.train.parts import TrainingParts
-from napari_damm.train.progress import TrainingProgress, highest_rate, learning_rate
+from napari_damm.train.progress import (
+    TrainingProgress,
+    detail_from,
+    highest_rate,
+    learning_rate,
+    part_of,
+)
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import NoiseStep, StepLosses, phase_at
 from napari_damm.train.threads import ThreadChoice
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
+from napari_damm.util.tiling import WINDOW
 
 MOST_ROLLBACKS = 5
 SSIM, CORRELATION = "ssim", "r"
 """By what the best model is chosen: texture counts in sampled maps, where there is more and where
 less in an expected one. How bright a window is hangs on its section's own limits.
 """
-EXPECTED_PX, SETTLING = 128, 8
-"""Side of the crops of the expected map, and batches that averaged weights are settled on."""
+EXPECTED_PX, WINDOW_PX, SETTLING = 128, WINDOW, 4
+"""Sides of the crops of the expected map and of what stands for a prediction's windows, and batches
+of these that averaged weights are settled on.
+"""
 MAP_JITTER = 0.5
 """Share, of that in batches of the noise, in which the secondary image of these crops misleads."""
 
@@ -70,6 +80,8 @@ class TrainingLoop:
         self.learns_map = state.module is self.model  # its decoder too: see expected.py
         self.learns_encoders = self.learns_map and learns_part(self.model, "primary")
         self.noise_every = noise_every(self.config)
+        self.detail_from = detail_from(self.config) if self.learns_map else 1.0
+        self.detail_phase: DetailPhase | None = None
         self.rate = highest_rate(self.config, self.learns_map)
         self.threads = self._thread_choice()
         network = self.machine.wrap(self.model.unet)
@@ -134,15 +146,18 @@ class TrainingLoop:
         if self.threads is not None:
             self.threads.apply()
         start, waited = time.perf_counter(), self.batches.waited_s
-        phase = phase_at(progress, config)
-        if self.learns_map:
+        detail_alone, within = part_of(progress, self.detail_from)
+        phase = DETAIL if detail_alone else phase_at(within, config)
+        if phase == DETAIL:
+            losses = self._detail_gradients(step)
+        elif self.learns_map:
             learning_mode(self.model)
             losses = self._map_gradients(step, progress, phase)
         else:
             self.model.unet.train()
             batch = self.batches.batch(step, progress, machine.rank, machine.world)
             losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
-        rate = learning_rate(self.rate, step, self.parts.schedule.steps, progress) * trainer.rate
+        rate = learning_rate(self.rate, step, self.parts.schedule.steps, within) * trainer.rate
         self.state.apply(rate, config.gradient_clip)
         epoch = self.parts.schedule.epoch(step)
         if machine.first:
@@ -186,6 +201,21 @@ class TrainingLoop:
         self.state.backward(error)
         return replace(losses, loss=losses.loss + float(error.detach()))
 
+    def _detail_gradients(self, step: int) -> StepLosses:
+        """Add the gradients of the detail, when all else has learnt."""
+        config = self.config
+        if self.detail_phase is None:
+            jitter = MAP_JITTER * config.jitter
+            self.detail_phase = DetailPhase(
+                self.model,
+                self.state,
+                lambda number: self.batches.crops(number, 1, WINDOW_PX, jitter),
+                self._usual(),
+                EXPECTED_PX,
+                config.seed,
+            )
+        return StepLosses(self.detail_phase.backward(step, config.expected_weight))
+
     def _noise_batch(self, step: int, progress: float) -> Batch:
         """Return what the noise is learnt from: small and new where it is needed seldom.
 
@@ -199,11 +229,17 @@ class TrainingLoop:
         """Return the images of an expected map: of several places, as statistics are of a batch."""
         return self.batches.crops(step, self.config.expected_crops, EXPECTED_PX, jitter)
 
+    def _usual(self) -> Iterator[Crops]:
+        """Yield windows that do not mislead, several at a time: statistics are settled on them."""
+        count = self.config.expected_crops
+        return (self.batches.crops(k, count, WINDOW_PX, 0.0) for k in range(SETTLING))
+
     def _roll_back(self, step: int) -> Notice:
         """Go on from the last checkpoint, at half the rate."""
         before = self.checkpoints.trainer
         rate, rollbacks = before.rate / 2, before.rollbacks + 1
         self.checkpoints.go_back(self.state)
+        self.detail_phase = None  # its maps were drawn by other weights
         if rollbacks > MOST_ROLLBACKS:
             raise JobFault(
                 Advice(
@@ -250,8 +286,7 @@ class TrainingLoop:
             averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
             self.validator.load(self.model, averaged)
             if self.learns_map:
-                crops = (self._crops(k, 0.0) for k in range(SETTLING))
-                settle_statistics(self.validator.model, crops, self.config.seed)
+                settle_statistics(self.validator.model, self._usual(), self.config.seed)
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = checkpoints.judge(step, scores, CORRELATION if self.learns_map else SSIM)

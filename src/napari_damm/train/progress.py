@@ -76,6 +76,23 @@ class TrainingProgress:
         return math.floor(progress * count + 1e-9)
 
 
+def detail_from(config: TrainConfig) -> float:
+    """Return from which share of the training on the detail alone learns.
+
+    From scratch the decoder learns along, and all else needs its time.
+    """
+    if config.detail_from is not None:
+        return config.detail_from
+    return 0.5 if config.preset is None else 0.9
+
+
+def part_of(progress: float, detail_from: float) -> tuple[bool, float]:
+    """Return whether the detail alone learns, and how far that part of the training is, 0..1."""
+    if progress < detail_from or detail_from >= 1:
+        return False, progress / detail_from if detail_from else 0.0
+    return True, (progress - detail_from) / (1 - detail_from)
+
+
 def highest_rate(config: TrainConfig, learns_map: bool) -> float:
     """Return the highest learning rate: as set, else what suits what is learnt."""
     if config.learning_rate is not None:

@@ -31,7 +31,7 @@ GREEN = "#009e73"  # Okabe and Ito's, beside their orange and blue of the branch
 PURPLE = "#cc79a7"
 SCORE = "r"
 """Which score is drawn: unlike SSIM it does not reward blur."""
-PHASES = ("joint", "gated")
+PHASES = ("joint", "gated", "detail")
 
 
 @dataclass

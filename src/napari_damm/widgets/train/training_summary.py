@@ -19,7 +19,7 @@ from napari_damm.widgets.run.eta import duration
 from napari_damm.widgets.run.run_summary import RunSummary
 from napari_damm.widgets.train.request import Kept
 
-PHASES = {"joint": "joint phase", "gated": "gated phase"}
+PHASES = {"joint": "joint phase", "gated": "gated phase", "detail": "detail phase"}
 
 
 @dataclass
