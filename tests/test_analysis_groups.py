@@ -90,3 +90,16 @@ def test_a_table_that_is_none_is_refused_in_one_sentence(tmp_path, text, words):
     table.write_text(text)
     with pytest.raises(ValueError, match=words):
         read_groups(table)
+
+
+def test_a_table_is_bounded_and_a_file(tmp_path):
+    path = tmp_path / "groups.csv"
+    path.write_text("file,animal,group\n" + "a" * 200_000)
+    with pytest.raises(ValueError, match="is not a CSV table"):
+        read_groups(path)
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(ValueError, match="is larger than 16 MB"):
+        read_groups(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_groups("/dev/null")

@@ -153,6 +153,20 @@ def test_a_result_whose_picture_is_gone_or_changed_says_what_to_do(result, pictu
         picture.write_bytes(content)
 
 
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_regions_come_from_a_label_picture(picture, tmp_path, tile):
+    labels = np.ones((600, 700), np.uint8)
+    labels[:, 350:] = 7
+    path = tmp_path / "labels.tif"
+    tifffile.imwrite(path, labels, tile=tile, compression="zlib" if tile else None)
+    source = MapSource(picture, regions=path)
+    report, _ = report_of([source], AnalyzeConfig(vessel_threshold=0.5))
+    assert {row.region for row in report.rows} == {"tissue", "label 1", "label 7"}
+    tifffile.imwrite(path, np.arange(600 * 700, dtype=np.uint32).reshape(600, 700))
+    with pytest.raises(ValueError, match="more than 1000 numbers"):
+        report_of([source], AnalyzeConfig(vessel_threshold=0.5))
+
+
 def test_the_command_writes_tables_a_page_and_figures(picture, tmp_path, capsys):
     out = tmp_path / "numbers"
     assert cli.main(["analyze", str(picture), "--out", str(out), "--vessel-threshold", "0.5"]) == 0

@@ -24,6 +24,8 @@ GROUPS = (
     "bombs",
     "ome_zarr",
     "stores",
+    "batches",
+    "analyses",
     "trainings",
     "command_lines",
 )

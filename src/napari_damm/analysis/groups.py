@@ -25,9 +25,11 @@ from scipy import stats
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.report import MeasureRow
+from napari_damm.util.files import open_regular
 
 COLUMNS = ("file", "animal", "group")
 LEVEL = 0.95
+MOST_BYTES = 16 * 2**20
 
 Floats = NDArray[np.float64]
 
@@ -77,10 +79,26 @@ def read_groups(path: str | Path) -> dict[str, Member]:
         If it cannot be read.
     """
     path = Path(path)
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return _members(path, text)
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a CSV table ({error}): give one") from error
+
+
+def _text(path: Path) -> str:
+    """Return what a table says, of which there may be so much."""
+    with open_regular(path) as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path} is larger than {MOST_BYTES // 2**20} MB: give a table of files")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file: give a CSV table") from error
+
+
+def _members(path: Path, text: str) -> dict[str, Member]:
     first = text.partition("\n")[0]
     table = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > 1 else ",")
     names = {name.strip().casefold(): name for name in table.fieldnames or () if name}

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from napari_damm.slide.planes import ArraySource, LazyPlane
 from napari_damm.slide.readers import open_image
 from napari_damm.store import Result, open_result
 from napari_damm.util.advice import Advice
+from napari_damm.util.bounded_json import MOST_BYTES
+from napari_damm.util.files import open_regular
 from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
@@ -192,9 +195,9 @@ def _open_labels(path: Path, section: ParticleMap) -> LabelImage:
 
 
 def _is_result(path: Path) -> bool:
-    return (path / "zarr.json").is_file() and b"napari_damm_store" in (
-        path / "zarr.json"
-    ).read_bytes()
+    with suppress(OSError), open_regular(path / "zarr.json") as file:
+        return b"napari_damm_store" in file.read(MOST_BYTES)
+    return False
 
 
 def _at(cells: Mask, cell_px: int, slide: Slide, result: Result) -> Mask:

@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 
 TISSUE = "tissue"
 TRUSTED = "tissue, trusted"
+MOST_LABELS = 1000
 
 
 class Region(Protocol):
@@ -132,10 +133,23 @@ class Band:
 
 
 def labelled_regions(labels: LabelImage, prefix: str = "label") -> Iterable[Labelled]:
-    """Yield a region for each number of a label image, but 0."""
+    """Yield a region for each number of a label image, but 0.
+
+    Raises
+    ------
+    ValueError
+        If there are so many that it must be another picture, or one of single cells.
+    """
     height = labels.labels.shape[0]
-    bands = (np.unique(np.asarray(labels.labels[y : y + 1024])) for y in range(0, height, 1024))
-    for value in sorted({int(v) for band in bands for v in band} - {0}):
+    found: set[int] = set()
+    for y in range(0, height, 1024):
+        found |= set(np.unique(np.asarray(labels.labels[y : y + 1024, :])).tolist()) - {0}
+        if len(found) > MOST_LABELS:
+            raise ValueError(
+                f"the label picture holds more than {MOST_LABELS} numbers: each is a region, so "
+                "give one with fewer"
+            )
+    for value in sorted(found):
         yield Labelled(f"{prefix} {value}", labels, value)
 
 

@@ -5,14 +5,13 @@ A number that cannot be had is None: `null` in JSON, empty in CSV; `reason` says
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.util.tables import csv_text
 from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
@@ -166,12 +165,12 @@ class AnalysisReport:
     def measures_csv(self) -> str:
         """Return one line for each section, region and measure."""
         lines = ([getattr(row, name) for name in MEASURE_COLUMNS] for row in self.rows)
-        return _csv(MEASURE_COLUMNS, lines)
+        return csv_text(MEASURE_COLUMNS, lines)
 
     def profile_csv(self) -> str:
         """Return one line for each section, region and shell of distances."""
         lines = ([getattr(row, name) for name in PROFILE_COLUMNS] for row in self.profiles)
-        return _csv(PROFILE_COLUMNS, lines)
+        return csv_text(PROFILE_COLUMNS, lines)
 
     def to_json(self) -> str:
         """Return all of it as JSON."""
@@ -188,11 +187,3 @@ class AnalysisReport:
             "failed": list(self.failed),
         }
         return json.dumps(content, indent=1, allow_nan=False, default=str)
-
-
-def _csv(header: Sequence[str], lines: Iterable[list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()

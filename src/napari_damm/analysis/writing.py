@@ -12,6 +12,7 @@ from napari_damm.analysis.figures import figures
 from napari_damm.analysis.page import Picture, page
 from napari_damm.analysis.report import AnalysisReport
 from napari_damm.util.files import written_folder
+from napari_damm.util.panels import without_formulas
 
 PICTURES = ("section-", "agreement-")
 """Figures that hold images: as SVG they would only wrap them."""
@@ -47,6 +48,7 @@ def write(report: AnalysisReport, folder: Path) -> AnalysisReport:
 
 def _drawn(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
+    without_formulas(figure)
     # Letters stay letters, which can be searched and edited; no date, so that files compare.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "napari-damm"}):
         metadata = {"Date": None} if kind == "svg" else {}

@@ -6,8 +6,6 @@ CSV, "n/a" for people.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_damm.util.measure import Measure
+from napari_damm.util.tables import csv_text
 from napari_damm.util.version import __version__
 
 if TYPE_CHECKING:
@@ -185,13 +184,13 @@ class Report:
             [row.section, row.model, row.branch, *(row.scores.get(name) for name in measures)]
             for row in self.rows
         )
-        return _csv(["section", "model", "branch", *measures], lines)
+        return csv_text(["section", "model", "branch", *measures], lines)
 
     def summary_csv(self) -> str:
         """Return one line for each model, branch and measure; then the paired differences."""
         names = ["model", "branch", "measure", "mean", "low", "high", "sections"]
         lines = [*self.summary, *self.differences]
-        return _csv(names, ([getattr(line, name) for name in names] for line in lines))
+        return csv_text(names, ([getattr(line, name) for name in names] for line in lines))
 
     def table(self) -> Iterator[str]:
         """Yield the summary as lines of text: a row for each measure, a column for each branch."""
@@ -221,11 +220,3 @@ def _interval(measure: Measure, line: Summary | None, signed: bool) -> str:
         measure.text(value, signed, "n/a") for value in (line.mean, line.low, line.high)
     )
     return mean if line.low is None or line.high is None else f"{mean} ({low} .. {high})"
-
-
-def _csv(header: Sequence[str], lines: Iterator[list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()

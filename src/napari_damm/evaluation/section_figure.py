@@ -19,7 +19,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
 from napari_damm.events import Branch
-from napari_damm.util.panels import finish_panel, show_image
+from napari_damm.util.panels import finish_panel, show_image, without_formulas
 
 if TYPE_CHECKING:
     from napari_damm.util.panels import Extent
@@ -47,7 +47,7 @@ class SectionPanels:
 
 def save_figure(panels: SectionPanels, path: Path, title: str, caption: str) -> None:
     """Draw the panels into a PNG file."""
-    draw(panels, title, caption).savefig(path, format="png")
+    without_formulas(draw(panels, title, caption)).savefig(path, format="png")
 
 
 def draw(panels: SectionPanels, title: str, caption: str) -> Figure:

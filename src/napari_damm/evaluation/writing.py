@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_damm.evaluation.report import Report
 from napari_damm.util.files import written_folder
+from napari_damm.util.panels import without_formulas
 
 
 def write(report: Report, folder: Path) -> Report:
@@ -27,5 +28,5 @@ def write(report: Report, folder: Path) -> Report:
     with written_folder(folder) as begun:
         for name, text in texts.items():
             (begun / name).write_text(text, encoding="utf-8")
-        draw(report).savefig(begun / "figure.png", format="png")
+        without_formulas(draw(report)).savefig(begun / "figure.png", format="png")
     return report.at(folder)

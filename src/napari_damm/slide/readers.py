@@ -18,6 +18,7 @@ from napari_damm.slide.pictures import JPEG_START, PNG_START, read_picture
 from napari_damm.slide.raster import READABLE, ImageFile
 from napari_damm.slide.stacks import NO_STACK, StackSize, common_stack
 from napari_damm.slide.tiff import read_tiff
+from napari_damm.util.text import printable
 
 STACKS = ("tiff", "zarr", "czi")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -107,9 +108,16 @@ def _stack_of(path: Path, read: Callable[..., ImageFile], image: str | int | Non
     return read(path, 0, 0, image).stack if _kind(path) in STACKS else NO_STACK
 
 
-def _kind(path: Path) -> str:
+def _check_name(path: Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path")
+    if printable(str(path)) != str(path):
+        # Records name their section, and lines of a table or terminal name it, too.
+        raise ValueError(f"{path} has letters in its name that cannot be written: rename it")
+
+
+def _kind(path: Path) -> str:
+    _check_name(path)
     if path.is_dir():
         return "zarr"
     if not path.is_file():

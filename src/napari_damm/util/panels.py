@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
     Extent = tuple[float, float, float, float]
@@ -38,6 +40,13 @@ def show_image(ax: Axes, image: np.ndarray, title: str, extent: Extent, cmap: st
         extent=extent,
         interpolation="nearest" if coarse else "antialiased",
     )
+
+
+def without_formulas(figure: Figure) -> Figure:
+    """Let names say what they say: a pair of $ in one would be drawn, or fail, as mathematics."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 def finish_panel(ax: Axes, extent: Extent) -> None:
