@@ -61,6 +61,7 @@ def threads():
     [
         {"shard": 128},
         {"shard": 192, "order": "centre"},
+        {"shard": 192, "focus": (200.0, 300.0)},
         {"lanes": 1},
         {"lanes": 3, "shard": 64},
     ],

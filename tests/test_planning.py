@@ -70,6 +70,17 @@ def test_normalisation_of_a_region_is_that_of_the_whole_slide(slide):
     assert region.normalisation == plan(slide, CARD).normalisation
 
 
+def test_what_lies_where_one_looks_comes_first(slide):
+    rows = plan(slide, CARD, PredictConfig(shard=512))
+    planned = plan(slide, CARD, PredictConfig(shard=512, focus=(slide.shape[0], slide.shape[1])))
+    assert planned.windows[0] == max(rows.windows)
+    assert sorted(planned.windows) == sorted(rows.windows)
+    assert [s.windows for s in sorted(planned.shards, key=lambda s: (s.row, s.col))] == [
+        s.windows for s in rows.shards
+    ]
+    assert planned.without(set()).windows == planned.windows
+
+
 @pytest.mark.parametrize("order", ["rows", "centre"])
 def test_each_window_runs_once_and_every_shard_has_all_it_touches(slide, order):
     planned = plan(slide, CARD, PredictConfig(shard=64, order=order))

@@ -28,7 +28,7 @@ def test_a_preview_takes_one_window(side, at):
 def test_a_preview_is_a_layer_that_makes_room_for_the_next(open_widget, fake_predict):
     driver = open_widget()
     camera_of(driver.viewer).center = (0, 448, 448)
-    with driver.qtbot.waitSignal(driver.widget.ended):
+    with driver.qtbot.waitSignal(driver.widget.ended, timeout=60_000):
         driver.click("preview")
     assert [layer.name for layer in driver.viewer.layers] == ["vessels", "nuclei", "Preview"]
     y0, x0, y1, x1 = fake_predict.calls[0][2].roi
@@ -36,12 +36,13 @@ def test_a_preview_is_a_layer_that_makes_room_for_the_next(open_widget, fake_pre
     assert abs((x0 + x1) / 2 - 448) <= 192
     assert (y1 - y0, x1 - x0) == (256, 256)  # 128 of the model's pixels
     assert not driver.result.isVisible()
-    with driver.qtbot.waitSignal(driver.widget.ended):
+    with driver.qtbot.waitSignal(driver.widget.ended, timeout=60_000):
         driver.click("preview")
     assert len(driver.viewer.layers) == 3
     driver.run()
     assert "NP distribution" in driver.viewer.layers
     assert fake_predict.calls[-1][2].roi is None
+    assert len(fake_predict.calls[-1][2].focus) == 2
 
 
 def test_a_preview_cannot_be_asked_for_without_images(open_widget):

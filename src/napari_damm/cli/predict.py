@@ -84,7 +84,7 @@ HELP = """Predict nanoparticles, uncertainty and branch of sections of any size.
 One section goes to --out, many to --out-dir; there, one that fails does not stop the others."""
 
 
-@with_settings(PredictConfig, leave_out=("shard", "order"), repeated=("mode",))
+@with_settings(PredictConfig, leave_out=("shard", "order", "focus"), repeated=("mode",))
 def predict(
     files: Annotated[
         list[str],

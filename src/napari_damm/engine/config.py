@@ -93,6 +93,12 @@ class PredictConfig:
         SHARD, "Side of the regions that are computed and stored as units, in model pixels."
     )
     order: str = setting("rows", "Which shards come first.", choices=ORDERS)
+    focus: tuple[float, float] | None = setting(
+        None,
+        "A place (y, x) in vessel pixels to begin at: its shard comes first, and of each shard the "
+        "windows nearest to it. The result is the same.",
+        left_out="at the top left",
+    )
     normalisation: Normalisation | None = setting(
         None, "Intensity limits.", left_out="percentiles 0.1 and 99.9 over the tissue"
     )
@@ -109,6 +115,10 @@ class PredictConfig:
                     "leave {steps} out, or choose {mode} fast",
                     parameter="steps",
                 )
+            )
+        if self.focus is not None and not all(map(is_finite, self.focus)):
+            raise ValueError(
+                Advice(f"must be two numbers y x, got {self.focus}", parameter="focus")
             )
         if self.roi is not None:
             _check_roi(self.roi)

@@ -3,7 +3,8 @@
 1. The slide's grid at the model's pixel size gives the lattice; the ROI a region of it.
 2. Windows that touch tissue run; the others are background. Where areas are asked for, windows
    that touch none of them are left out.
-3. Shards are ordered, and windows by the first shard that needs them.
+3. Shards are ordered, and windows by the first shard that needs them; where there is a place to
+   begin at, its shard comes first, and in each shard the windows nearest to it.
 4. `Plan.without` leaves out what is stored already: what a resumed run has to do.
 """
 
@@ -70,6 +71,7 @@ class Plan:
     shards_done: int = 0
     windows_done: int = 0
     areas: Areas | None = None
+    focus: tuple[float, float] | None = None
 
     @property
     def all_windows(self) -> int:
@@ -89,7 +91,7 @@ class Plan:
     def without(self, settled: Set[tuple[int, int]]) -> Plan:
         """Return what is left when the shards at these positions (row, col) are stored."""
         left = tuple(s for s in self.shards if (s.row, s.col) not in settled)
-        windows = _in_order(left)
+        windows = _in_order(left, self.lattice, self.focus)
         return replace(
             self,
             shards=left,
@@ -151,6 +153,11 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         _shard(layout, lattice, region, (row, col), run)
         for row, col in _ordered(layout.grid, config.order)
     )
+    focus = None
+    if config.focus is not None:
+        scale = slide.pixel_size_um / model_um
+        focus = config.focus[0] * scale, config.focus[1] * scale
+        shards = _first_of_all(shards, focus)
     return Plan(
         model_um,
         lattice,
@@ -158,9 +165,10 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         layout,
         normalisation,
         shards,
-        _in_order(shards),
+        _in_order(shards, lattice, focus),
         len(wanted) - len(run),
         areas=areas,
+        focus=focus,
     )
 
 
@@ -223,9 +231,31 @@ def _shard(
     return Shard(*position, box, absolute, cells, windows)
 
 
-def _in_order(shards: tuple[Shard, ...]) -> tuple[Window, ...]:
+def _in_order(
+    shards: tuple[Shard, ...], lattice: Lattice, focus: tuple[float, float] | None
+) -> tuple[Window, ...]:
     """Return the shards' windows, each where it is first asked for (a dict keeps that order)."""
-    return tuple(dict.fromkeys(w for shard in shards for w in shard.windows))
+    if focus is None:
+        return tuple(dict.fromkeys(w for shard in shards for w in shard.windows))
+
+    def far(window: Window) -> float:
+        return _apart(lattice.window_box(*window), focus)
+
+    return tuple(dict.fromkeys(w for shard in shards for w in sorted(shard.windows, key=far)))
+
+
+def _first_of_all(shards: tuple[Shard, ...], focus: tuple[float, float]) -> tuple[Shard, ...]:
+    """Put the shard nearest a place first; the others stay as they are, and memory with them."""
+    if not shards:
+        return shards
+    first = min(shards, key=lambda shard: _apart(shard.region, focus))
+    return (first, *(shard for shard in shards if shard is not first))
+
+
+def _apart(box: Box, place: tuple[float, float]) -> float:
+    """Return the squared distance of a box's centre from a place."""
+    (y, x) = place
+    return ((box.y0 + box.y1) / 2 - y) ** 2 + ((box.x0 + box.x1) / 2 - x) ** 2
 
 
 def _region(

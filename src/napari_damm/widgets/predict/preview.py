@@ -16,6 +16,16 @@ from napari_damm.widgets.viewer.roles import Channel
 OVERLAP = WINDOW - STRIDE
 
 
+def place_in(vessels: Channel, centre: Sequence[float]) -> tuple[float, float]:
+    """Return a place in the world, such as the centre of the view, in pixels (y, x) of vessels."""
+    grid = grid_of(vessels)
+    y, x = (
+        (float(at) - corner) / grid.side
+        for at, corner in zip(centre[-2:], grid.corner, strict=True)
+    )
+    return y, x
+
+
 def preview_box(
     vessels: Channel, pixel_size_um: float, model_um: float, centre: Sequence[float]
 ) -> Box:

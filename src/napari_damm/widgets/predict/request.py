@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class PredictRequest:
     """One prediction, with `settings` of `PredictConfig`; without `out` it stays in memory.
 
-    A preview shows the map alone, and makes room for the next.
+    A preview shows the map alone, and makes room for the next. `focus` (y, x) in vessel pixels is
+    where the analyst looks: what lies there comes first.
     """
 
     slide: SlideRequest
@@ -36,6 +37,7 @@ class PredictRequest:
     out: Path | None = None
     begun: Unfinished | None = None
     preview: bool = False
+    focus: tuple[float, float] | None = None
 
     def events(self) -> Iterator[Event | Ready]:
         """Start the prediction; slow, for the worker."""
@@ -51,7 +53,7 @@ class PredictRequest:
         from napari_damm.api import PredictConfig
 
         if self.begun is None:
-            return PredictConfig(**self.settings, **self._region())
+            return PredictConfig(**self.settings, **self._region(), focus=self.focus)
         record = {"samples": 1, **self.begun.record}  # older results do not state it
         kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
         roi = None if record["roi"] is None else tuple(record["roi"])
@@ -62,6 +64,7 @@ class PredictRequest:
             roi=roi,
             areas=areas,
             shard=self.begun.shard,
+            focus=self.focus,
             **kept,
         )
 

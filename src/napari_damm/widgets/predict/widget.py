@@ -21,7 +21,7 @@ from napari_damm.widgets.predict.batch_run import Choices
 from napari_damm.widgets.predict.forecast import forecast
 from napari_damm.widgets.predict.form import PredictForm
 from napari_damm.widgets.predict.live_prediction import LivePrediction
-from napari_damm.widgets.predict.preview import preview_box
+from napari_damm.widgets.predict.preview import place_in, preview_box
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.preferences import remember
@@ -148,6 +148,7 @@ class PredictWidget(RunWidget):
             region=region,
             out=destination.path,
             begun=destination.unfinished,
+            focus=None if primary is None else place_in(primary, camera_of(self._viewer).center),
         )
 
     def _slide_request(self, modalities: Sequence[str]) -> SlideRequest:
