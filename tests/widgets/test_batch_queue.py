@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from driver import job_threads
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_damm.widgets.predict.batch_queue import BatchQueue
@@ -90,6 +91,18 @@ def test_what_was_done_before_is_listed_as_such(queue, files, tmp_path):
     begun, done = states(queue)
     assert begun.endswith("0 of 4 shards are done, Start goes on")
     assert "done" in done
+
+
+def test_ticked_modes_make_a_result_each(queue, fake_predict, tmp_path):
+    queue.batch_rule.setText("CD31=DAPI")
+    queue.batch_folder.setText(str(tmp_path / "out"))
+    for row, name in ((1, "fast"), (2, "draft")):
+        assert queue.batch_modes.item(row).text() == name
+        queue.batch_modes.item(row).setCheckState(Qt.CheckState.Checked)
+    assert states(queue)[1] == "m2_CD31.tif (fast) + m2_DAPI.tif: waiting"
+    assert run(queue) == "2 of 4 sections done, 2 failed"
+    done = [(call[2].mode, call[3].name) for call in fake_predict.calls]
+    assert done == [("fast", "m2_CD31.fast.ome.zarr"), ("draft", "m2_CD31.draft.ome.zarr")]
 
 
 def test_a_batch_can_be_cancelled(queue, fake_predict, tmp_path):

@@ -1,7 +1,8 @@
 """The window "Many sections": files are predicted one after another, with the state of each.
 
 1. Files and folders make a list of sections, paired by the naming rule; why they cannot be paired
-   stands beside Start. Model, mode and device are those of Predict.
+   stands beside Start. Model, mode and device are those of Predict, unless others are ticked here:
+   of several, each section is predicted with every one.
 2. What is finished in the folder for the results is skipped, what is unfinished goes on: the list
    says so before the start, after napari was closed in between, too.
 3. A section that fails does not stop the others. A double click opens a result.
@@ -26,6 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_damm.widgets.controls import PixelSizeBox, button, rows
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
+from napari_damm.widgets.predict.batch_ways import Ways
 from napari_damm.widgets.predict.destination import look
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_controls import RunControls
@@ -64,6 +66,7 @@ class BatchQueue(RunWidget):
         self.list.setToolTip("A double click opens a result")
         self.folder, self.rule = QLineEdit(), QLineEdit()
         self.pixel_size = PixelSizeBox("batch_pixel_size", "as the files say")
+        self.ways = Ways()
         self._lay_out()
 
         self._pair()
@@ -71,6 +74,7 @@ class BatchQueue(RunWidget):
         self.rule.textChanged.connect(self._pair)
         self.folder.textChanged.connect(self._pair)
         self.pixel_size.valueChanged.connect(self._pair)
+        self.ways.changed.connect(self._pair)
         self.list.itemDoubleClicked.connect(self._open)
         start.clicked.connect(self._start)
 
@@ -95,6 +99,8 @@ class BatchQueue(RunWidget):
         form.addRow("Results", self.folder)
         form.addRow("Nuclei in", self.rule)
         form.addRow("Pixel size", self.pixel_size)
+        form.addRow("Modes", self.ways.modes)
+        form.addRow("Models", self.ways.models)
         column = QVBoxLayout(self)
         column.addLayout(line)
         column.addLayout(form)
@@ -112,7 +118,7 @@ class BatchQueue(RunWidget):
         """Pair the files anew, and list the sections."""
         if self.running:
             return
-        from napari_damm.engine.batch_sections import find_sections
+        from napari_damm.engine.batch_sections import find_sections, in_all_ways
 
         self._sections, self._problem = [], ""
         folder = Path(self.folder.text().strip() or "results").expanduser()
@@ -121,7 +127,8 @@ class BatchQueue(RunWidget):
             if self._inputs:
                 rule = self.rule.text().strip() or None
                 options = {"pixel_size_um": size} if size else {}
-                self._sections = find_sections(self._inputs, folder, rule, options)
+                found = find_sections(self._inputs, folder, rule, options)
+                self._sections = in_all_ways(found, *self.ways.ticked)
         except (ValueError, OSError) as error:
             self._problem = readable(error)
         self.list.clear()
@@ -145,7 +152,7 @@ class BatchQueue(RunWidget):
         if not problem and not self.folder.text().strip():
             problem = NO_FOLDER
         self._controls.show_ready(self.running, problem)
-        for each in (self.folder, self.rule, self.pixel_size):
+        for each in (self.folder, self.rule, self.pixel_size, self.ways.modes, self.ways.models):
             each.setEnabled(not self.running)
 
     def _ask_files(self) -> None:
@@ -175,7 +182,7 @@ class BatchQueue(RunWidget):
 
     def _start(self) -> None:
         try:
-            choices = self._choices()
+            choices = self.ways.narrow(self._choices())
         except ValueError as error:
             self._controls.status.say(readable(error))
             return

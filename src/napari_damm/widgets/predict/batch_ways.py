@@ -1,0 +1,70 @@
+"""With which modes and models the sections of a batch are predicted: lists with ticks.
+
+Nothing ticked means what Predict says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
+
+from napari_damm.engine.config import PredictConfig
+from napari_damm.util.settings import settings_of
+from napari_damm.widgets.model_picker import list_cards
+from napari_damm.widgets.predict.batch_run import Choices
+
+HEIGHT_PX = 76
+HINT = "None ticked: as in Predict. Of several, each section is predicted with every one"
+VALUE = Qt.ItemDataRole.UserRole
+
+
+class Ways(QObject):
+    """The two lists."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        choices = settings_of(PredictConfig)["mode"].choices
+        models = {card.name: str(card.path) for card in list_cards() if card.problem is None}
+        self.modes = self._list("batch_modes", {mode: mode for mode in choices})
+        self.models = self._list("batch_models", models)
+
+    @property
+    def ticked(self) -> tuple[list[Path], list[str]]:
+        """The models and the modes that are ticked."""
+        return [Path(value) for value in _ticked(self.models)], _ticked(self.modes)
+
+    def narrow(self, choices: Choices) -> Choices:
+        """Return what Predict says, with the one model or mode that is ticked in its place."""
+        models, modes = self.ticked
+        if len(models) == 1:
+            choices = replace(choices, model=models[0])
+        if len(modes) == 1:
+            choices = replace(choices, settings={**choices.settings, "mode": modes[0]})
+        return choices
+
+    def _list(self, name: str, values: dict[str, str]) -> QListWidget:
+        made = QListWidget()
+        made.setObjectName(name)
+        made.setToolTip(HINT)
+        made.setMaximumHeight(HEIGHT_PX)
+        for text, value in values.items():
+            item = QListWidgetItem(text)
+            item.setData(VALUE, value)
+            item.setCheckState(Qt.CheckState.Unchecked)
+            made.addItem(item)
+        made.itemChanged.connect(lambda _: self.changed.emit())
+        return made
+
+
+def _ticked(box: QListWidget) -> list[str]:
+    items = [box.item(row) for row in range(box.count())]
+    return [
+        str(item.data(VALUE))
+        for item in items
+        if item is not None and item.checkState() == Qt.CheckState.Checked
+    ]
