@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("QT_API", "pyqt6")
@@ -122,6 +122,8 @@ def predict(camera: Camera) -> None:
 
 def others(camera: Camera) -> None:
     """Take the other widgets as they open, and when they have done something."""
+    camera.viewer.layers.clear()
+    camera.viewer.open_sample("napari-damm", "simulated_tumour_section")
     for name in ("Fine-tune model", "Analyze nanoparticles"):
         dock, widget = camera.open(name)
         short = name.split()[0].lower()
@@ -160,6 +162,9 @@ def learning(camera: Camera, widget) -> None:
     camera.take("fine-tune-done", widget)
 
 
+PARTS = {"predict": predict, "others": others}
+
+
 def find(widget, name: str):
     """Return a control by its objectName."""
     from qtpy.QtWidgets import QWidget
@@ -176,17 +181,17 @@ def scroll_bar(widget):
     return widget.findChild(QScrollArea).verticalScrollBar()
 
 
-def themes(out: Path) -> Iterator[str]:
+def faults(out: Path, themes: Sequence[str], parts: Sequence[str]) -> Iterator[str]:
     """Take all pictures, and yield what is wrong with them."""
     from napari_damm.widgets.viewer import sample_data
 
     sample_data.SIZE_PX = SIDE
     # What is trained here is nobody's model.
     os.environ["XDG_DATA_HOME"] = str(out / "data")
-    for theme in ("dark", "light"):
+    for theme in themes:
         camera = Camera(out, theme)
-        predict(camera)
-        others(camera)
+        for part in parts:
+            PARTS[part](camera)
         camera.viewer.close()
         yield from camera.faults
 
@@ -195,12 +200,14 @@ def main() -> int:
     """Take all pictures; 1 if something is clipped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
-    out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    faults = list(themes(out))
-    for fault in faults:
+    parser.add_argument("--themes", nargs="+", default=["dark", "light"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    found = list(faults(asked.out, asked.themes, asked.parts))
+    for fault in found:
         print(f"FAULT {fault}")
-    return int(bool(faults))
+    return int(bool(found))
 
 
 if __name__ == "__main__":
