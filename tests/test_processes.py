@@ -119,7 +119,7 @@ def test_closing_ends_the_workers_at_once_also_those_that_are_starting(folder, o
 
 
 def test_a_worker_that_begins_while_the_pool_stops_is_ended(monkeypatch):
-    pool = processes._WorkerPool(b"", (), Watchdog())
+    pool = processes._WorkerPool(b"", (), Watchdog(), "cpu")
     pool._stop.set()
     monkeypatch.setattr(processes.sys, "executable", "sleep")
     started = []

@@ -27,6 +27,7 @@ from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.job import Job, prepare
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import NothingWorks
+from napari_damm.engine.workers.cards import card_of
 from napari_damm.engine.workers.coordinator import Outcome, ShardReport, lost_shard, run_job
 from napari_damm.engine.workers.shard import TaskSpec, need_disk, shards_apart
 from napari_damm.engine.workers.watchdog import PATIENCE_S, Watchdog
@@ -83,7 +84,8 @@ def compute(job: Job, left: Plan, patience_s: float = PATIENCE_S) -> Iterator[Ou
 
     A process that is silent for `patience_s` seconds is replaced.
     """
-    pool = _WorkerPool(cloudpickle.dumps(TaskSpec.of(job)), left.shards, Watchdog(patience_s))
+    spec = cloudpickle.dumps(TaskSpec.of(job))
+    pool = _WorkerPool(spec, left.shards, Watchdog(patience_s), job.setup.device)
     try:
         pool.start(min(job.config.workers, len(left.shards)))
         reports = pool.reports(len(left.shards))
@@ -102,8 +104,10 @@ class _Ended:
 class _WorkerPool:
     """Threads that each look after one worker process."""
 
-    def __init__(self, spec: bytes, shards: tuple[Shard, ...], watchdog: Watchdog) -> None:
-        self._spec = spec
+    def __init__(
+        self, spec: bytes, shards: tuple[Shard, ...], watchdog: Watchdog, device: str
+    ) -> None:
+        self._spec, self._device = spec, device
         self._watchdog = watchdog
         self._frozen: set[int] = set()  # process numbers
         self._waiting: deque[tuple[Shard, int]] = deque((shard, 1) for shard in shards)
@@ -217,7 +221,7 @@ class _WorkerPool:
 
     def _begin(self, seat: int) -> subprocess.Popen[bytes]:
         # a network call has one thread; idle pools of more would only be in the way
-        environment = safe_environment(OMP_NUM_THREADS="1")
+        environment = safe_environment(OMP_NUM_THREADS="1", **card_of(seat, self._device))
         process = subprocess.Popen(
             [sys.executable, *_PROGRAM, f"{self._watchdog.interval_s:g}"],
             stdin=subprocess.PIPE,
