@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from napari_damm import api
 from napari_damm.events import Planned
 from napari_damm.store import ShardStatus
+from napari_damm.util import areas
 from napari_damm.util.areas import Areas, areas_of_geojson, areas_of_mask
 from napari_damm.util.tiling import Box
 
@@ -183,3 +184,18 @@ def test_areas_that_hold_no_pixel_are_refused(folder):
 def test_a_box_and_areas_do_not_go_together():
     with pytest.raises(ValueError, match="roi must be left out"):
         api.PredictConfig(areas=TWO, roi=(0, 0, 10, 10))
+
+
+def test_in_how_many_portions_edges_are_taken_does_not_matter(monkeypatch):
+    zigzag = tuple((0.0 if k % 2 else 40.0, 0.7 * k) for k in range(100))
+    expected = Areas(((zigzag,),)).mask(Box(3, 2, 30, 60))
+    for most in (1, 7, 50):
+        monkeypatch.setattr(areas, "MOST_CROSSINGS", most)
+        assert np.array_equal(Areas(((zigzag,),)).mask(Box(3, 2, 30, 60)), expected)
+    assert 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize("far", [1e10, -1e308, float("inf"), float("nan")])
+def test_points_beyond_any_section_are_refused(far):
+    with pytest.raises(ValueError, match="areas must be points"):
+        Areas((((((0.0, 0.0), (0.0, far), (9.0, 9.0))),),))

@@ -30,6 +30,10 @@ Area = tuple[Outline, ...]
 Mask = NDArray[np.bool_]
 
 MOST_POINTS = 200_000
+FARTHEST = 1e9
+"""No section is so many pixels wide; beyond, differences of coordinates would overflow."""
+MOST_CROSSINGS = 2**20
+"""Crossings of rows and edges that are held at once: 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Areas:
                     parameter="areas",
                 )
             )
-        bad = next((p for p in points if len(p) != 2 or not all(map(is_finite, p))), None)
+        bad = next((p for p in points if len(p) != 2 or not all(map(_is_place, p))), None)
         if bad is not None:
             raise ValueError(Advice(f"must be points (y, x), got {bad}", parameter="areas"))
 
@@ -129,6 +133,10 @@ class Areas:
             edges[upwards] = edges[upwards][:, [2, 3, 0, 1]]
             found.append(edges[edges[:, 0] < edges[:, 2]])
         return found
+
+
+def _is_place(value: float) -> bool:
+    return is_finite(value) and abs(value) <= FARTHEST
 
 
 def areas_of_mask(mask: Mask, side: float, corner: Point, name: str = "") -> Areas:
@@ -222,12 +230,25 @@ def _inside(edges: NDArray[np.float64], box: Box) -> Mask:
     first = np.maximum(np.ceil(edges[:, 0] - 0.5), box.y0)
     end = np.minimum(np.ceil(edges[:, 2] - 0.5), box.y1)
     counts = np.maximum(end - first, 0).astype(np.int64)
+    turns = np.zeros((height, width + 1), np.uint8)
+    portion = np.cumsum(counts) // MOST_CROSSINGS
+    for part in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(portion)) + 1):
+        _cross(turns, edges[part], first[part], counts[part], box)
+    return np.bitwise_xor.accumulate(turns, axis=1)[:, :width].astype(bool)
+
+
+def _cross(
+    turns: NDArray[np.uint8],
+    edges: NDArray[np.float64],
+    first: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    box: Box,
+) -> None:
+    """Note in `turns` where `counts` rows of a box, from row `first` on, cross each edge."""
     which = np.repeat(np.arange(len(edges)), counts)
     within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = first[which].astype(np.int64) + within
     y0, x0, y1, x1 = edges[which].T
     crossing = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
-    cols = np.clip(np.ceil(crossing - 0.5) - box.x0, 0, width).astype(np.int64)
-    turns = np.zeros((height, width + 1), np.uint8)
+    cols = np.clip(np.ceil(crossing - 0.5) - box.x0, 0, turns.shape[1] - 1).astype(np.int64)
     np.bitwise_xor.at(turns, (rows - box.y0, cols), 1)
-    return np.bitwise_xor.accumulate(turns, axis=1)[:, :width].astype(bool)
