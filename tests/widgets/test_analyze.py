@@ -74,6 +74,7 @@ def test_analyze_fills_table_and_plot(analysis):
     assert l50 == pytest.approx(20 * np.log(2), rel=0.1)
     assert analysis.table.item(0, 0).text() == f"{l50:.1f}"
     assert list(analysis.plot.lines) == ["tissue"]
+    assert not analysis.plot._axes.getAxis("left").autoSIPrefix
 
 
 def test_every_shape_is_a_row_and_gets_its_numbers(analysis):

@@ -106,8 +106,10 @@ class ProfilePlot(QWidget):
 
         axes = pyqtgraph.PlotWidget(background=None)
         axes.setFixedHeight(PLOT_PX)
-        axes.setLabel("bottom", "distance from the nearest vessel (µm)")
+        axes.setLabel("bottom", "µm from the nearest vessel")
         axes.setLabel("left", "mean signal")
+        for side in ("bottom", "left"):
+            axes.getAxis(side).enableAutoSIPrefix(False)  # nobody reads "x0.001" beside a label
         axes.setMouseEnabled(False, False)
         axes.hideButtons()
         axes.scene().sigMouseClicked.connect(self._on_click)
