@@ -26,6 +26,7 @@ GROUPS = (
     "stores",
     "batches",
     "analyses",
+    "areas",
     "trainings",
     "command_lines",
 )

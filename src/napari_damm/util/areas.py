@@ -177,8 +177,10 @@ def areas_of_geojson(path: Path) -> Areas:
             for shape in _geometries(found)
             for polygon in _polygons(shape)
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is no GeoJSON of polygons ({error}): export it anew") from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(
+            f"{path} is no GeoJSON of polygons with points (x, y): export it anew"
+        ) from None
     if not areas:
         raise ValueError(f"{path} holds no polygon: draw areas, and export them anew")
     return Areas(areas, path.stem)
