@@ -159,10 +159,8 @@ def predict_batch(
     loaded = {each: load_model(each, config.device) for each in chosen}
 
     def one(each: BatchSection) -> Iterator[Event]:
-        settings = each.config(config)
-        return predict(
-            each.open(), loaded[each.model or model], settings, each.store, client, resume
-        )
+        of_it = loaded[each.model or model]
+        return predict(each.open(), of_it, each.config(config), each.store, client, resume)
 
     yield from batch.run(sections, one)
 

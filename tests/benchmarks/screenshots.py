@@ -137,10 +137,7 @@ def others(camera: Camera) -> None:
 
 
 def measured(camera: Camera, widget) -> None:
-    """Take Analyze with its numbers, beside the imaged particles."""
-    from qtpy.QtWidgets import QComboBox
-
-    widget.findChild(QComboBox, "imaged").setCurrentText("nanoparticles")
+    """Take Analyze with its numbers."""
     find(widget, "analyze").click()
     camera.until(lambda: not widget.running)
     bar = scroll_bar(widget)
