@@ -6,7 +6,6 @@ from pathlib import Path
 
 from napari_damm.evaluation.report import Report
 from napari_damm.util.files import written_folder
-from napari_damm.util.panels import without_formulas
 
 
 def write(report: Report, folder: Path) -> Report:
@@ -18,6 +17,7 @@ def write(report: Report, folder: Path) -> Report:
         If there is such a folder by now, or it cannot be written. Nothing is left then.
     """
     from napari_damm.evaluation.drawing import draw
+    from napari_damm.util.panels import without_formulas
 
     folder = folder.absolute()
     texts = {
