@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint32]
 
-_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_KEY_INCREMENTS = 0x9E3779B9, 0xBB67AE85
-_ROUNDS = 10
-_WORD = 2**32
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+KEY_INCREMENTS = 0x9E3779B9, 0xBB67AE85
+ROUNDS = 10
+WORD = 2**32
 
-_GROUP_BITS = 8
-MAX_CHANNELS = 4 << _GROUP_BITS
-MAX_STEP = _WORD >> _GROUP_BITS
+GROUP_BITS = 8
+MAX_CHANNELS = 4 << GROUP_BITS
+MAX_STEP = WORD >> GROUP_BITS
 
 
 def philox4x32(counter: Words, key: Words) -> Words:
@@ -44,12 +44,13 @@ def philox4x32(counter: Words, key: Words) -> Words:
     # Words travel in uint64, where the 32 x 32 bit product that each round needs is one multiply.
     c0, c1, c2, c3 = (counter[..., k].astype(np.uint64) for k in range(4))
     k0, k1 = int(key[0]), int(key[1])
-    high, low = np.uint64(32), np.uint64(_WORD - 1)
-    for _ in range(_ROUNDS):
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+    first, second = (np.uint64(each) for each in MULTIPLIERS)
+    high, low = np.uint64(32), np.uint64(WORD - 1)
+    for _ in range(ROUNDS):
+        p0, p1 = c0 * first, c2 * second
         c0, c1 = (p1 >> high) ^ c1 ^ np.uint64(k0), p1 & low
         c2, c3 = (p0 >> high) ^ c3 ^ np.uint64(k1), p0 & low
-        k0, k1 = (k0 + _KEY_INCREMENTS[0]) % _WORD, (k1 + _KEY_INCREMENTS[1]) % _WORD
+        k0, k1 = (k0 + KEY_INCREMENTS[0]) % WORD, (k1 + KEY_INCREMENTS[1]) % WORD
     return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
 
 
@@ -77,19 +78,14 @@ def window_noise(
     (y, x) or `shape`.
     """
     channels, height, width = shape
-    _check("seed", seed, _WORD**2)
-    _check("y", y, _WORD - height)
-    _check("x", x, _WORD - width)
-    _check("channels", channels, MAX_CHANNELS + 1)
-    _check("step", step, MAX_STEP)
-    _check("stream", stream, _WORD)
+    check_window(seed, y, x, shape, step, stream)
     groups = -(-channels // 4)
     counter = np.empty((groups, height, width, 4), np.uint32)
     counter[..., 0] = np.arange(x, x + width)
     counter[..., 1] = np.arange(y, y + height)[:, None]
-    counter[..., 2] = ((step << _GROUP_BITS) + np.arange(groups))[:, None, None]
+    counter[..., 2] = ((step << GROUP_BITS) + np.arange(groups))[:, None, None]
     counter[..., 3] = stream
-    words = philox4x32(counter, np.array([seed % _WORD, seed // _WORD], np.uint32))
+    words = philox4x32(counter, np.array([seed % WORD, seed // WORD], np.uint32))
     normal = _box_muller(np.ascontiguousarray(np.moveaxis(words, -1, 1)))
     return normal.reshape(groups * 4, height, width)[:channels]
 
@@ -97,10 +93,29 @@ def window_noise(
 def _box_muller(words: Words) -> NDArray[np.float32]:
     """Turn words (groups, 4, h, w) into as many normal values, in pairs along axis 1."""
     # Half a unit off the grid keeps u inside (0, 1), so that the logarithm is finite.
-    uniform = (words + 0.5) / _WORD
+    uniform = (words + 0.5) / WORD
     radius = np.sqrt(-2.0 * np.log(uniform[:, :2]))
     angle = 2.0 * np.pi * uniform[:, 2:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], 1).astype(np.float32)
+
+
+def check_window(
+    seed: int, y: int, x: int, shape: tuple[int, int, int], step: int, stream: int
+) -> None:
+    """Check that a window's noise has numbers of its own: that all fit into their words.
+
+    Raises
+    ------
+    ValueError
+        If one of them does not.
+    """
+    channels, height, width = shape
+    _check("seed", seed, WORD**2)
+    _check("y", y, WORD - height)
+    _check("x", x, WORD - width)
+    _check("channels", channels, MAX_CHANNELS + 1)
+    _check("step", step, MAX_STEP)
+    _check("stream", stream, WORD)
 
 
 def _check(name: str, value: int, stop: int) -> None:

@@ -28,6 +28,7 @@ from napari_damm.model.gate import (
     mix_branches,
     select_branch,
 )
+from napari_damm.model.layers import memory_format
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
 
@@ -332,14 +333,14 @@ class DAMM(nn.Module):
             return self.unet.encode(x_t, t, primary, secondary)
         parts: list[Encoded] = []
         for index, kept in fixed_batches(len(x_t), size, x_t.device):
-            x, first, second = (_channels_last(z[index]) for z in (x_t, primary, secondary))
+            x, first, second = (_laid_out(z[index]) for z in (x_t, primary, secondary))
             part = self.unet.encode(x, t[index], first, second)
             parts.append(part.select(torch.arange(kept, device=x_t.device)))
         return Encoded.cat(parts)
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=memory_format(x.device.type))
 
 
 def _times(t: Tensor | int, x_t: Tensor) -> Tensor:

@@ -13,9 +13,8 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-import torch
-
 from napari_damm.events import Event, TrainPlanned, Validated
+from napari_damm.model.layers import memory_format
 from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
@@ -53,9 +52,8 @@ class TrainingStart:
         OSError
             If no validation window can be read.
         """
-        # channels_last: a fifth faster on a CPU
         model = base.model.to(  # type: ignore[call-overload]
-            device=machine.device, memory_format=torch.channels_last
+            device=machine.device, memory_format=memory_format(machine.kind)
         )
         unreadable = UnreadablePatches(data.fields)
         validator = Validator(model, data.fields, data.split, config, unreadable)
