@@ -99,6 +99,18 @@ def test_every_model_and_mode_has_a_result_of_its_own(tmp_path):
         in_all_ways([section], [], ["fast", "fast"])
 
 
+def test_results_whose_names_are_too_long_are_refused_before_the_start(tmp_path):
+    image = tmp_path / ("a" * 245 + ".tif")
+    image.touch()
+    (section,) = api.find_sections([image], tmp_path)
+    with pytest.raises(ValueError, match="more than 255 bytes: give the file, or the model"):
+        in_all_ways([section], ["small", "other"], [])
+    longer = tmp_path / ("a" * 251 + ".tif")
+    longer.touch()
+    with pytest.raises(ValueError, match=r"the result of a{40}\.\.\. would have a name"):
+        api.find_sections([longer], tmp_path)
+
+
 # ---------------------------------------------------------------- from Python
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
 IMAGE_ENDINGS = (*TIFF_ENDINGS, ".ome.zarr", ".zarr", ".png", ".jpg", ".jpeg", ".czi")
 ENDING = ".ome.zarr"
+LONGEST_NAME = 255
+"""Bytes that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def in_all_ways(
     Raises
     ------
     ValueError
-        If a model or a mode is given twice.
+        If a model or a mode is given twice, or a result's name becomes too long.
     """
     for what, given in (("model", [_called(m) for m in models]), ("mode", modes)):
         twice = next((each for each, n in Counter(given).items() if n > 1), None)
@@ -168,7 +170,7 @@ def in_all_ways(
 
 def _store_of(store: Path, model: str | Path | None, mode: str | None) -> Path:
     parts = [store.name.removesuffix(ENDING), *_which(model, mode)]
-    return store.with_name(".".join(parts) + ENDING)
+    return _nameable(store.parent, ".".join(parts))
 
 
 def _which(model: str | Path | None, mode: str | None) -> list[str]:
@@ -234,7 +236,18 @@ def _stores(images: Sequence[Path], out: Path) -> list[Path]:
             f"the results of {first} and {second} would both be called {clash}{ENDING}: "
             "rename one, or predict them one at a time"
         )
-    return [out / f"{name}{ENDING}" for name in names]
+    return [_nameable(out, name) for name in names]
+
+
+def _nameable(folder: Path, name: str) -> Path:
+    """Return the place of a result of that name, before anything is computed for it."""
+    called = name + ENDING
+    if len(called.encode(errors="surrogatepass")) > LONGEST_NAME:
+        raise ValueError(
+            f"the result of {name[:40]}... would have a name of more than {LONGEST_NAME} bytes: "
+            "give the file, or the model, a shorter one"
+        )
+    return folder / called
 
 
 def _stem(path: Path) -> str:
