@@ -49,6 +49,13 @@ def test_the_averaged_weights_of_all_else_become_the_weights_and_stay(state):
             assert torch.equal(parameter, settled[name])
 
 
+def test_all_learns_again_where_a_training_goes_back(state):
+    phase = phase_of(state)
+    assert not all(p.requires_grad for p in state.parameters.values())
+    phase.end()
+    assert all(p.requires_grad for p in state.parameters.values())
+
+
 def test_a_map_is_drawn_once_and_seen_often(state, monkeypatch):
     read = []
 
@@ -58,6 +65,7 @@ def test_a_map_is_drawn_once_and_seen_often(state, monkeypatch):
 
     phase = phase_of(state, counted)
     monkeypatch.setattr(detail_phase, "KEPT", 4)
+    monkeypatch.setattr(detail_phase, "DRAWN_EVERY", 2)
     for step in range(40, 44):
         assert phase.batch(step).drawn.shape == (detail_phase.CROPS, 1, 32, 32)
     assert read == [17, 18, 19, 20, 21]
@@ -110,6 +118,6 @@ def test_parts_of_a_training():
     assert part_of(0.75, 0.5) == (True, 0.5)
     assert part_of(0.99, 1.0) == (False, 0.99)
     assert part_of(0.0, 0.0) == (True, 0.0)
-    assert detail_from(TrainConfig()) == 0.5
+    assert detail_from(TrainConfig()) == 0.4
     assert detail_from(TrainConfig(preset="tiny")) == 0.9
     assert detail_from(TrainConfig(detail_from=1.0)) == 1.0

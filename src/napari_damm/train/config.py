@@ -130,7 +130,7 @@ class TrainConfig:
         "to the drawn map goes on learning, which is fast; 1: never.",
         least=0,
         most=1,
-        left_out="0.5 in fine-tuning, 0.9 from scratch",
+        left_out="0.4 in fine-tuning, 0.9 from scratch",
     )
     noise_every: int | None = setting(
         None,

@@ -30,7 +30,7 @@ from napari_damm.train.state import TrainState
 
 DETAIL = "detail"
 """The phase's name."""
-DRAWN_EVERY, KEPT, CROPS = 2, 32, 8
+DRAWN_EVERY, KEPT, CROPS = 8, 40, 8
 """Each how many steps a window is drawn, how many are kept, and how many crops a step sees."""
 _TURNS = 6  # makes its random numbers others than those of the crops
 
@@ -74,6 +74,11 @@ class DetailPhase:
         error = weight * detail_error(self.model, seen)
         self.state.backward(error)
         return float(error.detach())
+
+    def end(self) -> None:
+        """Let all else learn again: the training goes back to where it did."""
+        for parameter in self.state.parameters.values():
+            parameter.requires_grad_(True)
 
     def batch(self, step: int) -> DrawnCrops:
         """Return what a step sees: crops of the windows that were drawn last."""

@@ -239,7 +239,9 @@ class TrainingLoop:
         before = self.checkpoints.trainer
         rate, rollbacks = before.rate / 2, before.rollbacks + 1
         self.checkpoints.go_back(self.state)
-        self.detail_phase = None  # its maps were drawn by other weights
+        if self.detail_phase is not None:
+            self.detail_phase.end()
+            self.detail_phase = None  # its maps were drawn by other weights
         if rollbacks > MOST_ROLLBACKS:
             raise JobFault(
                 Advice(

@@ -83,7 +83,7 @@ def detail_from(config: TrainConfig) -> float:
     """
     if config.detail_from is not None:
         return config.detail_from
-    return 0.5 if config.preset is None else 0.9
+    return 0.4 if config.preset is None else 0.9
 
 
 def part_of(progress: float, detail_from: float) -> tuple[bool, float]:
