@@ -56,8 +56,9 @@ def our_command(arguments):
     for option in command.params:
         allowed = (option.metavar or "").split("|")
         value = context.params.get(option.name)
-        if len(allowed) > 1 and value is not None and allowed[0].islower():
-            assert value in allowed, f"{option.opts[0]} {value}"
+        given = value if isinstance(value, tuple | list) else [value]  # some may be repeated
+        for each in given if len(allowed) > 1 and allowed[0].islower() else ():
+            assert each is None or each in allowed, f"{option.opts[0]} {each}"
 
 
 def target(arguments):

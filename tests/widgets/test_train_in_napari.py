@@ -49,7 +49,7 @@ def test_three_layers_become_a_model_that_predicts(driver, dock_widget, own_fold
     status = driver.run("start")
     assert status.startswith("Done in")
     assert "'my model' is ready in Predict" in status
-    assert table(driver) == [f"Validation {name}" for name in TABLE]
+    assert table(driver) == [f"Validation {name}" for name in (*TABLE, "windows")]
     truth = np.asarray(driver.viewer.layers["Validation truth"].data)
     assert truth.shape == (256, 256)
     assert truth.std() > 0.01
