@@ -124,6 +124,7 @@ def model(tmp_path_factory):
     return window_model(tmp_path_factory.mktemp("model") / "tiny.safetensors")
 
 
+@pytest.mark.slow
 def test_a_folder_is_evaluated_from_beginning_to_end(tmp_path, model, out, capfd):
     data = section_folder(tmp_path / "data")
     code = cli.main(

@@ -35,7 +35,7 @@ class Cluster:
         self.scheduler = self.start("scheduler", "--port", "0", "--host", "127.0.0.1")
         self.workers = [self.add_worker() for _ in range(2)]
         self.client = distributed.Client(
-            scheduler_file=str(self.file), timeout=60, set_as_default=False
+            scheduler_file=str(self.file), timeout=15, set_as_default=False
         )
         self.client.wait_for_workers(2)
 

@@ -154,6 +154,7 @@ def _original():
 ORIGINAL = _original()
 
 
+@pytest.mark.slow
 def test_a_model_that_predicts_noise_draws_a_plausible_map_and_says_so(tmp_path):
     jobs.make(tmp_path)
     events = run(tmp_path, None, **EXPECTED)

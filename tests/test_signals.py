@@ -166,6 +166,7 @@ def test_a_message_that_nobody_reads_does_not_change_the_outcome(tmp_path):
     assert ended.returncode == 2
 
 
+@pytest.mark.slow
 @posix
 def test_the_demonstration_does_without_a_display_only_if_it_needs_none(tmp_path):
     pytest.importorskip("qtpy")

@@ -153,6 +153,7 @@ def same_weights(a, b):
     return all(torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items())
 
 
+@pytest.mark.slow
 def test_training_reconstructs_better_and_uses_the_codebook():
     config = AutoencoderTraining(steps=60, warmup_steps=30, learning_rate=3e-3, replant_every=10)
     stage, _, steps = trained(config)

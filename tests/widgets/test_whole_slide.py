@@ -143,6 +143,7 @@ def test_resuming_in_the_same_viewer_goes_on_in_the_same_layers(open_section, en
     assert before[0].metadata["napari_damm"]["finished"]
 
 
+@pytest.mark.slow
 def test_another_image_is_refused_and_nothing_is_lost(open_section, engine, store):
     driver = open_section()
     cancel_after_a_shard(driver, engine)
@@ -155,6 +156,7 @@ def test_another_image_is_refused_and_nothing_is_lost(open_section, engine, stor
     assert driver.predict.text() == "Resume"
 
 
+@pytest.mark.slow
 def test_a_store_that_someone_else_writes_is_left_alone(open_section, engine, store):
     driver = open_section()
     cancel_after_a_shard(driver, engine)
