@@ -60,7 +60,9 @@ def write_gif(pictures: Sequence[Picture], path: Path) -> None:
         )
         for picture in pictures
     ]
-    palette = shown[-1].quantize(COLOURS)
+    # the tissue's colours and the map's
+    both = np.concatenate([np.asarray(shown[0]), np.asarray(shown[-1])])
+    palette = Image.fromarray(both).quantize(COLOURS)
     first, *others = [frame.quantize(palette=palette, dither=0) for frame in shown]
     durations = [FRAME_MS] * len(others) + [LAST_MS]
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
