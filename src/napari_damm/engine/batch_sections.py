@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.advice import Advice
 from napari_damm.util.areas import areas_of_geojson
+from napari_damm.util.files import LONGEST_NAME
 
 if TYPE_CHECKING:
     from napari_damm.engine.config import PredictConfig
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
 IMAGE_ENDINGS = (*TIFF_ENDINGS, ".ome.zarr", ".zarr", ".png", ".jpg", ".jpeg", ".czi")
 ENDING = ".ome.zarr"
-LONGEST_NAME = 255
-"""Bytes that file systems take."""
 
 
 @dataclass(frozen=True)

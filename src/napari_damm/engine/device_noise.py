@@ -3,8 +3,8 @@
 1. Philox is integer arithmetic: int64 tensors that wrap around hold the same 64 bits as numpy's
    uint64, so the words are the same on any device.
 2. Box-Muller is computed in float64 and rounded to float32, as on the CPU. Logarithm and cosine may
-   differ between libraries in the last bits of float64, which the rounding hides but for about one
-   value in a hundred million.
+   differ between libraries in the last bits of float64, which the rounding hides almost always. On
+   a graphics card this has not been tried; tests compare tensors of the processor.
 
 A mode that adds noise at each step would otherwise wait for the processor at each step.
 """

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from napari_damm.util.advice import Advice
+from napari_damm.util.files import LONGEST_NAME
 from napari_damm.util.settings import DEVICES, MAX_SEED, check_settings, setting
 
 PRESETS = {
@@ -37,8 +38,8 @@ PRECISIONS = {
 OLD_NAMES = {"average": "ema_decay"}
 """Settings that were renamed; files and commands of the last release hold the old name."""
 _NAME = re.compile(r"\w[\w. -]*")
-_LONGEST_NAME = 255 - len(".safetensors")
-"""Bytes of a model's name: with its ending it is a file's, of which file systems take 255."""
+_LONGEST_NAME = LONGEST_NAME - len(".safetensors")
+"""Bytes of a model's name: with its ending it is a file's."""
 
 
 @dataclass(frozen=True)

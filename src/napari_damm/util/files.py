@@ -32,6 +32,8 @@ RESUME_OR_REMOVE = f"continue it with {{resume}}, {REMOVE}"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """zarr's `LocalStore` writes to such names before it renames, and so do we."""
 
+LONGEST_NAME = 255
+"""Bytes of a name that file systems take."""
 _LONGEST_STEM = 160
 """Bytes of a name that its temporary name repeats: a name may have 255 in all."""
 
