@@ -20,6 +20,7 @@ from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.events import Planned, ShardDone, Tile
 from napari_damm.model_file import read_card, spread_factor
+from napari_damm.store.layout import halve
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
@@ -242,6 +243,7 @@ def test_a_single_sample_has_no_spread(folder, out):
     events = run(folder, out)
     result = events[-1].result
     assert result.np_std is None
+    assert result.samples == ()
     assert result.std_levels == []
     assert result.record["samples"] == 1
     assert all(tile.np_std is None for tile in of(Tile, events))
@@ -255,6 +257,25 @@ def test_the_spread_of_a_result_is_an_ome_zarr_pyramid_too(folder, out):
     image = validation.validate_zarr_store(str(out))
     assert image is not None
     assert np.asarray(result.std_levels[0]).shape == jobs.SHAPE
+
+
+# ---------------------------------------------------------------- each sample on its own
+
+
+def test_each_sample_is_kept_in_means_of_four_by_four_pixels():
+    blocks = np.kron([[1.0, 3.0]], np.ones((4, 4)))
+    combined = combine([draw(blocks), draw(3 * blocks)])
+    assert combined.samples is not None
+    assert combined.samples.tolist() == [[[1, 3]], [[3, 9]]]
+
+
+def test_the_mean_of_the_kept_samples_is_the_map_in_such_means(whole):
+    result = whole[-1].result
+    assert [sample.shape for sample in result.samples] == [(110, 160)] * 2
+    mean = np.mean([np.asarray(sample) for sample in result.samples], axis=0)
+    coarse = halve(halve(np.asarray(result.np)))
+    np.testing.assert_allclose(mean, coarse, atol=1e-3 * np.abs(coarse).max())
+    assert not np.array_equal(*map(np.asarray, result.samples))
 
 
 # ---------------------------------------------------------------- the card's factor

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from napari_damm.engine.pipeline import Blended
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.events import Tile
 from napari_damm.store import ShardMaps, ShardStatus
+from napari_damm.store.layout import SAMPLE_PX, halve
 from napari_damm.util.tiling import CELL, Box, Lattice, Window
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class ShardBlender:
         """Blend a complete shard, and forget the windows that nothing else needs."""
         mine = {w: self._outputs[w] for w in shard.windows if w in self._outputs}
         maps = self._maps(shard.region, mine, shard.cells, mine)
+        maps = replace(maps, samples=self._samples(shard.region, mine))
         del self._missing[shard.row, shard.col]
         for window in mine:
             if not self._waiting(window):
@@ -111,6 +114,24 @@ class ShardBlender:
         side = lattice.window // CELL
         values = {w: np.full((side, side), o.familiarity or 0.0) for w, o in outputs.items()}
         return lattice.gather_cells(cells, values)
+
+    def _samples(self, box: Box, outputs: Mapping[Window, WindowOutput]) -> list[np.ndarray]:
+        """Blend each sample of a box, as its small map has it."""
+        lattice, areas = self._plan.lattice, self._plan.areas
+        made = []
+        for k in range(self._plan.layout.samples):
+            image = lattice.blend(
+                box,
+                {
+                    w: o.samples[k].repeat(SAMPLE_PX, axis=0).repeat(SAMPLE_PX, axis=1)
+                    for w, o in outputs.items()
+                    if o.samples is not None
+                },
+            )
+            if areas is not None:
+                _clear((image,), ~areas.mask(box))
+            made.append(halve(halve(image)))
+        return made
 
     def _waiting(self, window: Window) -> list[tuple[int, int]]:
         return [at for at in self._plan.shards_touching(window) if at in self._missing]

@@ -21,6 +21,7 @@ import psutil
 from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
+from napari_damm.store.layout import SAMPLE_PX
 from napari_damm.util.advice import Advice
 from napari_damm.util.text import count, duration, gigabytes
 
@@ -176,13 +177,15 @@ def _result_bytes(planned: Plan) -> int:
     """All shards with windows, with their pyramids; the rest has no files."""
     pixels = sum(math.prod(s.box.shape) for s in planned.shards if s.windows)
     cells = math.prod(planned.layout.cells_shape)
-    return int(pixels * _HALF * _PYRAMID) * _images(planned) + 3 * cells + 2**20
+    small = planned.layout.samples * pixels * _HALF // SAMPLE_PX**2
+    return int(pixels * _HALF * _PYRAMID) * _images(planned) + small + 3 * cells + 2**20
 
 
 def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     window = planned.lattice.window**2 * _FLOAT
     samplers, batch, samples = setup.samplers, setup.sampling.batch_size, setup.sampling.samples
-    images = _images(planned)
+    # besides the mean and the spread, the small maps of the samples
+    images = _images(planned) + planned.layout.samples / SAMPLE_PX**2
     pools = READ_AHEAD + 2 * samplers + UNTAKEN_POOLS + samplers
     queued = pools * POOL_BATCHES * batch * (2 + images) * window
     # a window's samples until the last is in, and in float64 where they are compared
@@ -197,6 +200,6 @@ def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     # blended, weights, queued for the writer, and the writer's own pyramid
     shards = (2 + WRITE_AHEAD + 2) * shard * images
     seen = 3 * math.prod(planned.layout.cells_shape)
-    seen += math.prod(planned.layout.levels[-1].shape) * _HALF * images
+    seen += math.ceil(math.prod(planned.layout.levels[-1].shape) * _HALF * images)
     caches = min(_BLOCK_CACHE, 2 * _FLOAT * math.prod(planned.lattice.shape))
-    return queued + drawn + network + kept + shards + seen + caches + _RESERVE
+    return int(queued + drawn + network + kept + shards + seen + caches + _RESERVE)

@@ -187,8 +187,11 @@ def survey_to_resume(
         )
     planned, setup = survey(slide, model, config, remote)
     if earlier is not None:
-        # A result that was begun without the map goes on without it.
-        layout = replace(planned.layout, with_familiarity=earlier.layout.with_familiarity)
+        # A result that was begun without these maps goes on without them.
+        begun = earlier.layout
+        layout = replace(
+            planned.layout, with_familiarity=begun.with_familiarity, samples=begun.samples
+        )
         planned = replace(planned, layout=layout)
     record = job_record(slide, model, config, planned, setup.sampling, setup.device)
     notices: list[Notice] = []

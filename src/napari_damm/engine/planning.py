@@ -144,6 +144,7 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         with_std=config.samples > 1,
         with_familiarity=Known.of_card(card) is not None,
     )
+    layout = replace(layout, samples=config.samples if config.samples > 1 else 0)
     wanted = lattice.windows_touching(region)
     if areas is not None:
         wanted = windows_in(areas, lattice, region)

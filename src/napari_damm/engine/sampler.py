@@ -114,7 +114,8 @@ class WindowSampler:
         if self.sampling.beside is not None:
             drawn = yield from self._sampled(self.sampling.beside, inputs, given)
             outputs = [
-                replace(mean, std=each.std) for mean, each in zip(outputs, drawn, strict=True)
+                replace(mean, std=each.std, samples=each.samples)
+                for mean, each in zip(outputs, drawn, strict=True)
             ]
         yield outputs
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_damm.engine.planning import Plan
 from napari_damm.events import Branch
 from napari_damm.slide import Slide, normalise, read_region
+from napari_damm.store.layout import halve
 from napari_damm.util.tiling import Window
 
 PAUSES_S = (0.1, 1.0)
@@ -48,7 +49,8 @@ class WindowOutput:
     """One sampled window: NP (h, w) relative intensity; uncertainty and branch of its cells.
 
     `branch` holds `Branch` codes. Of several samples `np` is the mean and `std`
-    (h, w) the scaled standard deviation.
+    (h, w) the scaled standard deviation; `samples` (k, h/4, w/4) is each on its own, in means of
+    4 x 4 pixels.
     """
 
     window: tuple[int, int]
@@ -57,6 +59,7 @@ class WindowOutput:
     branch: Cells
     std: Floats | None = None
     familiarity: float | None = None
+    samples: Floats | None = None
 
 
 def cut(slide: Slide, plan: Plan, window: Window) -> WindowInput:
@@ -121,4 +124,5 @@ def combine(draws: Sequence[WindowOutput], spread_factor: float = 1.0) -> Window
         uncertainty=uncertainty.astype(np.float32),
         branch=branch.astype(np.uint8),
         std=(spread_factor * std).astype(np.float32),
+        samples=np.stack([halve(halve(image)) for image in images]),
     )

@@ -5,6 +5,7 @@ R.ome.zarr/      attributes: ome (OME-Zarr 0.5), napari_damm (the job record),
                  napari_damm_store (format and layout)
   np/0, np/1 ..  float16 pyramid, sharded
   np_std/0 ..    the same for the standard deviation over samples (where there are several)
+  samples/0 ..   float16, each sample on its own: means of 4 x 4 pixels, sharded
   uncertainty    float16, one value per cell of 32 px
   branch         uint8, one value per cell
   familiarity    float16, one value per cell (where the model says which images it knows)
@@ -45,7 +46,7 @@ class Arrays:
     """The arrays of one result; `levels` is the nanoparticle map, finest first.
 
     `std_levels` is the map of the standard deviation, empty where there is none; `familiarity` is
-    None where there is no such map.
+    None where there is no such map, `samples` empty where a single one was drawn.
     """
 
     levels: tuple[Array, ...]
@@ -54,6 +55,7 @@ class Arrays:
     branch: Array
     status: Array
     familiarity: Array | None = None
+    samples: tuple[Array, ...] = ()
 
 
 def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]) -> zarr.Group:
@@ -65,7 +67,7 @@ def create_group(path: Path | None, layout: ResultLayout, record: dict[str, Any]
     }
     store = MemoryStore() if path is None else LocalStore(path)
     group = zarr.create_group(store, attributes=attributes, zarr_format=3)
-    for level in (*layout.levels, *layout.std_levels):
+    for level in layout.all_levels:
         group.require_group(level.path.partition("/")[0])
         _create(group, level.path, level.shape, "float16", level.chunk, level.shard)
     _create(group, "uncertainty", layout.cells_shape, "float16", layout.cells_chunk)
@@ -144,15 +146,15 @@ def with_record(group: zarr.Group, path: Path | None, record: dict[str, Any]) ->
 
 def open_arrays(group: zarr.Group, layout: ResultLayout) -> Arrays:
     """Return the arrays that `create_group` made."""
-    levels, std_levels = (
-        tuple(_array(group, level.path) for level in pyramid)
-        for pyramid in (layout.levels, layout.std_levels)
+    levels, std_levels, samples = (
+        tuple(_array(group, level.path) for level in maps)
+        for maps in (layout.levels, layout.std_levels, layout.sample_levels)
     )
     uncertainty, branch, status = (
         _array(group, name) for name in ("uncertainty", "branch", "status")
     )
     familiarity = _array(group, "familiarity") if layout.with_familiarity else None
-    return Arrays(levels, std_levels, uncertainty, branch, status, familiarity)
+    return Arrays(levels, std_levels, uncertainty, branch, status, familiarity, samples)
 
 
 def _create(

@@ -51,7 +51,7 @@ def check_arrays(path: Path, layout: ResultLayout) -> None:
         If one is missing or differs.
     """
     cells, shape = layout.cells_chunk, layout.cells_shape
-    for level in (*layout.levels, *layout.std_levels):
+    for level in layout.all_levels:
         _check_array(path, level, "float16", sharded=True)
     small = [("uncertainty", "float16"), ("branch", "uint8")]
     small += [("familiarity", "float16")] if layout.with_familiarity else []

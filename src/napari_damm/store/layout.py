@@ -1,7 +1,8 @@
 """Where everything in a result lies.
 
 1. The nanoparticle map has the shape of the computed region; pixel (0, 0) has its upper left corner
-   at `origin` (um). Where several samples were drawn, their spread has a map of its own like it.
+   at `origin` (um). Where several samples were drawn, their spread has a map of its own like it,
+   and each sample a small one of 4 x 4 means, from which measures are computed sample by sample.
 2. It is cut into shards; level k of the pyramid halves level k - 1 by 2 x 2 means, so a shard of
    level k depends on its level-0 shard alone and is written with it.
 3. Uncertainty and branch have cells of 32 px that lie on the slide's own lattice. A region may
@@ -26,9 +27,13 @@ from napari_damm.util.tiling import CELL, SHARD, Box, shard_boxes
 COARSE_ENOUGH = 512
 """The pyramid ends with the first level whose sides are no longer than this."""
 
+SAMPLE_PX = 4
+"""Side, in pixels, of what a pixel of a sample's own map is the mean of."""
+
 LONGEST_SIDE = 2**24
 LARGEST_SHARD = 2**15
 MOST_SHARDS = 2**20
+MOST_SAMPLES = 64
 """Bounds for a layout that a file states: sixteen metres of tissue at 1 um."""
 
 _LARGEST_CHUNKS = 512, 512, 384, 384, 192
@@ -77,6 +82,8 @@ class ResultLayout:
         Whether there is a map of the standard deviation over samples.
     with_familiarity
         Whether there is a cell map of how familiar the images are to the model.
+    samples
+        How many samples have a small map of their own.
     """
 
     shape: tuple[int, int]
@@ -86,6 +93,7 @@ class ResultLayout:
     shard: int = SHARD
     with_std: bool = False
     with_familiarity: bool = False
+    samples: int = 0
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -104,6 +112,8 @@ class ResultLayout:
                 f"shard must be a multiple of {_SHARD_UNIT} px up to {LARGEST_SHARD}, "
                 f"got {self.shard}"
             )
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise ValueError(f"samples must be in 0..{MOST_SAMPLES}, got {self.samples}")
         rows, cols = self.grid
         if rows * cols > MOST_SHARDS:
             raise ValueError(f"result must have at most {MOST_SHARDS} shards, got {rows} x {cols}")
@@ -158,6 +168,25 @@ class ResultLayout:
     def std_levels(self) -> tuple[Level, ...]:
         """Pyramid levels of the standard deviation, finest first; none where there is no map."""
         return self._pyramid("np_std") if self.with_std else ()
+
+    @property
+    def sample_levels(self) -> tuple[Level, ...]:
+        """The small maps of the samples, each a single level; none where one was drawn."""
+        if not self.samples:
+            return ()
+        shard = [_clipped(self.shard, length) // SAMPLE_PX for length in self.shape]
+        height, width = (-(-length // SAMPLE_PX) for length in self.shape)
+        chunk = _divisor(shard[0], _LARGEST_CHUNKS[0]), _divisor(shard[1], _LARGEST_CHUNKS[0])
+        size = shard[0], shard[1]
+        return tuple(
+            Level(f"samples/{k}", (height, width), size, chunk, SAMPLE_PX)
+            for k in range(self.samples)
+        )
+
+    @property
+    def all_levels(self) -> tuple[Level, ...]:
+        """Every array of pixels, in the order in which they are written."""
+        return *self.levels, *self.std_levels, *self.sample_levels
 
     def _pyramid(self, name: str) -> tuple[Level, ...]:
         shard = _clipped(self.shard, self.shape[0]), _clipped(self.shard, self.shape[1])
@@ -235,6 +264,7 @@ class ResultLayout:
             shard=operator.index(values["shard"]),
             with_std=bool(values.get("with_std", False)),  # results of before samples lack it
             with_familiarity=bool(values.get("with_familiarity", False)),
+            samples=operator.index(values.get("samples", 0)),
         )
 
     def _check_shard(self, row: int, col: int) -> None:

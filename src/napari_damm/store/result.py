@@ -50,6 +50,9 @@ class Result:
     familiarity
         How familiar the images are to the model, on the same cells: 0..1, float32, 0 where not
         predicted. None where the model does not say which images it knows.
+    samples
+        Each sample on its own, float32: means of 4 x 4 pixels of `np`'s grid, from its corner.
+        Empty where a single one was drawn, or by an earlier version.
     status
         `ShardStatus` of every shard when the result was opened.
     record
@@ -69,6 +72,7 @@ class Result:
     layout: ResultLayout
     path: Path | None
     familiarity: da.Array | None = None
+    samples: tuple[da.Array, ...] = ()
 
     @property
     def np(self) -> da.Array:
@@ -166,6 +170,7 @@ def read_result(group: zarr.Group, path: Path | None) -> Result:
         layout=layout,
         path=path,
         familiarity=None if arrays.familiarity is None else _lazy(arrays.familiarity),
+        samples=tuple(_lazy(sample) for sample in arrays.samples),
     )
 
 

@@ -60,6 +60,7 @@ def _copy_shard(result: Result, store: ResultStore, at: tuple[int, int]) -> None
     pyramids = (
         (layout.levels, result.levels, arrays.levels),
         (layout.std_levels, result.std_levels, arrays.std_levels),
+        (layout.sample_levels, result.samples, arrays.samples),
     )
     for levels, sources, targets in pyramids:
         for level, source, target in zip(levels, sources, targets, strict=True):

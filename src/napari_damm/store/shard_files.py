@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_damm.store.arrays import Array, damage_named, layout_of, open_arrays, open_group
-from napari_damm.store.layout import Level, ResultLayout, halve, to_half
+from napari_damm.store.layout import SAMPLE_PX, Level, ResultLayout, halve, to_half
 from napari_damm.util.errors import disk_full_named
 from napari_damm.util.files import seal
 from napari_damm.util.tiling import Box
@@ -43,6 +43,9 @@ class ShardMaps:
         Standard deviation over samples, like `image`; None where the layout has no such map.
     familiarity
         Cells like `uncertainty`; None where the layout has no such map.
+    samples
+        Each sample in means of 4 x 4 pixels from the shard's corner; none where the layout has
+        none.
     """
 
     image: NDArray[np.floating[Any]]
@@ -50,6 +53,7 @@ class ShardMaps:
     branch: NDArray[np.integer[Any]]
     std: NDArray[np.floating[Any]] | None = None
     familiarity: NDArray[np.floating[Any]] | None = None
+    samples: Sequence[NDArray[np.floating[Any]]] = ()
 
 
 class ShardWriter:
@@ -106,10 +110,19 @@ class ShardWriter:
             if familiarity is None:
                 raise ValueError(f"familiarity of {shard} is missing")
             _check(f"familiarity of {shard}", familiarity, cells)
+        corners = box.y0 // SAMPLE_PX, box.x0 // SAMPLE_PX
+        small = Box(0, 0, *(-(-n // SAMPLE_PX) for n in box.shape)).shifted(*corners)
+        if len(maps.samples) != self.layout.samples:
+            count = self.layout.samples
+            raise ValueError(f"{shard} must have {count} samples, got {len(maps.samples)}")
+        for k, sample in enumerate(maps.samples):
+            _check(f"sample {k} of {shard}", sample, small)
         with disk_full_named(shard, self.path, RESUME):
             _write_pyramid(self.layout.levels, self.arrays.levels, box, maps.image)
             if maps.std is not None:
                 _write_pyramid(self.layout.std_levels, self.arrays.std_levels, box, maps.std)
+            for sample, array in zip(maps.samples, self.arrays.samples, strict=True):
+                array[small.slices] = to_half(sample)
             self.arrays.uncertainty[cells.slices] = to_half(maps.uncertainty)
             self.arrays.branch[cells.slices] = maps.branch.astype(np.uint8)
             if familiarity is not None and self.arrays.familiarity is not None:
@@ -118,8 +131,7 @@ class ShardWriter:
 
     def files(self, row: int, col: int) -> list[str]:
         """Names of the files that hold a shard, relative to the group."""
-        levels = *self.layout.levels, *self.layout.std_levels
-        names = [f"{level.path}/c/{row}/{col}" for level in levels]
+        names = [f"{level.path}/c/{row}/{col}" for level in self.layout.all_levels]
         cells, (height, width) = self.layout.shard_cells(row, col), self.layout.cells_chunk
         for i in range(cells.y0 // height, -(-cells.y1 // height)):
             for j in range(cells.x0 // width, -(-cells.x1 // width)):
