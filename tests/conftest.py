@@ -12,7 +12,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 
-os.environ["QT_API"] = "pyqt6"
+# As pytest-qt does: PYTEST_QT_API=pyside6 runs the tests with the other binding.
+os.environ["QT_API"] = os.environ.get("PYTEST_QT_API", "pyqt6")
 # Tiny networks on few cores: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if sys.platform == "linux":

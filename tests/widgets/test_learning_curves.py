@@ -107,6 +107,41 @@ def test_a_resumed_training_goes_on_with_its_curves(curves, tmp_path):
     assert curves.uni.x == []
 
 
+def test_from_where_on_the_detail_alone_learns_is_marked_and_its_loss_goes_on(curves):
+    curves.begin(planned(), "mine")
+    curves.step(TrainStep(1, 0, "gated", 0.3, 0.5, 0.6, 0.4))
+    curves.draw()
+    assert not any(mark.isVisible() for mark in curves._marks)
+    assert "detail" not in curves.losses_caption.text()
+    for step in (2, 3):
+        curves.step(TrainStep(step, 0, "detail", 0.4, 0.2))
+    curves.draw()
+    assert (curves.detail.x, curves.detail.y) == ([2, 3], pytest.approx([0.2, 0.2]))
+    assert curves.uni.x == [1]
+    for mark in curves._marks:
+        assert (mark.isVisible(), mark.value(), mark.label.toPlainText()) == (True, 2, "detail")
+    assert "all else has learnt" in curves.losses_caption.text()
+
+
+def test_a_training_that_goes_back_before_the_detail_takes_the_mark_away(curves):
+    curves.begin(planned(), "mine")
+    curves.step(TrainStep(9, 0, "detail", 0.4, 0.2))
+    curves.step(TrainStep(5, 0, "joint", 0.2, 0.5, 0.6, 0.4))
+    curves.draw()
+    assert not any(mark.isVisible() for mark in curves._marks)
+    curves.step(TrainStep(10, 0, "detail", 0.4, 0.2))
+    curves.draw()
+    assert [mark.value() for mark in curves._marks] == [10, 10]
+
+
+def test_a_resumed_training_knows_since_when_the_detail_learns(curves, tmp_path):
+    (tmp_path / "curves.csv").write_text(
+        "step,phase,loss,loss_uni,loss_multi,r\n10,gated,0.5,0.6,0.5,\n20,detail,0.2,,,\n20,,,,,0.4\n"
+    )
+    curves.begin(planned(tmp_path, steps_done=20), "mine")
+    assert (curves.detail_from, curves.detail.y) == (20, [0.2])
+
+
 def test_damaged_curves_do_no_harm(curves, tmp_path):
     (tmp_path / "curves.csv").write_text("step,loss_uni\n1,0.5\nx,y\n")
     curves.begin(planned(tmp_path, steps_done=20), "mine")
@@ -118,5 +153,5 @@ def test_another_training_uses_the_same_axes(curves):
     for name in ("one", "two"):
         curves.begin(planned(), name)
         curves.draw()
-    assert len(curves._lines) == 6
+    assert len(curves._lines) == 7
     assert curves.layout().count() == 4

@@ -126,6 +126,68 @@ def test_the_sure_part_can_be_kept_as_a_layer(predicted):
     assert not whole.visible
 
 
+@pytest.fixture
+def assessed(open_widget, fake_predict):
+    """A finished prediction of four windows: two to use, one with care, one not at all."""
+    fake_predict.familiar = fake_predict.doubts = True
+    driver = open_widget()
+    driver.run()
+    return driver
+
+
+def test_the_slider_goes_by_trust_where_there_is_a_trust_map(assessed):
+    assert assessed.hide_by.currentText() == "what is not to be trusted"
+    assert assessed.least_sure.maximum() == 2
+    assert assessed.share_left.text() == "all is shown"
+    assessed.least_sure.setValue(1)
+    assert assessed.share_left.text() == "“do not use” is hidden: 75 % of the tissue is left"
+    assert assessed.viewer.layers["Not to be used"].data.mean() == 0.25
+    assessed.least_sure.setValue(2)
+    assert assessed.share_left.text() == (
+        "“with care” and “do not use” are hidden: 50 % of the tissue is left"
+    )
+    assert assessed.viewer.layers["Not to be used, or with care"].data.mean() == 0.5
+    assert "Not to be used" not in assessed.viewer.layers
+
+
+def test_what_is_trusted_can_be_kept_as_a_layer(assessed):
+    assessed.least_sure.setValue(2)
+    assessed.click("sure_map")
+    kept = assessed.viewer.layers["NP distribution, use alone"]
+    whole = np.asarray(assessed.viewer.layers["NP distribution"].data)
+    assessed.click("trust_map")
+    worth = np.asarray(assessed.viewer.layers["Trust"].data)
+    mask = (worth == 1).repeat(32, 0).repeat(32, 1)[:448, :448]
+    np.testing.assert_array_equal(np.asarray(kept.data), np.where(mask, whole, 0))
+    assert kept.metadata["napari_damm"]["hidden"] == "“with care” and “do not use” are hidden"
+
+
+def test_another_rule_begins_with_all_shown(assessed):
+    assessed.least_sure.setValue(2)
+    assessed.hide_by.setCurrentText("what is less sure than")
+    assert (assessed.least_sure.value(), assessed.least_sure.maximum()) == (0, 100)
+    assert assessed.share_left.text() == "all is shown"
+    assert not [layer for layer in assessed.viewer.layers if layer.name.startswith("Not to be")]
+
+
+def test_without_a_trust_map_there_is_certainty_alone(predicted):
+    rules = [predicted.hide_by.itemText(row) for row in range(predicted.hide_by.count())]
+    assert rules == ["what is less sure than"]
+    assert "which images it knows" in predicted.hide_by.toolTip()
+
+
+def test_a_rule_that_was_in_use_stays_when_the_run_finishes(open_widget, fake_predict):
+    fake_predict.familiar, fake_predict.pause_after = True, 2
+    driver = open_widget()
+    driver.click("predict")
+    driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
+    driver.least_sure.setValue(60)
+    with driver.qtbot.waitSignal(driver.widget.ended):
+        fake_predict.resume.set()
+    assert (driver.hide_by.currentText(), driver.hide_by.count()) == ("what is less sure than", 2)
+    assert driver.least_sure.value() == 60
+
+
 def test_the_least_sure_place_is_shown_then_the_next(predicted):
     uncertainty = predicted.viewer.layers["Uncertainty"]
     cells = np.asarray(uncertainty.data).copy()

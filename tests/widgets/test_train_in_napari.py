@@ -63,6 +63,14 @@ def test_three_layers_become_a_model_that_predicts(driver, dock_widget, own_fold
     assert "NP distribution" in driver.viewer.layers
 
 
+def test_the_dock_stays_as_narrow_as_it_opened(dock_widget, make_napari_viewer):
+    """When a training has finished the labels are lined up anew, in the style that napari has."""
+    form = dock_widget("Fine-tune model", make_napari_viewer(show=True)).widget._form
+    before = form.minimumSizeHint().width()
+    form.show_model()
+    assert form.minimumSizeHint().width() == before <= 290
+
+
 @pytest.mark.slow
 def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
     """It is stopped after its first step, which is before any validation is due."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -26,6 +27,8 @@ NO_SIZE = "not set"
 NARROWEST = 58
 """Pixels of a button, so that a narrow dock holds three."""
 LEAST_HEIGHT = 360  # px, of a scrolled form
+FOLDED = "folded"
+"""The objectName of forms that can be folded away."""
 
 
 class PixelSizeBox(QDoubleSpinBox):
@@ -75,6 +78,12 @@ class Scrolled(QScrollArea):
     def _let_go(self, *_: object) -> None:
         self._top = None
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Line the form up in the style that it has now: napari gives it one when it is shown."""
+        super().showEvent(event)
+        if (form := self.widget()) is not None:
+            align(form)
+
     def sizeHint(self) -> QSize:
         """Ask for no more than is needed."""
         return QSize(self.minimumWidth(), LEAST_HEIGHT)
@@ -96,7 +105,7 @@ def set_up(box: QComboBox, name: str) -> None:
     box.setObjectName(name)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
+    box.setMinimumContentsLength(6)
 
 
 def choice(name: str, items: Mapping[str, str] | None = None) -> QComboBox:
@@ -189,13 +198,19 @@ def rows() -> QFormLayout:
 
 
 def align(widget: QWidget) -> None:
-    """Give the labels of all forms inside a widget one width, so that their fields line up."""
+    """Give the labels of all forms inside a widget one width, so that their fields line up.
+
+    What is folded away lines up by itself: its long words shall not make the others narrow.
+    """
     labels = []
     for form in widget.findChildren(QFormLayout):
+        if form.objectName() == FOLDED:
+            continue
         for row in range(form.rowCount()):
             item = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
             label = None if item is None else item.widget()
             if label is not None:
+                label.ensurePolished()  # its font and margins are those that will be shown
                 labels.append(label)
     width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:

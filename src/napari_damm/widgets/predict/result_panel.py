@@ -2,15 +2,14 @@
 
 1. It is about the run of the selected layer; where that is none, about the newest run.
 2. The record; the same as a script and as a command; saving.
-3. How sure: what each place is worth, as a layer; what is less sure than asked for is covered, or
-   left out in a layer of its own; the least sure places are shown one after the other.
+3. How sure: what each place is worth, as a layer; what is not to be trusted, or less sure, is
+   hidden (`hiding_controls`); the least sure places are shown one after the other.
 4. The difference to another run; the values under the cursor, in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -20,7 +19,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QSlider,
     QVBoxLayout,
     QWidget,
 )
@@ -28,12 +26,13 @@ from qtpy.QtWidgets import (
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.widgets.controls import NARROWEST, button, data_box, refill
 from napari_damm.widgets.notes import Note
+from napari_damm.widgets.predict.answered import answered
+from napari_damm.widgets.predict.hiding_controls import HidingControls
 from napari_damm.widgets.predict.record_words import record_words
 from napari_damm.widgets.predict.reproduction import command_text, python_text
 from napari_damm.widgets.predict.saving import ask_and_draw, ask_and_save
-from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.viewer.camera import camera_of
-from napari_damm.widgets.viewer.derived_layers import add_difference, add_sure_map, show_cover
+from napari_damm.widgets.viewer.derived_layers import add_difference
 from napari_damm.widgets.viewer.map_legend import map_legend
 from napari_damm.widgets.viewer.result_maps import modalities_of
 from napari_damm.widgets.viewer.result_tools import (
@@ -41,7 +40,6 @@ from napari_damm.widgets.viewer.result_tools import (
     least_sure_places,
     run_of,
     runs_in,
-    share_left,
 )
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
 from napari_damm.widgets.viewer.trust_layer import add_trust_map
@@ -52,19 +50,6 @@ if TYPE_CHECKING:
 CLOSE_UP_CELLS = 16
 PAUSE_MS = 40  # a map on disk is not read for every step of the mouse
 LISTED = frozenset(("inserted", "removed", "renamed", "metadata", "data"))
-
-
-def _answered(action: Callable[[Any], None]) -> Callable[..., None]:
-    """Have a button's action say in one sentence why it cannot be done."""
-
-    @wraps(action)
-    def run(self: ResultPanel, *_: object) -> None:
-        try:
-            action(self)
-        except (ValueError, OSError, MemoryError) as error:
-            self.answer.say(readable(error))
-
-    return run
 
 
 class ResultPanel(QGroupBox):
@@ -78,9 +63,8 @@ class ResultPanel(QGroupBox):
         self._places: Iterator[tuple[float, float]] = iter(())
         self.heading = Note("result_title")
         self.record, self.answer = Note("record"), Note("result_answer")
-        self.share, self.values = Note("share_left"), Note("values")
+        self.values, self.hiding = Note("values"), HidingControls(viewer, self.answer)
         self.legend = Note("map_legend")
-        self.least_sure = QSlider(Qt.Orientation.Horizontal)
         self.other_run = data_box("other_run", self._others)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -94,12 +78,8 @@ class ResultPanel(QGroupBox):
         viewer.layers.selection.events.active.connect(self._on_layers)
         viewer.cursor.events.position.connect(self._on_cursor)
         self._pause.timeout.connect(self._say_values)
-        self.least_sure.valueChanged.connect(self._on_least_sure)
 
     def _lay_out(self) -> None:
-        self.least_sure.setObjectName("least_sure")
-        self.least_sure.setRange(0, 100)
-        self.least_sure.setToolTip("Hide what the model is less sure of than this")
         self.other_run.tooltip = "Another prediction of this section"
         rows: tuple[tuple[str, str, str, Callable[..., None]], ...] = (
             ("save_result", "Save…", "All maps as OME-Zarr, or one as OME-TIFF", self._save),
@@ -108,7 +88,6 @@ class ResultPanel(QGroupBox):
             ("copy_python", "Python", "Copy a script that gives the same bits", self._python),
             ("copy_command", "Command", "Copy the same for a terminal", self._command),
             ("trust_map", "Trust map", "Where to use it, with care, or not at all", self._trust),
-            ("sure_map", "Keep as layer", "The map without what is hidden, as a layer", self._keep),
             ("difference", "Difference", "This map minus the other, as a layer", self._subtract),
         )
         made = {}
@@ -121,12 +100,10 @@ class ResultPanel(QGroupBox):
             (made["figure"], made["place"]),
             (QLabel("Copy as"),),
             (made["copy_python"], made["copy_command"]),
-            (QLabel("Hide what is less sure than"),),
-            (self.least_sure, made["sure_map"]),
-            (self.share,),
+            (self.hiding,),
             (self.other_run.native, made["difference"]),
         )
-        self._subtract_button, self._keep_button = made["difference"], made["sure_map"]
+        self._subtract_button = made["difference"]
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.heading)
@@ -166,10 +143,7 @@ class ResultPanel(QGroupBox):
         self.setVisible(run is not None)
         if run is None:
             return
-        self.least_sure.blockSignals(True)
-        self.least_sure.setValue(0)
-        self.least_sure.blockSignals(False)
-        self._say_share()
+        self.hiding.show_run(run)
         self.update_record()
 
     def update_record(self) -> None:
@@ -180,6 +154,7 @@ class ResultPanel(QGroupBox):
             record = record_of(layer) or {}
             self.record.say(record_words(record))
             self.legend.say(map_legend(self._run.maps, modalities_of(record)))
+            self.hiding.update_rules()
 
     def _list_others(self) -> None:
         choices = self._others(None)
@@ -197,20 +172,20 @@ class ResultPanel(QGroupBox):
 
     # ------------------------------------------------------------ what is done with it
 
-    @_answered
+    @answered
     def _save(self) -> None:
         self.answer.say(ask_and_save(self, self._shown.maps))
 
-    @_answered
+    @answered
     def _figure(self) -> None:
         self.answer.say(ask_and_draw(self, self._shown))
 
-    @_answered
+    @answered
     def _python(self) -> None:
         self._copy(python_text)
         self.answer.say("Copied: paste it into a script, or napari's console")
 
-    @_answered
+    @answered
     def _command(self) -> None:
         self._copy(command_text)
         self.answer.say("Copied: paste it into a terminal")
@@ -236,7 +211,7 @@ class ResultPanel(QGroupBox):
             raise ValueError("There is no prediction: click Predict first")
         return self._run
 
-    @_answered
+    @answered
     def _go(self) -> None:
         run = self._shown
         place = next(self._places, None)
@@ -251,7 +226,7 @@ class ResultPanel(QGroupBox):
         camera.zoom = max(camera.zoom, 400 / (CLOSE_UP_CELLS * cell))
         self.answer.say(run.values_at(self._in_world(place)))
 
-    @_answered
+    @answered
     def _trust(self) -> None:
         QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)  # all of a slide may be read
         try:
@@ -264,28 +239,7 @@ class ResultPanel(QGroupBox):
     def _in_world(self, place: tuple[float, float]) -> tuple[float, ...]:
         return (*self._viewer.dims.point[:-2], *place)
 
-    @_answered
-    def _on_least_sure(self) -> None:
-        self._say_share()
-        show_cover(self._viewer, self._shown, self.least_sure.value() / 100)
-
-    def _say_share(self) -> None:
-        value = self.least_sure.value()
-        self._keep_button.setEnabled(value > 0)
-        if value == 0 or self._run is None:
-            self.share.say("all is shown")
-            return
-        share = share_left(self._run, value / 100)
-        self.share.say(
-            f"less than {value} % sure is hidden; {100 * share:.0f} % of the tissue is left"
-        )
-
-    @_answered
-    def _keep(self) -> None:
-        layer = add_sure_map(self._viewer, self._shown, self.least_sure.value() / 100)
-        self.answer.say(f"Added '{layer.name}'")
-
-    @_answered
+    @answered
     def _subtract(self) -> None:
         first, second = self._shown.np, self.other_run.value
         if first is None or second is None:

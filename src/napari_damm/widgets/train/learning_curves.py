@@ -2,7 +2,8 @@
 
 1. `Curve`s are plain lists that grow; a resumed training begins with those in its folder.
 2. Captions in words and colours stand above the axes, where no line runs through them.
-3. pyqtgraph is loaded when the first training begins, so that the widget opens quickly.
+3. From a dotted line on, the detail alone learns: its loss goes on, the others stand still.
+4. pyqtgraph is loaded when the first training begins, so that the widget opens quickly.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ GREEN = "#009e73"  # Okabe and Ito's, beside their orange and blue of the branch
 PURPLE = "#cc79a7"
 SCORE = "r"
 """Which score is drawn: unlike SSIM it does not reward blur."""
-PHASES = ("joint", "gated", "detail")
+DETAIL = "detail"  # as the engine calls it, which would load torch
+LEARNT_FIRST = ("joint", "gated")
+PHASES = (*LEARNT_FIRST, DETAIL)
+DETAIL_ALONE = "fine detail; all else has learnt"
 
 
 @dataclass
@@ -69,6 +73,7 @@ class LearningCurves(QWidget):
         self._lines: list[tuple[Curve, Any]] = []
         self.losses_caption, self.scores_caption = Note("losses_caption"), Note("scores_caption")
         self._plots: list[Any] = []
+        self._marks: list[Any] = []
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -92,6 +97,7 @@ class LearningCurves(QWidget):
             (self.uni, losses, meanings[Branch.UNI_MODAL], Branch.UNI_MODAL.colour),
             (self.multi, losses, meanings[Branch.MULTI_MODAL], Branch.MULTI_MODAL.colour),
             (self.autoencoder, losses, "autoencoder", GREEN),
+            (self.detail, losses, DETAIL_ALONE, GREEN),
             (self.base, scores, "base model", GREY),
             (self.linear, scores, "linear model", PURPLE),
             (self.scores, scores, name, GREEN),
@@ -100,9 +106,12 @@ class LearningCurves(QWidget):
             (curve, _line(axes, colour, words, curve is self.scores))
             for curve, axes, words, colour in looks
         ]
-        uni, multi, autoencoder, *dashed, new = (_key(words, colour) for *_, words, colour in looks)
+        self._marks = [_mark(losses, 0.85), _mark(scores, 0.35)]
+        keys = [_key(words, colour) for *_, words, colour in looks]
+        uni, multi, autoencoder, detail, *dashed, new = keys
+        first = f"Training loss by step<br>{uni}<br>{multi}"
         self._captions = {"autoencoder": f"Training loss by step<br>{autoencoder}"}
-        self._captions |= dict.fromkeys(PHASES, f"Training loss by step<br>{uni}<br>{multi}")
+        self._captions |= dict.fromkeys(LEARNT_FIRST, first) | {DETAIL: f"{first}<br>{detail}"}
         self.losses_caption.say(self._captions["joint"])
         base, linear = (key.replace("■", "- -") for key in dashed)
         self.scores_caption.say(
@@ -115,6 +124,7 @@ class LearningCurves(QWidget):
     def step(self, event: TrainStep) -> None:
         """Add the losses of a step."""
         if event.phase in PHASES:
+            self._count(event.step, event.phase, event.loss)
             self.uni.add(event.step, event.loss_uni)
             self.multi.add(event.step, event.loss_multi)
         else:
@@ -132,20 +142,33 @@ class LearningCurves(QWidget):
         """Draw what there is by now."""
         if self._phase in PHASES:
             del self.autoencoder.x[:], self.autoencoder.y[:]  # that part is over
-        last = max([1.0, *self.uni.x[-1:], *self.scores.x[-1:]])
+        last = max([1.0, *self.uni.x[-1:], *self.detail.x[-1:], *self.scores.x[-1:]])
         for curve, level in zip((self.base, self.linear), self._levels, strict=True):
             known = math.isfinite(level)
             curve.x, curve.y = ([0.0, last], [level] * 2) if known else ([], [])
         for curve, line in self._lines:
             line.setData(curve.x, curve.y)
+        for mark in self._marks:
+            mark.setVisible(self.detail_from is not None)
+            mark.setValue(self.detail_from or 0)
         caption = self._captions.get(self._phase or "joint", self._captions["autoencoder"])
         if caption != self.losses_caption.text():
             self.losses_caption.say(caption)
 
     def _clear(self) -> None:
-        self.uni, self.multi, self.autoencoder = (Curve(SMOOTHING) for _ in range(3))
+        self.uni, self.multi, self.autoencoder, self.detail = (Curve(SMOOTHING) for _ in range(4))
         self.scores, self.base, self.linear = Curve(), Curve(), Curve()
         self._levels, self._phase = [math.nan, math.nan], ""
+        self.detail_from: float | None = None
+
+    def _count(self, step: int, phase: str, loss: float) -> None:
+        """Take note of whether the detail alone learns; a training that goes back ends that."""
+        if phase != DETAIL:
+            self.detail_from = None
+            return
+        if self.detail_from is None:
+            self.detail_from = step
+        self.detail.add(step, loss)
 
     def _read(self, folder: Path, last: int) -> None:
         """Read what the engine wrote, as far as the run that is resumed had come."""
@@ -153,6 +176,8 @@ class LearningCurves(QWidget):
             for row in read_rows(folder):
                 if int(row["step"]) > last:
                     return
+                if row.get("phase"):
+                    self._count(int(row["step"]), row["phase"], float(row.get("loss") or math.nan))
                 for curve, column in (
                     (self.uni, "loss_uni"),
                     (self.multi, "loss_multi"),
@@ -189,3 +214,15 @@ def _line(axes: Any, colour: str, name: str, dots: bool) -> Any:
     points = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": colour}
     pen = mkPen(colour, width=2, style=dashed)
     return axes.plot([], [], pen=pen, name=name, **(points if dots else {}))
+
+
+def _mark(axes: Any, height: float) -> Any:
+    """Add the line from which on the detail alone learns, not shown yet; its word at a height."""
+    from pyqtgraph import InfiniteLine, mkPen
+
+    label = {"color": GREY, "position": height}
+    pen = mkPen(GREY, style=Qt.PenStyle.DotLine)
+    mark = InfiniteLine(angle=90, pen=pen, label=DETAIL, labelOpts=label)
+    mark.setVisible(False)
+    axes.addItem(mark, ignoreBounds=True)
+    return mark

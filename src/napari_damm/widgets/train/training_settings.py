@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLineEdit, QRadioButton, QWidget
 from superqt import QCollapsible
 
 from napari_damm.train.config import TrainConfig
-from napari_damm.widgets.controls import rows, stack
+from napari_damm.widgets.controls import FOLDED, rows, stack
 from napari_damm.widgets.model_picker import MODALITIES
 from napari_damm.widgets.settings_controls import SettingsControls
 
@@ -67,6 +67,7 @@ class TrainingSettings(QWidget):
         self._settings.add_rows(inside, "preset")
         inside.addRow("Images are", stack(*self._modalities))
         self._settings.add_rows(inside, *ADVANCED)
+        inside.setObjectName(FOLDED)
         folded.setLayout(inside)
         self.advanced.addWidget(folded)
 

@@ -1,23 +1,22 @@
 """Layers that are made of the layers of a prediction, and where they stand in the viewer.
 
-1. A cover over what the model is less sure of: one per run, above its NP map, in the colour of the
-   canvas. It follows the slider, and goes when nothing is hidden.
-2. The NP map without what is less sure, and the difference of two maps: layers to keep.
+1. A cover over what is hidden: one per run, above its NP map, in the colour of the canvas. It
+   follows the slider, and goes when nothing is hidden.
+2. The NP map without what is hidden, and the difference of two maps: layers to keep.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.widgets.viewer.hiding import Hidden, masked_map
 from napari_damm.widgets.viewer.result_maps import MAP, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
     COVER,
     DIFFERENCE,
     MASKED,
     RunLayers,
-    cover_cells,
     difference,
-    masked_map,
     place_of,
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
@@ -31,27 +30,27 @@ DIFFERENCE_LIMITS = (-0.5, 0.5)
 COVER_COLOUR = "black"
 
 
-def show_cover(viewer: Any, run: RunLayers, least_sure: float) -> None:
-    """Cover what is less sure than this (0..1); 0 covers nothing."""
+def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
+    """Cover what is hidden; nothing where that is None."""
     from napari.layers import Labels
     from napari.utils.colormaps import DirectLabelColormap
 
     np_map = run.np
     cover = next((layer for layer in viewer.layers if _covers(layer, np_map)), None)
-    cells = cover_cells(run, least_sure)
-    if not cells.any():
+    if hidden is None or not hidden.cells.any():
         if cover is not None:
             viewer.layers.remove(cover)
         return
+    cells = hidden.cells.astype("uint8")
     if cover is not None:
         cover.data = cells
-        cover.name = _cover_name(least_sure)
+        cover.name = hidden.cover
         return
     place = run.maps[UNCERTAINTY]
     colours = {None: "transparent", 0: "transparent", 1: COVER_COLOUR}
     layer = Labels(
         cells,
-        name=_cover_name(least_sure),
+        name=hidden.cover,
         colormap=DirectLabelColormap(color_dict=colours),
         opacity=1.0,
         **place_of(place),
@@ -63,12 +62,13 @@ def show_cover(viewer: Any, run: RunLayers, least_sure: float) -> None:
     viewer.layers.selection.active = active
 
 
-def add_sure_map(viewer: Any, run: RunLayers, least_sure: float) -> Layer:
-    """Add the NP map with 0 where it is less sure than this."""
+def add_rest(viewer: Any, run: RunLayers, hidden: Hidden) -> Layer:
+    """Add the NP map with 0 where something is hidden."""
     np_map = run.np
-    levels = masked_map(run, least_sure)
+    levels = masked_map(run, hidden)
     assert np_map is not None  # since masked_map
-    layer = _like(np_map, levels, f"{np_map.name}, {100 * least_sure:.0f} % sure or surer", MASKED)
+    layer = _like(np_map, levels, f"{np_map.name}, {hidden.rest}", MASKED)
+    layer.metadata[RESULT_KEY]["hidden"] = hidden.words
     viewer.layers.insert(_above(viewer, np_map), layer)
     np_map.visible = False
     return layer
@@ -121,10 +121,6 @@ def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
 
 def _covers(layer: Layer, np_map: Layer | None) -> bool:
     return np_map is not None and layer.metadata.get(COVERED) is np_map
-
-
-def _cover_name(least_sure: float) -> str:
-    return f"Less than {100 * least_sure:.0f} % sure"
 
 
 def _above(viewer: Any, layer: Layer | None) -> int:

@@ -1,16 +1,16 @@
-"""What is made of the layers of a prediction: masks of doubt, the least sure places, differences.
+"""What is read from the layers of a prediction: what a place is worth, where it is least sure.
 
-1. `RunLayers` are the layers of one run, by which of its maps they show.
-2. Where the model is less sure than asked for, a layer covers the map; the share of the tissue that
-   is left is said. `masked_map` gives the NP map with 0 there.
-3. `least_sure_places` lists cells, the least sure first, that lie apart from each other.
-4. `difference` of two maps of one grid, where both have pixels.
+1. `RunLayers` are the layers of one run, by which of its maps they show; what each of its cells is
+   worth is computed when it is first asked for.
+2. `least_sure_places` lists cells, the least sure first, that lie apart from each other.
+3. `difference` of two maps of one grid, where both have pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from napari_damm.events import Branch
 from napari_damm.widgets.viewer.result_layers import PREVIEW
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
-    CELL_PX,
     FAMILIARITY,
     MAP,
     NP,
@@ -64,6 +63,31 @@ class RunLayers:
             )
         return np.asarray(self.maps[UNCERTAINTY].data), np.asarray(self.maps[BRANCH].data)
 
+    @property
+    def assessed(self) -> bool:
+        """Whether it is known what its cells are worth: only of a run that has finished."""
+        result = notes_of(next(iter(self.maps.values()))).result
+        return result is not None and result.familiarity is not None
+
+    @cached_property
+    def worth(self) -> NDArray[Any]:
+        """What each cell is worth (`trust.cells.CellTrust`); it takes seconds for a whole slide.
+
+        Raises
+        ------
+        ValueError
+            If the run has not finished, or the model does not say which images it knows.
+        """
+        from napari_damm.engine.trusted import trust_map
+
+        result = notes_of(next(iter(self.maps.values()))).result
+        if result is None:
+            raise ValueError("The prediction has not finished: wait for it, then try again")
+        worth = trust_map(result)
+        if worth is None:
+            raise ValueError("Not assessed: the model does not say which images it knows")
+        return worth
+
     def values_at(self, position: Sequence[float]) -> str:
         """Say in words what the maps hold at a place in the world; "" outside."""
         values = {name: _value(layer, position) for name, layer in self.maps.items()}
@@ -106,48 +130,6 @@ def run_of(layer: Layer, layers: Iterable[Layer]) -> RunLayers | None:
     return next((run for run in runs_in(layers) if layer in run.maps.values()), None)
 
 
-def sure_cells(run: RunLayers, least_sure: float) -> NDArray[np.bool_]:
-    """Tell in which cells something is predicted, as sure as `least_sure` (0..1) or surer."""
-    uncertainty, branch = run.cells
-    # As a person reads both numbers: 70 % sure is not less sure than 70 %.
-    sure: NDArray[np.bool_] = (1 - uncertainty >= least_sure - 1e-6) & (branch > 0)
-    return sure
-
-
-def share_left(run: RunLayers, least_sure: float) -> float:
-    """Return the share of the predicted tissue that is as sure."""
-    predicted = int((run.cells[1] > 0).sum())
-    return float(sure_cells(run, least_sure).sum() / predicted) if predicted else 1.0
-
-
-def cover_cells(run: RunLayers, least_sure: float) -> NDArray[np.uint8]:
-    """Return 1 where the map is less sure, else 0."""
-    less_sure = ~sure_cells(run, least_sure) & (run.cells[1] > 0)
-    return np.asarray(less_sure, np.uint8)
-
-
-def masked_map(run: RunLayers, least_sure: float) -> list[Any]:
-    """Return the levels of the NP map, lazily, with 0 where it is less sure."""
-    import dask.array as da
-
-    layer = run.np
-    if layer is None:
-        raise ValueError("The layer NP distribution was removed: predict again, or open the store")
-    sure = sure_cells(run, least_sure)
-    levels = list(layer.data) if layer.multiscale else [layer.data]
-    top, left = _first_pixel(run)
-    masked = []
-    for level in levels:
-        # A level's pixels are 1, 2, 4 ... of the finest; the cells are 32.
-        factor = max(1, round(levels[0].shape[0] / level.shape[0]))
-        rows = np.minimum((np.arange(level.shape[0]) * factor + top) // CELL_PX, len(sure) - 1)
-        cols = np.minimum((np.arange(level.shape[1]) * factor + left) // CELL_PX, sure.shape[1] - 1)
-        lazy = level if isinstance(level, da.Array) else _lazy(np.asarray(level))
-        mask = _lazy(sure)[rows][:, cols].rechunk(lazy.chunks)
-        masked.append(da.where(mask, lazy, 0).astype(lazy.dtype))
-    return masked
-
-
 def least_sure_places(run: RunLayers) -> Iterator[tuple[float, float]]:
     """Yield the centres (y, x), in the world, of the least sure cells, each apart from the last."""
     uncertainty, branch = run.cells
@@ -187,21 +169,6 @@ def difference(first: Layer, second: Layer) -> tuple[NDArray[np.float32], tuple[
     values = np.asarray(a[here], np.float32) - np.asarray(b[there], np.float32)
     y, x = np.asarray(first.translate) + low * first.scale
     return values, (float(y), float(x))
-
-
-def _lazy(array: NDArray[Any]) -> Any:
-    import dask.array as da
-
-    return da.from_array(array)  # type: ignore[no-untyped-call]
-
-
-def _first_pixel(run: RunLayers) -> tuple[int, int]:
-    """Return where the map's first pixel lies in its first cell."""
-    fine, coarse = run.maps[NP], run.maps[UNCERTAINTY]
-    corner = np.asarray(fine.translate) - np.asarray(fine.scale) / 2
-    cells = np.asarray(coarse.translate) - np.asarray(coarse.scale) / 2
-    y, x = np.round((corner - cells) / fine.scale).astype(int)
-    return int(y), int(x)
 
 
 def _run_key(layer: Layer) -> int:

@@ -38,8 +38,6 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
     from napari.layers import Labels
     from napari.utils.colormaps import DirectLabelColormap
 
-    from napari_damm.engine.trusted import trust_map
-
     place, np_map = run.maps.get(UNCERTAINTY), run.np
     if place is None or np_map is None:
         raise ValueError("A layer of this prediction was removed: predict again, or open the store")
@@ -47,12 +45,7 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
         if layer.metadata.get(MAP) == TRUST and notes_of(layer).key is notes_of(place).key:
             layer.visible = True
             return layer
-    result = notes_of(place).result
-    cells = None if result is None else trust_map(result)
-    if result is None:
-        raise ValueError("The prediction has not finished: wait for it, then try again")
-    if cells is None:
-        raise ValueError("Not assessed: the model does not say which images it knows")
+    cells = run.worth
     colours: dict[int | None, str] = {None: "transparent", 0: "transparent", 1: "transparent"}
     layer = Labels(
         cells,

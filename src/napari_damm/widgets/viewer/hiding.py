@@ -1,0 +1,128 @@
+"""What of a map is hidden, and in which words: what is not to be trusted, or what is less sure.
+
+1. By trust, where the run has a trust map: first what is not to be used, then also what is to be
+   used with care.
+2. By certainty, 1 - uncertainty: what the model is less sure of than asked for.
+3. Both tell which cells are hidden, and the share of the tissue that is left; `masked_map` is the
+   NP map with 0 where something is hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.trust.cells import CellTrust
+from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
+from napari_damm.widgets.viewer.result_maps import CELL_PX, NP, UNCERTAINTY
+from napari_damm.widgets.viewer.result_tools import RunLayers
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What is hidden of a run, on its cells.
+
+    `cover` is what a layer over it is called, `rest` is added to the name of the map without it,
+    `words` say what is hidden.
+    """
+
+    cells: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+    cover: str
+    rest: str
+    words: str
+
+    @property
+    def share_left(self) -> float:
+        """Share of the predicted tissue that is left, 0..1."""
+        predicted = int(self.predicted.sum())
+        return 1 - float(self.cells.sum() / predicted) if predicted else 1.0
+
+    def __str__(self) -> str:
+        return f"{self.words}: {100 * self.share_left:.0f} % of the tissue is left"
+
+
+def by_trust(run: RunLayers, stop: int) -> Hidden:
+    """Hide what is not to be used (stop 1), and what is to be used with care (stop 2).
+
+    Raises
+    ------
+    ValueError
+        If the run was not assessed, has not finished, or a layer was removed.
+    """
+    worth, predicted = run.worth, run.cells[1] > 0
+    if stop == 1:
+        cells = (worth == CellTrust.DO_NOT_USE) & predicted
+        words = f"“{DO_NOT_USE}” is hidden"
+        return Hidden(cells, predicted, "Not to be used", f"without {DO_NOT_USE}", words)
+    cells = (worth > CellTrust.USE) & predicted
+    words = f"“{WITH_CARE}” and “{DO_NOT_USE}” are hidden"
+    return Hidden(cells, predicted, "Not to be used, or with care", f"{USE} alone", words)
+
+
+def by_certainty(run: RunLayers, percent: int) -> Hidden:
+    """Hide what the model is less sure of than this.
+
+    Raises
+    ------
+    ValueError
+        If a layer was removed.
+    """
+    uncertainty, branch = run.cells
+    # As a person reads both numbers: 70 % sure is not less sure than 70 %.
+    less_sure = 1 - uncertainty < percent / 100 - 1e-6
+    return Hidden(
+        less_sure & (branch > 0),
+        branch > 0,
+        f"Less than {percent} % sure",
+        f"{percent} % sure or surer",
+        f"less than {percent} % sure is hidden",
+    )
+
+
+def masked_map(run: RunLayers, hidden: Hidden) -> list[Any]:
+    """Return the levels of the NP map, lazily, with 0 where something is hidden or not predicted.
+
+    Raises
+    ------
+    ValueError
+        If its layer was removed.
+    """
+    import dask.array as da
+
+    layer = run.np
+    if layer is None:
+        raise ValueError("The layer NP distribution was removed: predict again, or open the store")
+    left = hidden.predicted & ~hidden.cells
+    levels = list(layer.data) if layer.multiscale else [layer.data]
+    top, start = _first_pixel(run)
+    masked = []
+    for level in levels:
+        # A level's pixels are 1, 2, 4 ... of the finest; the cells are 32.
+        factor = max(1, round(levels[0].shape[0] / level.shape[0]))
+        rows = np.minimum((np.arange(level.shape[0]) * factor + top) // CELL_PX, len(left) - 1)
+        cols = np.minimum(
+            (np.arange(level.shape[1]) * factor + start) // CELL_PX, left.shape[1] - 1
+        )
+        lazy = level if isinstance(level, da.Array) else _lazy(np.asarray(level))
+        mask = _lazy(left)[rows][:, cols].rechunk(lazy.chunks)
+        masked.append(da.where(mask, lazy, 0).astype(lazy.dtype))
+    return masked
+
+
+def _lazy(array: NDArray[Any]) -> Any:
+    import dask.array as da
+
+    return da.from_array(array)  # type: ignore[no-untyped-call]
+
+
+def _first_pixel(run: RunLayers) -> tuple[int, int]:
+    """Return where the map's first pixel lies in its first cell."""
+    fine, coarse = run.maps[NP], run.maps[UNCERTAINTY]
+    corner = np.asarray(fine.translate) - np.asarray(fine.scale) / 2
+    cells = np.asarray(coarse.translate) - np.asarray(coarse.scale) / 2
+    y, x = np.round((corner - cells) / fine.scale).astype(int)
+    return int(y), int(x)
