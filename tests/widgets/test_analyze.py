@@ -69,28 +69,42 @@ def test_a_predicted_map_is_compared_with_the_imaged_one(analysis):
 def test_analyze_fills_table_and_plot(analysis):
     status = analysis.run("analyze")
     assert status.startswith("Done in ")
-    assert [analysis.table.verticalHeaderItem(k).text() for k in range(1)] == ["tissue"]
+    assert not analysis.shown_region.isVisible()
     l50 = analysis.widget.report.value("l50")
     assert l50 == pytest.approx(20 * np.log(2), rel=0.1)
-    assert analysis.table.item(0, 0).text() == f"{l50:.1f}"
+    lines = [[analysis.table.item(row, k).text() for k in range(2)] for row in range(16)]
+    assert lines[0] == ["half-distance L50", f"{l50:.1f} µm"]
+    assert dict(lines)["dose per cell"] == "–"
+    assert "nuclei" in analysis.table.item(11, 1).toolTip()
     assert list(analysis.plot.lines) == ["tissue"]
     assert not analysis.plot._axes.getAxis("left").autoSIPrefix
 
 
-def test_every_shape_is_a_row_and_gets_its_numbers(analysis):
+def test_the_numbers_fit_a_narrow_dock_without_scrolling(analysis):
+    analysis.run("analyze")
+    table = analysis.table
+    table.setFixedWidth(240)
+    assert sum(table.columnWidth(k) for k in range(2)) <= 240
+    assert table.height() >= sum(table.rowHeight(k) for k in range(16))
+    assert table.rowHeight(9) > table.rowHeight(0)  # a long name is wrapped
+
+
+def test_every_shape_gets_its_numbers_and_can_be_looked_at(analysis):
     shapes = analysis.viewer.add_shapes(
         [SQUARE, SQUARE + RIGHT], shape_type="polygon", name="areas", units=("um", "um")
     )
     analysis.region.setCurrentIndex(1)
     analysis.run("analyze")
-    rows = [analysis.table.verticalHeaderItem(k).text() for k in range(3)]
-    assert rows == ["tissue", "areas 1", "areas 2"]
+    regions = [analysis.shown_region.itemText(k) for k in range(3)]
+    assert regions == ["tissue", "areas 1", "areas 2"]
     numbers = shapes.features["l50 (um)"]
     assert numbers.tolist() == [
         analysis.widget.report.value("l50", region=f"areas {k}") for k in (1, 2)
     ]
-    analysis.table.cellClicked.emit(2, 0)
+    analysis.shown_region.setCurrentIndex(2)
+    analysis.shown_region.textActivated.emit("areas 2")
     assert set(shapes.selected_data) == {1}
+    assert analysis.table.item(0, 1).text() == f"{numbers[1]:.1f} µm"
 
 
 def test_vessels_and_profile_follow_the_threshold(analysis):
@@ -164,6 +178,6 @@ def test_in_a_real_viewer_from_the_menu(dock_widget, make_napari_viewer, tmp_pat
     analysis.region.setCurrentIndex(1)
     analysis.click("preview")
     assert analysis.run("analyze").startswith("Done in ")
-    assert analysis.table.rowCount() == 2
+    assert analysis.shown_region.count() == 2
     viewer.screenshot(str(tmp_path / "analyze.png"), canvas_only=False)
     assert (tmp_path / "analyze.png").stat().st_size > 10_000

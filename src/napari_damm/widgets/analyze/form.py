@@ -19,7 +19,7 @@ SLIDER_STEPS = 1000
 COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
 HINT = (
     "To get numbers of parts, draw areas in a Shapes layer or paint a Labels layer, and pick it "
-    "here: each area, or each label, is a row of the table"
+    "here: each area, or each label, gets its own"
 )
 
 

@@ -1,6 +1,6 @@
-"""What was measured: a table with a row for each region, and the signal by distance.
+"""What was measured: the numbers of a region, a line each, and the signal by distance.
 
-1. A click on a row says which region it is.
+1. Whose numbers are shown is chosen above them, and told to whoever marks regions.
 2. The plot follows the threshold as it is dragged, and shows the regions when they are measured; a
    click in it says which distance.
 3. pyqtgraph is loaded when there is something to plot, so that the widget opens quickly.
@@ -13,58 +13,132 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import qtpy
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined,unused-ignore]
-from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_damm.widgets.controls import choice
 
 if TYPE_CHECKING:
-    from napari_damm.analysis.report import AnalysisReport
+    from napari_damm.analysis.report import AnalysisReport, MeasureRow
+    from napari_damm.util.measure import Measure
 
 # Okabe and Ito's, readable on napari's dark theme and on the light one.
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 PREVIEW_COLOUR = "#8f98a3"
 PLOT_PX = 190
-TABLE_PX = 150
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Distances in um, and the signal there."""
 
 
-class ResultsTable(QTableWidget):
-    """A row for each region, a column for each measure."""
+class ResultsTable(QWidget):
+    """The measures of one region, a line each; of several regions one is chosen above."""
 
     picked = Signal(str)  # the name of a region
 
     def __init__(self) -> None:
-        super().__init__(0, 0)
-        self.setObjectName("table")
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setMinimumHeight(TABLE_PX)
-        self.cellClicked.connect(self._on_click)
+        super().__init__()
+        self._report: AnalysisReport | None = None
+        self.regions = choice("shown_region")
+        self.regions.setToolTip("Whose numbers these are; a drawn area is selected in its layer")
+        self.lines = _Lines()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.regions)
+        layout.addWidget(self.lines)
+        self.regions.currentTextChanged.connect(self._fill)
+        self.regions.textActivated.connect(self.picked)
         self.hide()
 
     def show_report(self, report: AnalysisReport) -> None:
-        """Fill in what was measured; why a number is missing is its tooltip."""
-        from napari_damm.analysis.measures import MEASURES
-
-        regions = list(dict.fromkeys(row.region for row in report.rows))
-        self.setRowCount(len(regions))
-        self.setColumnCount(len(MEASURES))
-        self.setVerticalHeaderLabels(regions)
-        self.setHorizontalHeaderLabels([m.title.replace("um", "µm") for m in MEASURES.values()])
-        columns = {name: k for k, name in enumerate(MEASURES)}
-        for row in report.rows:
-            item = QTableWidgetItem(MEASURES[row.measure].text(row.value))
-            item.setToolTip(row.reason or f"from {row.n} {row.of}")
-            item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            self.setItem(regions.index(row.region), columns[row.measure], item)
-        self.resizeColumnsToContents()
+        """List the regions, and show the numbers of the one that was looked at, or the first."""
+        self._report = report
+        before = self.regions.currentText()
+        names = list(dict.fromkeys(row.region for row in report.rows))
+        with QSignalBlocker(self.regions):
+            self.regions.clear()
+            self.regions.addItems(names)
+            self.regions.setCurrentText(before if before in names else names[0])
+        self.regions.setVisible(len(names) > 1)
+        self._fill()
         self.show()
 
-    def _on_click(self, row: int, column: int) -> None:
-        header = self.verticalHeaderItem(row)
-        if header is not None:
-            self.picked.emit(header.text())
+    def _fill(self, *_: object) -> None:
+        """Show the numbers of a region; why one is missing is its tooltip."""
+        from napari_damm.analysis.measures import MEASURES
+
+        if self._report is None:
+            return
+        shown = self.regions.currentText()
+        rows = [row for row in self._report.rows if row.region == shown]
+        self.lines.setRowCount(len(rows))
+        for k, row in enumerate(rows):
+            measure = MEASURES[row.measure]
+            value = QTableWidgetItem(in_units(measure, row.value))
+            value.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            for column, item in enumerate((QTableWidgetItem(_micro(measure.label)), value)):
+                item.setToolTip(row.reason or _ground(row, measure))
+                self.lines.setItem(k, column, item)
+        self.lines.fit()
+
+
+class _Lines(QTableWidget):
+    """Two columns, as wide as there is room and as high as its lines: the form scrolls, not it."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+        self.setObjectName("table")
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setAlternatingRowColors(True)
+        self.setShowGrid(False)
+        for policy in (self.setVerticalScrollBarPolicy, self.setHorizontalScrollBarPolicy):
+            policy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        across, down = self.horizontalHeader(), self.verticalHeader()
+        assert across is not None
+        assert down is not None
+        across.hide()
+        down.hide()
+        across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        across.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+
+    def fit(self) -> None:
+        """Take the height that the lines need at this width, where long names wrap."""
+        self.resizeRowsToContents()
+        height = sum(self.rowHeight(row) for row in range(self.rowCount()))
+        self.setFixedHeight(height + 2 * self.frameWidth())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Wrap anew."""
+        super().resizeEvent(event)
+        self.fit()
+
+
+def in_units(measure: Measure, value: float | None) -> str:
+    """Return a value with its unit, as people write it."""
+    text = measure.text(value)
+    return text if value is None else f"{text} {_micro(measure.unit)}".rstrip()
+
+
+def _ground(row: MeasureRow, measure: Measure) -> str:
+    """Say what a number rests on, and between what it lies where that is known."""
+    said = f"from {row.n} {row.of}"
+    if row.low is None or row.high is None or row.level is None:
+        return said
+    between = f"{measure.text(row.low)} to {in_units(measure, row.high)}"
+    return f"{said}; {100 * row.level:.0f} % interval {between}"
+
+
+def _micro(words: str) -> str:
+    return words.replace("um", "µm").replace("mm2", "mm²")
 
 
 class ProfilePlot(QWidget):
