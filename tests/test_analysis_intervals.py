@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from particle_maps import measured, straight_vessel
 
 from napari_damm.analysis import intervals
 from napari_damm.analysis.measures import Measured
-from napari_damm.analysis.regions import Band, Tissue
+from napari_damm.analysis.regions import Band, Outline, Tissue
 from napari_damm.trust.intervals import DIFFERENCE, KEY, RATIO, Intervals, MeasureInterval
 
 KNOWN = Intervals(
@@ -63,3 +67,75 @@ def test_the_report_says_what_they_rest_on():
 def test_a_damaged_record_is_refused():
     with pytest.raises(ValueError, match="damaged"):
         intervals.intervals_of(section(record={KEY: 3}))
+
+
+# ---------------------------------------------------------------- several samples
+
+LENGTHS = 15.0, 20.0, 25.0
+LN2 = np.log(2)
+
+
+def of_three_samples(**more):
+    """A straight vessel; in each sample the signal decays over another length."""
+    drawn = [straight_vessel(length_um=length)[0] for length in LENGTHS]
+    mean, vessels = np.mean(drawn, axis=0), straight_vessel()[1]
+    reads = tuple(partial(pixels_of, image) for image in drawn)
+    report, _ = measured({"particles": mean, "vessels": vessels}, samples=reads, **more)
+    return report
+
+
+def pixels_of(image, box):
+    return image[box.slices]
+
+
+def row_of(report, measure, region="tissue"):
+    (row,) = [r for r in report.rows if (r.measure, r.region) == (measure, region)]
+    return row
+
+
+def test_each_sample_is_measured_on_its_own():
+    row = row_of(of_three_samples(), "l50")
+    assert row.value == pytest.approx(20 * LN2, rel=0.02)  # L50 = L ln 2 of each
+    half = 1.645 * 5 * LN2  # the standard deviation of 15, 20, 25 is 5
+    assert (row.low, row.high) == pytest.approx((20 * LN2 - half, 20 * LN2 + half), rel=0.05)
+    assert row.level is None  # not calibrated
+
+
+def test_the_card_s_factor_widens_the_spread_and_gives_a_level():
+    known = replace(KNOWN, samples={"l50": 2.0})
+    report = of_three_samples(record={KEY: known.to_json()})
+    plain, wide = row_of(of_three_samples(), "l50"), row_of(report, "l50")
+    assert wide.high - wide.low == pytest.approx(2 * (plain.high - plain.low))
+    assert (wide.value, wide.level) == (plain.value, 0.9)
+    assert row_of(report, "auc_100").level is None
+    assert "Those of half-distance L50" in report.notes[0]
+
+
+def test_regions_have_the_spread_of_samples_too_and_what_was_imaged_has_none():
+    square = Outline("left", (np.array([[0.0, 0.0], [600, 0], [600, 350], [0, 350]]),))
+    report = of_three_samples(regions=[square])
+    assert row_of(report, "auc_100", "left").low < row_of(report, "auc_100", "left").high
+    for measure in ("vessel_area", "tissue_distance"):
+        assert row_of(report, measure).low is None
+
+
+def test_the_profile_has_limits_shell_by_shell():
+    report = of_three_samples()
+    near, far = (next(p for p in report.profiles if p.distance_um > d) for d in (0, 40))
+    assert near.low < near.signal < near.high
+    signals = [np.exp(-far.distance_um / length) for length in LENGTHS]
+    assert far.high - far.low == pytest.approx(2 * 1.645 * np.std(signals, ddof=1), rel=0.05)
+
+
+def test_a_measure_that_one_sample_does_not_give_has_no_limits():
+    drawn = [Measured("l50", 10.0, 5), Measured("l50", None, 0), Measured("l50", 12.0, 5)]
+    found = Measured("l50", 11.0, 5)
+    assert intervals.of_samples(found, drawn, None) == (found, (None, None, None))
+    assert intervals.of_samples(found, drawn[::2], None)[0].value == 11.0
+
+
+def test_a_result_of_samples_says_so_and_a_factor_survives_the_card():
+    assert "means over 8 samples" in intervals.note(None, 8)
+    assert "not calibrated" in intervals.note(None, 8)
+    known = replace(KNOWN, samples={"gini": 1.5})
+    assert Intervals.of_card({KEY: known.to_json()}) == known

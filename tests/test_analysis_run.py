@@ -10,12 +10,14 @@ import pytest
 import tifffile
 from particle_maps import measured, report_of, straight_vessel
 
-from napari_damm import cli
+from napari_damm import api, cli
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.regions import TRUSTED
 from napari_damm.analysis.sources import MapSource, array_map
+from napari_damm.cli.analyze import summary
 from napari_damm.slide import open_slide
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
+from napari_damm.store.layout import halve
 
 NAMES = ["cd31", "dapi", "nanoparticles"]
 
@@ -78,6 +80,26 @@ def test_a_result_is_measured_with_the_vessels_it_was_predicted_from(result, pic
     # float16 in the store
     assert report.value("l50") == pytest.approx(imaged.value("l50"), rel=1e-3)
     assert report.notes[0].startswith("No intervals")
+
+
+def test_the_samples_of_a_result_give_intervals(picture, result, tmp_path):
+    signal, _ = straight_vessel()
+    drawn = [halve(halve(straight_vessel(length_um=length)[0])) for length in (15.0, 25.0)]
+    layout = ResultLayout(signal.shape, 1.0, with_std=True, samples=2)
+    cells = np.full(layout.cells_shape, 2, np.uint8)
+    path = tmp_path / "drawn.ome.zarr"
+    with ResultStore.create(path, layout, dict(api.open_result(result).record)) as store:
+        maps = ShardMaps(signal, np.zeros(cells.shape), cells, signal, samples=drawn)
+        store.write_shard(0, 0, maps)
+        store.finish({"finished": "now"})
+    report, _ = report_of(path, AnalyzeConfig(vessel_threshold=0.5))
+    (row,) = [r for r in report.rows if (r.measure, r.region) == ("l50", "tissue")]
+    # coarse samples, read on the map's grid: a little blurred
+    assert row.value == pytest.approx(20 * np.log(2), rel=0.05)
+    assert row.high - row.low == pytest.approx(
+        2 * 1.645 * np.std([15, 25], ddof=1) * np.log(2), rel=0.1
+    )
+    assert any("not calibrated" in line for line in summary(report))
 
 
 def test_trusted_tissue_is_a_region_of_its_own_with_its_share(result):

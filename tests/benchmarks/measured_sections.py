@@ -15,7 +15,7 @@ from section_metrics import affine_fit
 
 from napari_damm import api
 from napari_damm.analysis.report import AnalysisReport
-from napari_damm.analysis.sources import slide_map
+from napari_damm.analysis.sources import sample_rasters, slide_map
 from napari_damm.simulate import SimulatedSlide
 from napari_damm.slide import Raster, slide_from_arrays
 from napari_damm.slide.planes import ArraySource, LazyPlane
@@ -55,9 +55,12 @@ def measure_section(
     result, truth = predict_section(drawn, model, config)
     slide = slide_from_arrays(drawn.channels(), drawn.pixel_size_um)
     reports = []
-    for name, values in (("predicted", result.np), ("true", da.from_array(truth))):
+    given = {"predicted": (result.np, result.record), "true": (da.from_array(truth), {})}
+    for name, (values, record) in given.items():
         plane = LazyPlane(ArraySource(values))
         raster = Raster(name, (plane,), result.pixel_size_um, result.origin)
-        *_, done = api.analyze(api.MapLayers(slide_map(slide, raster, name=name)))
+        samples = sample_rasters(result) if name == "predicted" else ()
+        section = slide_map(slide, raster, name=name, record=record, samples=samples)
+        *_, done = api.analyze(api.MapLayers(section))
         reports.append(done.result)
     return MeasuredSection(drawn, result, truth, *reports)

@@ -1,38 +1,91 @@
 """How far the truth may lie from what was measured in a predicted map.
 
-The model's card says by what 90 % of whole sections were off (`trust.intervals`); the job record
-keeps it. Regions of a section average over less: they have no interval.
+1. Where the result keeps several samples, each measure is computed of each of them: the interval is
+   their mean and spread, times a factor where the model's card has one (`trust.intervals`).
+2. Otherwise the card says by what 90 % of whole sections were off; the job record keeps it. Regions
+   of a section average over less: they have no such interval.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
 from napari_damm.analysis.measures import MEASURES, Measured
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Region, Tissue
-from napari_damm.trust.intervals import LEVEL, Intervals
+from napari_damm.trust.intervals import LEVEL, NORMAL_90, Intervals
+from napari_damm.util.extravasation import Profile
 
 OF_PARTICLES = (
     "l50", "auc_100", "extravasation_distance", "extravasated_area", "tissue_access_100",
     "tissue_access_50", "cell_dose", "positive_cells", "cv", "gini", "rim_core",
 )  # fmt: skip
 """Measures of the predicted particles; the others are of images that were taken."""
+FEWEST_SAMPLES = 2
+Limits = tuple[float | None, float | None, float | None]
+NO_LIMITS: Limits = (None, None, None)
 NOT_CALIBRATED = (
     "No intervals: the model's card does not say how far measures of its maps were off on sections "
     "that it had not learnt from (not calibrated)."
 )
 
 
-def interval(
-    known: Intervals | None, region: Region, found: Measured
-) -> tuple[float | None, float | None, float | None]:
+def interval(known: Intervals | None, region: Region, found: Measured) -> Limits:
     """Return low, high and level of a measure; Nones where nobody has measured them."""
     off = None if known is None else known.measures.get(found.measure)
     if off is None or found.value is None or not isinstance(region, Tissue):
-        return None, None, None
-    low, high = (max(0.0, edge) for edge in off.around(found.value))
-    if MEASURES[found.measure].unit == "%":
-        low, high = min(low, 100.0), min(high, 100.0)
+        return NO_LIMITS
+    low, high = _possible(found.measure, *off.around(found.value))
     return low, high, LEVEL
+
+
+def of_samples(
+    found: Measured, drawn: Sequence[Measured], known: Intervals | None
+) -> tuple[Measured, Limits]:
+    """Return a measure as its mean over samples, with low, high and level.
+
+    A measure of the mean of samples is another: that map is smoother than any of them. The limits
+    are the normal 90 % interval of the samples, widened by the card's factor; without a factor
+    they have no level: they are not calibrated. Where a sample does not give the measure it stays
+    that of the map, without limits.
+    """
+    values = [each.value for each in drawn if each.value is not None]
+    if found.measure not in OF_PARTICLES or found.value is None:
+        return found, NO_LIMITS
+    if len(values) < max(FEWEST_SAMPLES, len(drawn)):
+        return found, NO_LIMITS
+    factor = None if known is None else known.samples.get(found.measure)
+    half = NORMAL_90 * float(np.std(values, ddof=1)) * (1.0 if factor is None else factor)
+    mean = float(np.mean(values))
+    low, high = _possible(found.measure, mean - half, mean + half)
+    return replace(found, value=mean), (low, high, None if factor is None else LEVEL)
+
+
+def profile_spread(
+    profile: Profile, drawn: Sequence[Profile | None]
+) -> tuple[list[float | None], list[float | None]]:
+    """Return low and high of each shell: the normal 90 % interval of the samples' profiles.
+
+    Nones where a sample's profile has other shells.
+    """
+    alike = [each.signal for each in drawn if each is not None]
+    alike = [signal for signal in alike if signal.size == profile.signal.size]
+    if len(alike) < max(FEWEST_SAMPLES, len(drawn)):
+        nothing: list[float | None] = [None] * profile.signal.size
+        return nothing, nothing
+    mean, half = np.mean(alike, axis=0), NORMAL_90 * np.std(alike, axis=0, ddof=1)
+    return (mean - half).tolist(), (mean + half).tolist()
+
+
+def _possible(measure: str, low: float, high: float) -> tuple[float, float]:
+    """Return an interval cut to what the measure can be."""
+    low, high = max(0.0, low), max(0.0, high)
+    if MEASURES[measure].unit == "%":
+        low, high = min(low, 100.0), min(high, 100.0)
+    return low, high
 
 
 def intervals_of(section: ParticleMap) -> Intervals | None:
@@ -46,8 +99,21 @@ def intervals_of(section: ParticleMap) -> Intervals | None:
     return Intervals.of_card(section.record) if section.predicted else None
 
 
-def note(known: Intervals | None) -> str:
+def note(known: Intervals | None, samples: int = 0) -> str:
     """Say what the intervals of a predicted section rest on, or that there are none."""
+    if samples >= FEWEST_SAMPLES:
+        drawn = (
+            f"Measures of the particles are means over {samples} samples, each measured on its "
+            "own, and their intervals are what the samples spread over"
+        )
+        fitted = () if known is None else [name for name in OF_PARTICLES if name in known.samples]
+        if not fitted or known is None:
+            return f"{drawn}; they are not calibrated: nobody has measured how often they hold."
+        titles = ", ".join(MEASURES[name].title for name in fitted)
+        return (
+            f"{drawn}. Those of {titles} are widened until they held the truth of 90 % of sections "
+            f"({known.fitted_on}); the others are not calibrated, and have no level."
+        )
     if known is None or not known.measures:
         return NOT_CALIBRATED
     count = max(each.count for each in known.measures.values())

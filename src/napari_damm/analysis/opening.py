@@ -17,7 +17,14 @@ import numpy as np
 
 from napari_damm.analysis.particle_map import LabelImage, Mask, ParticleMap
 from napari_damm.analysis.regions import Region, labelled_regions
-from napari_damm.analysis.sources import Channel, MapLayers, MapSource, Source, slide_map
+from napari_damm.analysis.sources import (
+    Channel,
+    MapLayers,
+    MapSource,
+    Source,
+    sample_rasters,
+    slide_map,
+)
 from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide, tissue_mask
 from napari_damm.slide.channels import listed
 from napari_damm.slide.planes import ArraySource, LazyPlane
@@ -86,6 +93,7 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
     section = slide_map(
         slide, particles, more, name=source.name or Path(source.path).name, tissue=tissue,
         cell_px=CELL, cells_origin=layout.cells_origin, trusted=trusted, record=result.record,
+        samples=sample_rasters(result),
         about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name},
     )  # fmt: skip
     return MapLayers(section)

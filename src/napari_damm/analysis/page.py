@@ -119,7 +119,7 @@ def _cell(row: MeasureRow) -> str:
     text = MEASURES[row.measure].text(row.value)
     if row.low is not None and row.high is not None:
         low, high = (MEASURES[row.measure].text(v) for v in (row.low, row.high))
-        text += f" ({low} to {high})"
+        text += f" ({low} to {high}{'' if row.level else ', not calibrated'})"
     return text
 
 

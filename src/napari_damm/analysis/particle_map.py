@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,8 @@ class ParticleMap:
         Cells whose prediction is to be trusted; None where nothing was predicted.
     vessel_labels, nucleus_labels
         What the analyst drew or segmented, instead of thresholds.
+    samples
+        Where a model drew several samples: what reads a box of the particles of each.
     record
         How a predicted map was made; empty for an imaged one.
     about
@@ -97,6 +99,7 @@ class ParticleMap:
     trusted: Mask | None = None
     vessel_labels: LabelImage | None = None
     nucleus_labels: LabelImage | None = None
+    samples: Sequence[Read] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -137,7 +140,18 @@ class ParticleMap:
         OSError
             If they cannot be read.
         """
-        pixels = np.asarray(self.images[role](box), np.float32)
+        return self._finite(role, self.images[role], box)
+
+    def read_sample(self, number: int, box: Box) -> Floats:
+        """Return the particles of a sample in a box; raises as `read`."""
+        return self._finite(f"sample {number}", self.samples[number], box)
+
+    def of_sample(self, number: int) -> ParticleMap:
+        """Return the map with nothing but the particles of a sample."""
+        return replace(self, images={"particles": self.samples[number]}, samples=())
+
+    def _finite(self, role: str, read: Read, box: Box) -> Floats:
+        pixels = np.asarray(read(box), np.float32)
         if not np.isfinite(pixels).all():
             y, x = np.argwhere(~np.isfinite(pixels))[0]
             raise ValueError(

@@ -35,7 +35,12 @@ from napari_damm.analysis.report import (
 from napari_damm.analysis.sources import MapLayers, MapSource, Source
 from napari_damm.analysis.thumbnails import thumbnail
 from napari_damm.analysis.vessels import STAINED
-from napari_damm.analysis.walk import SectionCounts, count_section, find_thresholds
+from napari_damm.analysis.walk import (
+    SectionCounts,
+    count_section,
+    find_sample_thresholds,
+    find_thresholds,
+)
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.trust.intervals import Intervals
 from napari_damm.util.errors import is_disk_full, one_line
@@ -104,7 +109,10 @@ class _Found:
         regions = self._regions(one)
         looking = find_thresholds(section, self.config)
         thresholds = yield from _told(looking, f"thresholds of {place}")
-        counting = count_section(section, regions, thresholds, self.config.tile_px)
+        looking_on = find_sample_thresholds(section, thresholds, self.config)
+        of_samples = yield from _told(looking_on, f"thresholds of the samples of {place}")
+        tile_px = self.config.tile_px
+        counting = count_section(section, regions, thresholds, tile_px, of_samples)
         counts = yield from _told(counting, f"measuring {place}")
         yield from _warnings(section, regions, counts)
         agreement = None
@@ -113,7 +121,7 @@ class _Found:
             agreement = compare_maps(section)
         known = intervals.intervals_of(section)
         if section.predicted:
-            self.notes.append(intervals.note(known))
+            self.notes.append(intervals.note(known, len(section.samples)))
         shown = thumbnail(section, thresholds.get("vessels"))
         for region in regions:
             self._add_rows(section, region, counts, (member, known))
@@ -170,16 +178,26 @@ class _Found:
         if section.trusted is not None and of_region.pixels:
             share = of_region.trusted / of_region.pixels
         cells = counts.cells[region.name]
-        for found in measures_of(of_region, cells, counts.thresholds):
-            self.rows.append(_row(section, region, about, found, share))
+        drawn = [
+            list(measures_of(s.regions[region.name], s.cells[region.name], s.thresholds))
+            for s in counts.samples
+        ]
+        for k, found in enumerate(measures_of(of_region, cells, counts.thresholds)):
+            if drawn:
+                of_each = [each[k] for each in drawn]
+                found, limits = intervals.of_samples(found, of_each, about[1])
+            else:
+                limits = intervals.interval(about[1], region, found)
+            self.rows.append(_row(section, region, about[0], found, limits, share))
         profile = of_region.shells.profile()
         if profile is not None:
-            for distance, signal, pixels in zip(
-                profile.distance_um.tolist(), profile.signal.tolist(), profile.pixels.tolist(),
-                strict=True,
-            ):  # fmt: skip
+            shells = [s.regions[region.name].shells.profile() for s in counts.samples]
+            low, high = intervals.profile_spread(profile, shells)
+            numbers = profile.distance_um, profile.signal, profile.pixels
+            columns = (column.tolist() for column in numbers)
+            for distance, signal, pixels, least, most in zip(*columns, low, high, strict=True):
                 self.profiles.append(
-                    ProfileRow(section.name, region.name, distance, signal, None, None, pixels)
+                    ProfileRow(section.name, region.name, distance, signal, least, most, pixels)
                 )
 
 
@@ -197,12 +215,12 @@ def _told(work: Generator[tuple[int, int], None, T], what: str) -> Generator[Eve
 def _row(
     section: ParticleMap,
     region: Region,
-    about: tuple[Member, Intervals | None],
+    member: Member,
     found: Measured,
+    limits: intervals.Limits,
     share: float | None,
 ) -> MeasureRow:
-    member, known = about
-    low, high, level = intervals.interval(known, region, found)
+    low, high, level = limits
     return MeasureRow(
         section=section.name,
         animal=member.animal,

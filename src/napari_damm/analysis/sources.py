@@ -6,7 +6,7 @@ finer (distances in tissue are tens of um). `opening` opens files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from napari_damm.analysis.particle_map import Mask, ParticleMap
 from napari_damm.analysis.regions import Region
 from napari_damm.slide import Raster, Slide, read_region, tissue_mask
+from napari_damm.slide.planes import ArraySource, LazyPlane
+from napari_damm.store import Result
+from napari_damm.store.layout import SAMPLE_PX
 from napari_damm.util.tiling import CELL, Box
 
 FINEST_UM = 0.5
@@ -82,6 +85,7 @@ def slide_map(
     particles: Raster,
     more: Mapping[str, Raster] | None = None,
     least_um: float = FINEST_UM,
+    samples: Sequence[Raster] = (),
     **given: Any,
 ) -> ParticleMap:
     """Make a map of a slide's vessels and nuclei and a particle channel.
@@ -96,6 +100,8 @@ def slide_map(
         Further images: "perfusion", "imaged".
     least_um
         Finer pixels than this are averaged.
+    samples
+        The map's samples, each on its own.
     given
         Further fields of `ParticleMap`, such as `vessel_labels` or `record`.
     """
@@ -109,6 +115,9 @@ def slide_map(
         role: partial(_read, raster, um, origin, (shape[0], shape[1]))
         for role, raster in rasters.items()
     }
+    given["samples"] = tuple(
+        partial(_read, raster, um, origin, (shape[0], shape[1])) for raster in samples
+    )
     if "tissue" not in given:
         same = all(
             abs(a - b) <= SAME_PLACE_PX * um
@@ -124,6 +133,15 @@ def slide_map(
         given |= {"tissue": _fitted(mask, (shape[0], shape[1]), cell_px), "cell_px": cell_px}
     name = given.pop("name", slide.name)
     return ParticleMap(name, (shape[0], shape[1]), (um, um), read, origin=origin, **given)
+
+
+def sample_rasters(result: Result) -> tuple[Raster, ...]:
+    """Return the samples that a result keeps, each in pixels of four of its own."""
+    um = SAMPLE_PX * result.pixel_size_um
+    return tuple(
+        Raster(f"sample {k}", (LazyPlane(ArraySource(sample)),), um, result.origin)
+        for k, sample in enumerate(result.samples)
+    )
 
 
 def array_map(

@@ -5,12 +5,14 @@
 2. Each tile is read with a halo of the longest distance that is reported, so its distances are
    those of the whole picture; vessels that end in the halo are counted elsewhere.
 3. Every region adds up its own pixels of the tile; nuclei are added up over the whole section.
+4. Samples of a predicted map are added up on the same ground: vessels, distances and cells are
+   those of the section.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +42,36 @@ ALIKE = "nothing stands out: all its pixels in tissue are alike"
 
 @dataclass
 class SectionCounts:
-    """What was added up over a section, by region; `thresholds` by image, None where none is."""
+    """What was added up over a section, by region; `thresholds` by image, None where none is.
+
+    `samples` holds the same of each sample of a predicted map.
+    """
 
     thresholds: dict[str, Threshold | None]
     regions: dict[str, Counts]
     cells: dict[str, CellTable] = field(default_factory=dict)
+    samples: list[SectionCounts] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a tile shows besides particles: the same for a map and for each of its samples.
+
+    `near` is the tile with 100 um around it, and `distance_um` of its pixels; `seen` are fields of
+    `Tile` that particles have no part in; `cells` the number of the cell that a pixel is in.
+    """
+
+    box: Box
+    near: Box
+    vessels: Mask | None
+    distance_um: NDArray[np.float64] | None
+    seen: dict[str, NDArray[Any]]
+    cells: NDArray[np.int64] | None
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """The tile inside `near`."""
+        return self.box.shifted(-self.near.y0, -self.near.x0).slices
 
 
 def find_thresholds(
@@ -86,85 +113,113 @@ def find_thresholds(
     return found
 
 
+def find_sample_thresholds(
+    section: ParticleMap, thresholds: dict[str, Threshold | None], config: AnalyzeConfig
+) -> Generator[tuple[int, int], None, list[dict[str, Threshold | None]]]:
+    """Find what is bright in each sample; everything else is as in `thresholds`."""
+    found = []
+    for number in range(len(section.samples)):
+        own = yield from find_thresholds(section.of_sample(number), config)
+        found.append({**thresholds, "particles": own["particles"]})
+    return found
+
+
 def count_section(
     section: ParticleMap,
     regions: Sequence[Region],
     thresholds: dict[str, Threshold | None],
     tile_px: int,
+    of_samples: Sequence[dict[str, Threshold | None]] = (),
 ) -> Generator[tuple[int, int], None, SectionCounts]:
-    """Add up everything over the regions of a section; yields (tiles done, tiles in all)."""
-    found = SectionCounts(
-        thresholds, {region.name: Counts(section.shape, section.pixel_um) for region in regions}
-    )
-    cells = Cells()
+    """Add up everything over the regions of a section; yields (tiles done, tiles in all).
+
+    `of_samples` are the thresholds of the samples that are added up too.
+    """
+    counted = [
+        SectionCounts(
+            each, {region.name: Counts(section.shape, section.pixel_um) for region in regions}
+        )
+        for each in (thresholds, *of_samples)
+    ]
+    cells = [Cells() for _ in counted]
     tiles = list(section.tiles(tile_px))
     for number, box in enumerate(tiles):
-        tile = read_tile(section, box, thresholds, cells)
-        for region in regions:
-            found.regions[region.name].add(tile, region.mask(section, box))
+        ground = read_ground(section, box, thresholds)
+        masks = [(region.name, region.mask(section, box)) for region in regions]
+        for k, (found, taken_up) in enumerate(zip(counted, cells, strict=True)):
+            near = ground.near
+            signal = section.read_sample(k - 1, near) if k else section.read("particles", near)
+            tile = tile_on(section, ground, signal, found.thresholds["particles"])
+            if ground.cells is not None and ground.distance_um is not None:
+                _add_cells(ground, signal[ground.core], ground.cells, taken_up)
+            for name, mask in masks:
+                found.regions[name].add(tile, mask)
         yield number + 1, len(tiles)
-    table = cells.table()
-    for region in regions:
-        found.cells[region.name] = table.chosen(_cells_inside(section, region, table, tiles))
-    return found
+    for found, taken_up in zip(counted, cells, strict=True):
+        table = taken_up.table()
+        for region in regions:
+            inside = _cells_inside(section, region, table, tiles)
+            found.cells[region.name] = table.chosen(inside)
+    whole, *samples = counted
+    return replace(whole, samples=samples)
 
 
-def read_tile(
-    section: ParticleMap,
-    box: Box,
-    thresholds: dict[str, Threshold | None],
-    cells: Cells | None = None,
-) -> Tile:
-    """Return what regions add up of a tile; cells are added to `cells`."""
+def read_ground(section: ParticleMap, box: Box, thresholds: dict[str, Threshold | None]) -> Ground:
+    """Return what a tile shows besides particles."""
     above = {role: found.value for role, found in thresholds.items() if found is not None}
-    bright_from = above.get("particles", np.inf)
     near = section.grown_um(box, ACCESS_UM[0])
-    signal = section.read("particles", near).astype(np.float64)
-    core = box.shifted(-near.y0, -near.x0).slices
-    shown: dict[str, NDArray[Any]] = {}
+    seen: dict[str, NDArray[Any]] = {}
+    shown: Mask | None = None
     distance: NDArray[np.float64] | None = None
     if section.vessel_labels is not None or "vessels" in above:
         wide = section.grown_um(box, HALO_UM)
         vessels = vessels_in(section, wide, above.get("vessels"))
         distances = signed_distance(vessels, section.pixel_um, FARTHEST_UM)
-        middle = box.shifted(-wide.y0, -wide.x0).slices
         distance = distances[near.shifted(-wide.y0, -wide.x0).slices]
-        spots = (signal > bright_from) & (distance <= BESIDE_UM)
-        shown = {
-            "vessels": vessels[middle],
-            "distance_um": distance[core],
-            "lines": centre_lines(vessels)[middle],
-            "access_um": distance_to(spots, section.pixel_um)[core],
-        }
+        middle = box.shifted(-wide.y0, -wide.x0).slices
+        shown, seen["lines"] = vessels[middle], centre_lines(vessels)[middle]
     if "perfusion" in above:
-        shown["perfused"] = section.read("perfusion", box) > above["perfusion"]
+        seen["perfused"] = section.read("perfusion", box) > above["perfusion"]
     if section.depth_um is not None:
         rim = section.depth_um <= RIM_SHARE * section.depth_um.max()
-        shown["rim"] = section.cells_in(rim, box)
-    if cells is not None and distance is not None:
-        _add_cells(section, box, near, (signal, distance), above.get("nuclei"), cells)
-    bright = signal[core] > bright_from
-    return Tile(box, signal[core], bright, trusted_in(section, box), **shown)
+        seen["rim"] = section.cells_in(rim, box)
+    cells = None if distance is None else _cells_of(section, box, above.get("nuclei"))
+    return Ground(box, near, shown, distance, seen, cells)
 
 
-def _add_cells(
-    section: ParticleMap,
-    box: Box,
-    near: Box,
-    values: tuple[NDArray[np.float64], NDArray[np.float64]],
-    threshold: float | None,
-    cells: Cells,
-) -> None:
-    """Add the pixels of a tile that belong to a cell: those of tissue, as glass is in no tile."""
+def tile_on(
+    section: ParticleMap, ground: Ground, particles: Pixels, threshold: Threshold | None
+) -> Tile:
+    """Return what regions add up of a tile; `particles` are the pixels of `ground.near`."""
+    signal = particles.astype(np.float64)
+    bright = signal > (np.inf if threshold is None else threshold.value)
+    seen = dict(ground.seen)
+    if ground.vessels is not None and ground.distance_um is not None:
+        spots = bright & (ground.distance_um <= BESIDE_UM)
+        seen["vessels"], seen["distance_um"] = ground.vessels, ground.distance_um[ground.core]
+        seen["access_um"] = distance_to(spots, section.pixel_um)[ground.core]
+    core = ground.core
+    return Tile(ground.box, signal[core], bright[core], trusted_in(section, ground.box), **seen)
+
+
+def _cells_of(section: ParticleMap, box: Box, threshold: float | None) -> NDArray[np.int64] | None:
+    """Return the number of the cell that each pixel is in: of tissue, as glass is in no tile."""
     if section.nucleus_labels is not None:
         numbers = per_cell.drawn_nuclei(section, box)
     elif threshold is not None:
         numbers = per_cell.found_nuclei(section, box, threshold)
     else:
-        return
-    y, x = np.nonzero(np.where(section.tissue_in(box), numbers, 0))
-    signal, distance = (v[box.shifted(-near.y0, -near.x0).slices][y, x] for v in values)
-    cells.add(numbers[y, x], (signal, distance, y + box.y0, x + box.x0))
+        return None
+    return np.where(section.tissue_in(box), numbers, 0)
+
+
+def _add_cells(ground: Ground, signal: Pixels, numbers: NDArray[np.int64], cells: Cells) -> None:
+    """Add the pixels of a tile that belong to a cell."""
+    assert ground.distance_um is not None
+    y, x = np.nonzero(numbers)
+    distance = ground.distance_um[ground.core][y, x]
+    values = signal[y, x].astype(np.float64), distance, y + ground.box.y0, x + ground.box.x0
+    cells.add(numbers[y, x], values)
 
 
 def _cells_inside(

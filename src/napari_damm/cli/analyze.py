@@ -116,8 +116,10 @@ def summary(report: AnalysisReport) -> Iterator[str]:
                 measure = MEASURES[row.measure]
                 text = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
                 if row.low is not None and row.high is not None:
-                    text += f" ({measure.text(row.low)} to {measure.text(row.high)})"
+                    loose = "" if row.level else ", not calibrated"
+                    text += f" ({measure.text(row.low)} to {measure.text(row.high)}{loose})"
                 yield f"  {measure.label:44}{text or f'– ({row.reason})'}".rstrip()
+    yield from report.notes
     for comparison in report.comparisons:
         if comparison.region == TISSUE:
             yield (

@@ -77,6 +77,8 @@ class Intervals:
         In words.
     measures
         By name, as in `analysis`.
+    samples
+        Of measures, by name: what the spread of several samples is widened by.
     """
 
     weights: tuple[float, float, float]
@@ -86,6 +88,7 @@ class Intervals:
     truth: str
     fitted_on: str
     measures: Mapping[str, MeasureInterval] = field(default_factory=dict)
+    samples: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, pairs: Sequence[Pair], unit: str, truth: str, fitted_on: str) -> Intervals:
@@ -147,11 +150,15 @@ class Intervals:
                 str(name): _measure_interval(each)
                 for name, each in dict(values.get("measures", {})).items()
             }
+            samples = {
+                str(name): _number(factor, 0, 1000)
+                for name, factor in dict(values.get("samples", {})).items()
+            }
             unit, truth, fitted_on = (
                 str(values[name])[:LONGEST_TEXT] for name in ("unit", "truth", "fitted_on")
             )
             factor, count = _number(values["factor"], 0, 1000), int(values["count"])
-            return cls((a, b, c), factor, count, unit, truth, fitted_on, measures)
+            return cls((a, b, c), factor, count, unit, truth, fitted_on, measures, samples)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise ValueError(
                 "what the model says of its intervals is damaged, or of another version: get the "
