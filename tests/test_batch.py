@@ -189,8 +189,10 @@ def test_the_command_lists_failures_last_and_ends_with_1(folder, sections, capfd
     assert lines[-1].startswith("failed      b.ome.tif: ")
     assert "1 of 3 sections failed (listed above); run the same" in told.err.splitlines()[-1]
     assert "Traceback" not in told.err
+    assert (out / "b.failed.txt").read_text().startswith("b.ome.tif: ")
     shutil.copy(files[0], files[1])
     assert command(folder, *files, "--out-dir", out, "--resume") == 0
+    assert not (out / "b.failed.txt").exists()
     assert [line.split()[0] for line in capfd.readouterr().out.splitlines()[-3:]] == ["done"] * 3
 
 

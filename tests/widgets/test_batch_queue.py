@@ -76,6 +76,17 @@ def test_a_section_that_fails_does_not_stop_the_others(queue, fake_predict, tmp_
     assert fake_predict.calls[0][3] == tmp_path / "out" / "m2_CD31.ome.zarr"
 
 
+def test_why_a_section_failed_is_still_known_in_a_later_session(queue, tmp_path):
+    queue.batch_rule.setText("CD31=DAPI")
+    queue.batch_folder.setText(str(tmp_path / "out"))
+    run(queue)
+    queue.click("clear")
+    queue.click("add_files")
+    assert states(queue)[0].endswith(
+        "failed before (m1_CD31.tif: m1 is damaged: copy it again), Start tries again"
+    )
+
+
 def test_what_was_done_before_is_listed_as_such(queue, files, tmp_path):
     from napari_damm.store import ResultLayout, ResultStore
 

@@ -3,7 +3,7 @@
 1. `check_stores` refuses places that no result can go to, before anything is computed.
 2. `run` opens and predicts each section in its turn. Whatever goes wrong with one, from a damaged
    file to a full disk, is told and noted; the next one is begun.
-3. The report says what became of each.
+3. The report says what became of each; why one failed is kept beside the results, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_damm.engine.failure_notes import forget_failure, note_failure
 from napari_damm.events import Event, Finished, SectionDone, SectionFailed, SectionStarted
 from napari_damm.util.errors import is_out_of_memory, one_line
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
@@ -66,9 +67,11 @@ def run(
                 section.name, finished.result, finished.seconds, tuple(finished.failed)
             )
             done.append(outcome)
+            forget_failure(section.store)
         except Exception as error:  # whatever it is, the others are not to wait for it
             outcome = SectionFailed(section.name, _reason(error))
             failed.append(outcome)
+            note_failure(section.store, section.name, outcome.message)
         yield outcome
     names = tuple(each.section for each in failed)
     seconds = time.perf_counter() - start

@@ -200,8 +200,11 @@ class BatchQueue(RunWidget):
 
 def _state_of(store: Path) -> str:
     """Say what an earlier batch left in the place of a result."""
+    from napari_damm.engine.failure_notes import failure_of
+
     if not store.exists():
-        return "waiting"
+        reason = failure_of(store)
+        return f"failed before ({reason}), Start tries again" if reason else "waiting"
     begun = look(str(store)).unfinished
     if begun is not None:
         return f"{begun.shards_done} of {begun.shards} shards are done, Start goes on"
