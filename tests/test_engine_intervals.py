@@ -84,6 +84,16 @@ def test_the_record_of_a_job_keeps_what_the_model_says():
     assert intervals_of(SimpleNamespace(card={}), expected=True) == {}
 
 
+def test_of_samples_it_keeps_by_how_much_their_spread_of_a_measure_is_widened():
+    model = SimpleNamespace(card={KEY: replace(KNOWN, samples={"l50": 1.4}).to_json()})
+    kept = Intervals.of_card(intervals_of(model, expected=False, samples=True))
+    assert kept is not None
+    assert kept.samples == {"l50": 1.4}
+    assert intervals_of(model, expected=False) == {}
+    silent = SimpleNamespace(card={KEY: KNOWN.to_json()})
+    assert intervals_of(silent, expected=False, samples=True) == {}
+
+
 def test_the_line_after_a_run_says_how_wide_it_is_and_why():
     record = {"samples": 1, KEY: KNOWN.to_json(), "trust": {"interval_width": 0.2149}}
     assert interval_in_words(record) == (

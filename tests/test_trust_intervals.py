@@ -17,6 +17,7 @@ from napari_damm.trust.intervals import (
     RATIO,
     Intervals,
     MeasureInterval,
+    fit_factor,
     fit_measure,
 )
 from napari_damm.trust.score_rules import interval_score, normal_crps
@@ -160,3 +161,10 @@ def test_the_interval_score_is_width_and_what_lies_outside():
     assert interval_score([0.0, 1.0], [0.0, 0.0], [0.25, 0.25]) == pytest.approx(
         0.5 + 20 * 0.75 / 2
     )
+
+
+def test_the_spread_of_samples_is_widened_until_nine_tenths_of_sections_lie_within():
+    off = np.arange(1.0, 21.0)  # of 20 sections the ceil(21 * 0.9) = 19th smallest
+    assert fit_factor(off[::-1]) == 19.0
+    assert fit_factor([*off, np.nan]) == 19.0
+    assert fit_factor(off[:19]) is None

@@ -10,45 +10,45 @@ A measure's interval is kept only where it holds on tissue of another kind too: 
 preset external, of training seeds as well, at least 85 % of the truth must lie inside. The others
 are left out, so that nobody is given them. --check does this alone, with what is on the card.
 
+With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
+samples is to be widened, measure by measure, so that 90 % of sections lie within.
+
 With --judge N they are judged on N reserved sections of each preset instead, and nothing is
-written: coverage by section, widths and scores, beside the interval that is the same everywhere.
+written: coverage by section, widths and scores, beside the interval that is the same everywhere
+(`interval_scores`). With --unet FILE a regression U-Net is judged in their place, with the spread
+of its residuals.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from fit_trust import write
-from measured_sections import MeasuredSection, measure_section, predict_section
+from interval_scores import FIRST_SEED, PRESET, judge, judge_unet
+from measured_sections import MeasuredSection, measure_section
 
 from napari_damm import api
 from napari_damm.analysis.intervals import OF_PARTICLES
 from napari_damm.analysis.measures import MEASURES
-from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
+from napari_damm.analysis.regions import TISSUE
+from napari_damm.simulate import simulate_slide
 from napari_damm.trust.intervals import (
     DIFFERENCE,
     KEY,
-    LEVEL,
-    NORMAL_90,
     RATIO,
     Intervals,
     MeasureInterval,
+    fit_factor,
     fit_measure,
 )
-from napari_damm.trust.score_rules import interval_score, normal_crps
 
-FIRST_SEED = 9400
-"""Below those that are for evaluation, above all that the bundled model and its trust have seen."""
-PRESET = "internal"
 SIZES = (448, 640)
 """By turns: intensities are relative to the section, and hang a little on how large it is."""
 OTHER, LEAST_CARRIED = "external", 0.85
-JUDGED = ("internal", "external", "varied")
 
 
 def fit(model: object, count: int) -> Intervals:
@@ -106,51 +106,43 @@ def kind(name: str) -> str:
     return RATIO if MEASURES[name].unit in ("um", "a.u. um", "a.u.") else DIFFERENCE
 
 
-def judge(model: object, count: int, size: int) -> None:
-    """Print how the intervals of maps do on reserved sections."""
-    known = Intervals.of_card(model.card)
-    if known is None:
-        raise SystemExit("the model's card has no intervals: fit them first")
-    widths: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [("fitted", known.half_width)]
-    constant = constant_width(model, known)
-    widths.append(("the same everywhere", lambda image: np.full(image.shape, constant)))
-    print("| preset | interval | sections covered 85 to 95 % | mean coverage (least, most) | width "
-          "| interval score | CRPS |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
-    for preset in JUDGED:
-        sections = [
-            predict_section(simulate_slide(size, EVALUATION_SEEDS_FROM + k, preset), model)
-            for k in range(count)
+def fit_spreads(
+    model: object, known: Intervals, samples: int, count: int, kept: int = 20
+) -> Intervals:
+    """Return the intervals with the factors that widen the spread of samples, by measure.
+
+    Fitted on sections of one preset; left out where 85 % of another are not held.
+    """
+    config = api.PredictConfig(samples=samples)
+    drawn = {
+        preset: [
+            measure_section(simulate_slide(SIZES[0], FIRST_SEED + k, preset), model, config)
+            for k in range(number)
         ]
-        for name, half_width in widths:
-            rows = np.array([judged(np.asarray(r.np), truth, half_width) for r, truth in sections])
-            covered, width, score, crps = rows.T
-            within = int(((covered >= 0.85) & (covered <= 0.95)).sum())
-            print(
-                f"| {preset} | {name} | {within} of {count} | {100 * covered.mean():.1f} "
-                f"({100 * covered.min():.0f}, {100 * covered.max():.0f}) % | {width.mean():.3f} | "
-                f"{score.mean():.3f} | {crps.mean():.4f} |"
-            )
+        for preset, number in ((PRESET, count), (OTHER, kept))
+    }
+    factors = {}
+    for name in OF_PARTICLES:
+        off, others = (np.array([in_spreads(s, name) for s in drawn[p]]) for p in (PRESET, OTHER))
+        factor = fit_factor(off)
+        others = others[np.isfinite(others)]
+        if factor is None or not others.size:
+            continue
+        held = float(np.mean(others <= factor))
+        print(f"{name}: times {factor:.2f}; {held:.0%} of {others.size} {OTHER} held")
+        if held >= LEAST_CARRIED:
+            factors[name] = factor
+    return replace(known, samples=factors)
 
 
-def constant_width(model: object, known: Intervals) -> float:
-    """Return the interval that is the same everywhere, calibrated on sections like the others."""
-    errors = []
-    for k in range(20):
-        drawn = simulate_slide(448, FIRST_SEED + k, PRESET)
-        result, truth = predict_section(drawn, model)
-        errors.append(np.abs(truth - np.asarray(result.np)).ravel())
-    return float(np.quantile(np.concatenate(errors), LEVEL))
-
-
-def judged(
-    predicted: np.ndarray, truth: np.ndarray, half_width: Callable[[np.ndarray], np.ndarray]
-) -> tuple[float, float, float, float]:
-    """Return coverage, mean width, interval score and CRPS of a section."""
-    half = half_width(predicted)
-    covered = float(np.mean(np.abs(truth - predicted) <= half))
-    score = interval_score(truth, predicted, half)
-    return covered, float(2 * half.mean()), score, normal_crps(truth, predicted, half / NORMAL_90)
+def in_spreads(section: MeasuredSection, name: str) -> float:
+    """Return how far the truth is from the mean of the samples, in 90 % half widths; else NaN."""
+    true = section.true.value(name)
+    row = next(r for r in section.predicted.rows if (r.measure, r.region) == (name, TISSUE))
+    if true is None or row.value is None or row.low is None or row.high is None:
+        return float("nan")
+    # one of the two may be cut at 0 or 100 %
+    return abs(true - row.value) / max(row.high - row.value, row.value - row.low, 1e-9)
 
 
 def main() -> None:
@@ -162,17 +154,26 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=448, help="of the sections that judge")
     parser.add_argument("--check", action="store_true", help="fit nothing anew")
     parser.add_argument("--judge", type=int, default=0, metavar="N")
+    parser.add_argument("--unet", type=Path, help="a trained regression U-Net (baselines)")
+    parser.add_argument("--samples", type=int, default=0, metavar="K")
     asked = parser.parse_args()
+    if asked.judge and asked.unet is not None:
+        judge_unet(asked.unet, asked.judge, asked.size)
+        return
     model = api.load_model(asked.model)
     if asked.judge:
         judge(model, asked.judge, asked.size)
         return
     if asked.model is None:
         parser.error("--model: give the file whose card is to have them")
-    made = Intervals.of_card(model.card) if asked.check else fit(model, asked.sections)
+    again = asked.check or asked.samples
+    made = Intervals.of_card(model.card) if again else fit(model, asked.sections)
     if made is None:
-        parser.error(f"--check: {asked.model} has no intervals yet")
-    made = carried_over(model, made)
+        parser.error(f"--check, --samples: {asked.model} has no intervals yet")
+    if asked.samples:
+        made = fit_spreads(model, made, asked.samples, asked.sections)
+    else:
+        made = carried_over(model, made)
     print(json.dumps(made.to_json(), indent=1))
     write({KEY: made.to_json()}, asked.model, asked.out or asked.model)
 

@@ -42,10 +42,16 @@ def predict_section(
     images = {"vessels": drawn.vessels, "nuclei": drawn.nuclei}
     slide = slide_from_arrays(images, drawn.pixel_size_um)
     *_, finished = api.predict(slide, model, config or api.PredictConfig())
+    return finished.result, true_map(drawn)
+
+
+def true_map(drawn: SimulatedSlide) -> np.ndarray:
+    """Return the true particles (y, x) of a section in the intensities that a model learns."""
     low, high = np.percentile(drawn.nanoparticles, PERCENTILES)
     taken = np.clip((drawn.nanoparticles - low) / max(high - low, 1e-9), 0, 1)
     slope, offset = affine_fit(taken, drawn.nanoparticles_true)
-    return finished.result, (slope * drawn.nanoparticles_true + offset).astype(np.float32)
+    truth: np.ndarray = (slope * drawn.nanoparticles_true + offset).astype(np.float32)
+    return truth
 
 
 def measure_section(

@@ -64,8 +64,10 @@ def half_width(result: Result) -> da.Array | None:
     return made
 
 
-def intervals_of(model: DAMM, expected: bool) -> dict[str, Any]:
+def intervals_of(model: DAMM, expected: bool, samples: bool = False) -> dict[str, Any]:
     """Return what a job record says of intervals: {} where the model says nothing of such maps.
+
+    Those are expected maps, and several samples where the card says how to widen their measures.
 
     Raises
     ------
@@ -73,7 +75,9 @@ def intervals_of(model: DAMM, expected: bool) -> dict[str, Any]:
         If what the model's card says of them cannot be used.
     """
     known = Intervals.of_card(model.card)
-    return {} if known is None or not expected else {KEY: known.to_json()}
+    if known is None or not (expected or (samples and known.samples)):
+        return {}
+    return {KEY: known.to_json()}
 
 
 def fitted_on(record: Mapping[str, Any]) -> str:

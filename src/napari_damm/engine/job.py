@@ -238,7 +238,7 @@ def prepare(
     notices = [*_model_notices(model, slide, config), *surveyed.notices]
     if surveyed.earlier is None:
         expected = record["mode"] == "expected" and record["samples"] == 1
-        known = intervals_of(model, expected)
+        known = intervals_of(model, expected, record["samples"] > 1)
         record = {**record, "trust": trust_before(slide, model, planned), **known}
         notices += trust_notices(record["trust"])
     opened: ResultStore | None = None

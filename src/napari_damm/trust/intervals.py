@@ -184,6 +184,20 @@ def fit_measure(true: ArrayLike, predicted: ArrayLike, kind: str) -> MeasureInte
     return MeasureInterval(low, high, kind, int(t.size))
 
 
+def fit_factor(off: ArrayLike) -> float | None:
+    """Return what intervals are widened by so that 90 % of sections lie within; None of too few.
+
+    `off` is how far each section's truth lies from the middle of its interval, in half widths.
+    Split conformal: of n sections the ceil((n + 1) 0.9)-th smallest.
+    """
+    found = np.asarray(off, np.float64)
+    found = np.sort(found[np.isfinite(found)])
+    if found.size < ENOUGH_TO_CONTROL:
+        return None
+    k = min(math.ceil((found.size + 1) * LEVEL), found.size)
+    return float(f"{found[k - 1]:.5g}")
+
+
 def _features(predicted: Vector) -> Vector:
     x = np.clip(predicted, 0, BRIGHTEST)
     return np.stack([np.ones_like(x), np.log(x + DARK), x], axis=-1)
