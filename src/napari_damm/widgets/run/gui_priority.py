@@ -77,14 +77,16 @@ def no_garbage_collection() -> Iterator[None]:
 def load_what_is_slow() -> None:
     """Import torch without holding the screen up, and what napari needs for our layers."""
     preload_torch()
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
     from vispy.visuals.line.dash_atlas import DashAtlas
 
     DashAtlas()  # computed once in pure Python, for the outline tool of any labels layer
     cells = np.zeros((2, 2), np.uint8)
     maps = Maps([cells.astype(np.float16)], cells, cells, 1.0, (0.0, 0.0), (0.0, 0.0), {})
     for layer_tuple in layer_tuples(maps, World()):
-        Layer.create(*layer_tuple)
+        layer = Layer.create(*layer_tuple)
+        if isinstance(layer, Labels):
+            layer.colormap.map(cells)  # as thumbnails are drawn: numba compiles for a second or more
 
 
 def with_maps(events: Iterator[Event]) -> Iterator[Event | Ready]:
