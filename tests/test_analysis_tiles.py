@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_structures_over_several_tiles_count_once(tile):
             box = Box(top, left, top + tile, left + tile).intersect(Box(0, 0, 120, 90))
             structures.add(mask[box.slices], box)
     assert structures.count() == label(mask, connectivity=2).max()
+
+
+def test_a_tile_is_forgotten_once_its_structures_are_counted():
+    structures = Structures()
+    tracemalloc.start()
+    for row in range(4):
+        structures.add(np.ones((256, 256), bool), Box(256 * row, 0, 256 * row + 256, 256))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 256 * 256 * 8  # bytes of the labels of one tile: their sides are kept
+    assert structures.count() == 1
 
 
 def test_the_threshold_of_counted_pixels_is_otsu_s_of_all_at_once():

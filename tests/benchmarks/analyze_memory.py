@@ -60,6 +60,7 @@ def main() -> None:
     section = ParticleMap("made up", (asked.size, asked.size), (1.0, 1.0), images, tissue)
     before, started = _peak_mb(), time.monotonic()
     thresholds = _drive(find_thresholds(section, config))
+    print(f"thresholds found after {time.monotonic() - started:.0f} s", flush=True)
     counts = _drive(count_section(section, [Tissue()], thresholds, config.tile_px))
     seconds = time.monotonic() - started
     print(f"{asked.size} px a side, tissue in {int(tissue.sum()) // side**2} tiles")

@@ -38,26 +38,37 @@ _SIGMA_UM = NUCLEUS_UM / np.sqrt(2)
 
 @dataclass
 class Cells:
-    """Sums over the pixels of each cell: (pixels, signal, distance, y, x) by its number."""
+    """Sums over the pixels of each cell, cells (n,) by number: a section has millions.
 
-    sums: dict[int, Floats] = field(default_factory=dict)
+    `sums` (n, 5) are pixels, signal, distance, y and x; `added` is what has not been joined yet.
+    """
+
+    numbers: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
+    sums: Floats = field(default_factory=lambda: np.zeros((0, 5)))
+    added: list[tuple[Labels, Floats]] = field(default_factory=list)
 
     def add(self, numbers: Labels, values: Sequence[NDArray[Any]]) -> None:
         """Add pixels (n,) of cells; `values` are signal, distance, y and x of each."""
         found, which = np.unique(numbers, return_inverse=True)
         totals = [np.bincount(which)] + [np.bincount(which, value) for value in values]
-        for number, total in zip(found.tolist(), np.stack(totals, axis=1), strict=True):
-            before = self.sums.get(number)
-            self.sums[number] = total.astype(float) if before is None else before + total
+        self.added.append((found, np.stack(totals, axis=1).astype(float)))
+        if sum(len(some) for some, _ in self.added) > self.numbers.size:
+            self._join()
 
     def table(self) -> CellTable:
-        """Return the mean of each cell."""
-        if not self.sums:
-            empty = np.zeros(0)
-            return CellTable(empty, empty, empty.astype(int), empty.astype(int))
-        sums = np.stack(list(self.sums.values()))
-        means = sums[:, 1:] / sums[:, :1]
+        """Return the mean of each cell, by number."""
+        self._join()
+        means = self.sums[:, 1:] / self.sums[:, :1]
         return CellTable(means[:, 0], means[:, 1], *means[:, 2:].round().astype(int).T)
+
+    def _join(self) -> None:
+        """Join the sums of cells that several tiles share, in the order of the tiles."""
+        parts = [(self.numbers, self.sums), *self.added]
+        numbers, sums = (np.concatenate(each) for each in zip(*parts, strict=True))
+        self.numbers, which = np.unique(numbers, return_inverse=True)
+        count = self.numbers.size
+        self.sums = np.stack([np.bincount(which, each, count) for each in sums.T], axis=1)
+        self.added = []
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,12 @@ class Structures:
             return
         numbered = np.where(labels > 0, labels + self.labelled, 0).astype(np.int64)
         self.labelled += count
-        # By the absolute row or column of pixels, and where along it they begin.
-        self._rows[box.y0, box.x0], self._rows[box.y1 - 1, box.x0] = numbered[0], numbered[-1]
-        self._cols[box.x0, box.y0], self._cols[box.x1 - 1, box.y0] = numbered[:, 0], numbered[:, -1]
+        # By the absolute row or column of pixels, and where along it they begin. Copies: a view
+        # would keep the whole tile in memory.
+        for y, row in ((box.y0, numbered[0]), (box.y1 - 1, numbered[-1])):
+            self._rows[y, box.x0] = row.copy()
+        for x, column in ((box.x0, numbered[:, 0]), (box.x1 - 1, numbered[:, -1])):
+            self._cols[x, box.y0] = column.copy()
 
     def count(self) -> int:
         """Return how many structures there are, those over several tiles once."""
