@@ -110,10 +110,12 @@ def predict(camera: Camera) -> None:
     camera.take("predict-done", widget)
     bar.setValue(bar.maximum())
     camera.take("predict-result", widget)
-    find(widget, "least_sure").setValue(90)
-    shown = [each for each in camera.viewer.layers if each.name.startswith("Uncertainty")]
-    shown[-1].visible = True
+    slider = find(widget, "least_sure")
+    slider.setValue(slider.maximum())
     camera.take("predict-doubt", widget)
+    slider.setValue(0)
+    find(widget, "trust_map").click()
+    camera.take("predict-trust", widget)
     bar.setValue(0)
     find(widget, "current_view").click()
     camera.take("predict-region", widget)

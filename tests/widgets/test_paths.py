@@ -15,10 +15,17 @@ HOSTILE = {
 }
 
 
+def enter(line, text: str) -> None:
+    """Set a text; PySide6 lets no lone surrogate into one, so there is nothing to refuse."""
+    line.setText(text)
+    if "\ud800" in text and line.text() != text:
+        pytest.skip("this Qt binding drops lone surrogates")
+
+
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_result_cannot_go_to_such_a_path(open_widget, tmp_path, text):
     driver = open_widget()
-    driver.out.setText(text if text.startswith("~") else str(tmp_path / text))
+    enter(driver.out, text if text.startswith("~") else str(tmp_path / text))
     assert "cannot be looked up" in driver.reason.text()
     assert not driver.predict.isEnabled()
     driver.out.setText(str(tmp_path / "free"))
@@ -29,7 +36,7 @@ def test_a_result_cannot_go_to_such_a_path(open_widget, tmp_path, text):
 def test_a_folder_to_train_on_cannot_be_such_a_path(open_trainer, tmp_path, text):
     driver = open_trainer()
     driver.data.setCurrentText("Folders")
-    driver.folder.setText(text if text.startswith("~") else str(tmp_path / text))
+    enter(driver.folder, text if text.startswith("~") else str(tmp_path / text))
     assert "cannot be looked up" in driver.reason.text()
     assert not driver.start.isEnabled()
 
@@ -37,7 +44,7 @@ def test_a_folder_to_train_on_cannot_be_such_a_path(open_trainer, tmp_path, text
 @pytest.mark.parametrize("name", ["n" * 300, "n" * 250, "my\0model", "my\ud800model"])
 def test_a_model_cannot_be_called_so(open_trainer, name):
     driver = open_trainer()
-    driver.name.setText(name)
+    enter(driver.name, name)
     assert driver.reason.text() != ""
     assert not driver.start.isEnabled()
     driver.name.setText("a good name")

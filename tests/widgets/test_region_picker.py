@@ -97,7 +97,7 @@ def test_the_view_becomes_the_region_and_follows_again(open_widget, fake_predict
     camera = camera_of(driver.viewer)
     camera.center, camera.zoom = (0, 400, 500), 4.0
     driver.click("current_view")
-    assert driver.region.currentText() == "Region from the view"
+    assert driver.region.currentText() == "Current view"
     assert driver.region_note.text() == "150 x 200 px from y 326, x 400"
     camera.center = (0, 200, 500)
     driver.click("current_view")

@@ -170,6 +170,16 @@ def test_another_rule_begins_with_all_shown(assessed):
     assert not [layer for layer in assessed.viewer.layers if layer.name.startswith("Not to be")]
 
 
+def test_coming_back_to_a_run_shows_all_of_it(assessed):
+    layers = assessed.viewer.layers
+    assessed.least_sure.setValue(1)
+    assessed.run()
+    assert "Not to be used" in layers
+    layers.selection.active = layers["NP distribution"]
+    assert "Not to be used" not in layers
+    assert (assessed.least_sure.value(), assessed.share_left.text()) == (0, "all is shown")
+
+
 def test_without_a_trust_map_there_is_certainty_alone(predicted):
     rules = [predicted.hide_by.itemText(row) for row in range(predicted.hide_by.count())]
     assert rules == ["what is less sure than"]

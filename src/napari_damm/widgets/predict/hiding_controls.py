@@ -61,6 +61,8 @@ class HidingControls(QWidget):
     def show_run(self, run: RunLayers | None) -> None:
         """Be about another run, of which all is shown."""
         self._run = run
+        if run is not None:
+            show_cover(self._viewer, run, None)
         with QSignalBlocker(self.rule):
             self.rule.clear()
         self.update_rules()

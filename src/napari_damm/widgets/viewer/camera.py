@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-VIEW = "Region from the view"
+VIEW = "Current view"
 VIEW_COLOUR = "#ffd400"
 CANVAS_PX = (600.0, 800.0)
 """Height and width of the canvas, where nobody says."""
