@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_noise import KNOWN_ANSWERS, words
 
-from napari_damm.engine.device_noise import philox4x32, windows_noise
+from napari_damm.engine.device_noise import DeviceNoise, philox4x32
 from napari_damm.engine.noise import window_noise
 
 CORNERS, SHAPE = ((3, 2**32 - 40), (2**31, 7)), (6, 5, 4)
@@ -24,7 +24,7 @@ def test_philox_gives_the_published_words(counter, key, answer):
 @pytest.mark.parametrize("step", [0, 1, 201])
 def test_windows_have_the_noise_of_their_places(step):
     seed, streams = 2**64 - 3, (0, 2**32 - 1)
-    together = windows_noise(seed, CORNERS, SHAPE, step, streams, "cpu")
+    together = DeviceNoise(seed, CORNERS, SHAPE, streams, "cpu")(step)
     assert together.dtype == torch.float32
     for corner, stream, drawn in zip(CORNERS, streams, together, strict=True):
         known = window_noise(seed, *corner, SHAPE, step, stream)
@@ -33,10 +33,10 @@ def test_windows_have_the_noise_of_their_places(step):
 
 def test_few_values_differ_in_their_last_bit():
     shape = (4, 200, 200)
-    drawn = windows_noise(1, [(0, 0)], shape, 0, [0], "cpu")[0].numpy()
+    drawn = DeviceNoise(1, [(0, 0)], shape, [0], "cpu")(0)[0].numpy()
     assert np.mean(drawn == window_noise(1, 0, 0, shape, 0, 0)) > 0.9999
 
 
 def test_places_that_have_no_noise_of_their_own_are_refused():
     with pytest.raises(ValueError, match=r"x must be in 0\.\.4294967291, got 4294967292"):
-        windows_noise(0, [(0, 2**32 - 4)], SHAPE, 0, [0], "cpu")
+        DeviceNoise(0, [(0, 2**32 - 4)], SHAPE, [0], "cpu")

@@ -28,6 +28,8 @@ LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
+CUDA_BATCH = 256
+MOST_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -142,18 +144,34 @@ class PredictConfig:
 
 
 def default_samplers(device: str, workers: int = 1) -> int:
-    """One sampler thread per core on a CPU, shared among the workers; one on an accelerator."""
+    """One sampler thread per core on a CPU, shared among the workers; one on an accelerator.
+
+    Two on CUDA: while one's windows are computed, the other's come and go.
+    """
+    if device == "cuda":
+        return 2
     return 1 if device != "cpu" else max(1, cores() // workers)
+
+
+def default_readers(device: str) -> int:
+    """Threads that read windows and judge them: on CUDA one is far slower than the network."""
+    return min(MOST_READERS, cores()) if device == "cuda" else 1
+
+
+def pool_batches(device: str) -> int:
+    """Full batches of a pool: on CUDA both decoders always run, and one batch is all there is."""
+    return 1 if device == "cuda" else POOL_BATCHES
 
 
 def default_batch(device: str, parameters: int = 0) -> int:
     """Windows per network call, for a noise estimator of so many parameters.
 
-    On a CPU 4 show the first tiles soon; a large network gains a tenth from 8.
+    On a CPU 4 show the first tiles soon; a large network gains a tenth from 8. On CUDA there may be
+    fewer (`device_memory`).
     """
     if device == "cpu":
         return 8 if parameters > LARGE_NETWORK else 4
-    return 64 if device == "cuda" else 16
+    return CUDA_BATCH if device == "cuda" else 16
 
 
 def cores() -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.config import pool_batches
 from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
 from napari_damm.store.layout import SAMPLE_PX
@@ -187,7 +187,8 @@ def _working_bytes(planned: Plan, model: DAMM, setup: Setup) -> int:
     # besides the mean and the spread, the small maps of the samples
     images = _images(planned) + planned.layout.samples / SAMPLE_PX**2
     pools = READ_AHEAD + 2 * samplers + UNTAKEN_POOLS + samplers
-    queued = pools * POOL_BATCHES * batch * (2 + images) * window
+    held = min(pools * pool_batches(setup.device) * batch, len(planned.windows))
+    queued = held * (2 + images) * window
     # a window's samples until the last is in, and in float64 where they are compared
     drawn = samplers * 4 * samples * window if samples > 1 else 0
     widest = max(stage.channels[0] for stage in model.config.first_stages)

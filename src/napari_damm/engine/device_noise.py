@@ -41,38 +41,51 @@ def philox4x32(counter: Sequence[Tensor], seed: int) -> list[Tensor]:
     return [c0, c1, c2, c3]
 
 
-def windows_noise(
-    seed: int,
-    corners: Sequence[tuple[int, int]],
-    shape: tuple[int, int, int],
-    step: int,
-    streams: Sequence[int],
-    device: torch.device | str,
-) -> Tensor:
-    """Return the standard normal noise of windows: float32 (n, channels, height, width).
+class DeviceNoise:
+    """The standard normal noise of windows, in the place where it is needed.
 
-    `corners` (y, x) are in latent pixels; the rest is as in `engine.noise.window_noise`, whose
-    values these are.
+    Parameters
+    ----------
+    seed, shape
+        As in `engine.noise.window_noise`.
+    corners, streams
+        Of each window: (y, x) in latent pixels, and the stream.
+    device
+        Where the noise is drawn. Nothing is sent there after this.
     """
-    channels, height, width = shape
-    for (y, x), stream in zip(corners, streams, strict=True):
-        check_window(seed, y, x, shape, step, stream)
-    groups = -(-channels // 4)
 
-    def axis(values: Sequence[int], *sides: int) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device).reshape(sides)
+    def __init__(
+        self,
+        seed: int,
+        corners: Sequence[tuple[int, int]],
+        shape: tuple[int, int, int],
+        streams: Sequence[int],
+        device: torch.device | str,
+    ) -> None:
+        self.seed, self.shape = seed, shape
+        channels, height, width = shape
+        for (y, x), stream in zip(corners, streams, strict=True):
+            check_window(seed, y, x, shape, 0, stream)
+        self._full = (len(corners), -(-channels // 4), height, width)
+        rows = [[x, y, stream] for (y, x), stream in zip(corners, streams, strict=True)]
+        places = torch.tensor(rows, dtype=torch.int64).to(device)
+        left, top, self._stream = places.reshape(-1, 3, 1, 1, 1).unbind(1)
+        self._x = left + torch.arange(width, device=device)
+        self._y = top + torch.arange(height, device=device)[:, None]
+        self._group = torch.arange(self._full[1], device=device)[:, None, None]
 
-    full = (len(corners), groups, height, width)
-    first = axis([x for _, x in corners], -1, 1, 1, 1) + axis(range(width), 1, 1, 1, -1)
-    second = axis([y for y, _ in corners], -1, 1, 1, 1) + axis(range(height), 1, 1, -1, 1)
-    third = axis([(step << GROUP_BITS) + group for group in range(groups)], 1, -1, 1, 1)
-    fourth = axis(streams, -1, 1, 1, 1)
-    words = philox4x32([each.expand(full) for each in (first, second, third, fourth)], seed)
-    # Half a unit off the grid keeps u inside (0, 1), so that the logarithm is finite.
-    uniform = [(word.double() + 0.5) / WORD for word in words]
-    radii = [torch.sqrt(-2.0 * torch.log(each)) for each in uniform[:2]]
-    angles = [2.0 * math.pi * each for each in uniform[2:]]
-    pairs = list(zip(radii, angles, strict=True))
-    waves = [r * wave(a) for wave in (torch.cos, torch.sin) for r, a in pairs]
-    normal = torch.stack(waves, dim=2).float()
-    return normal.reshape(len(corners), groups * 4, height, width)[:, :channels]
+    def __call__(self, step: int) -> Tensor:
+        """Return a draw: float32 (n, channels, height, width), the values of `window_noise`."""
+        check_window(self.seed, 0, 0, self.shape, step, 0)
+        draw = self._group + (step << GROUP_BITS)
+        counter = [each.expand(self._full) for each in (self._x, self._y, draw, self._stream)]
+        words = philox4x32(counter, self.seed)
+        # Half a unit off the grid keeps u inside (0, 1), so that the logarithm is finite.
+        uniform = [(word.double() + 0.5) / WORD for word in words]
+        radii = [torch.sqrt(-2.0 * torch.log(each)) for each in uniform[:2]]
+        angles = [2.0 * math.pi * each for each in uniform[2:]]
+        pairs = list(zip(radii, angles, strict=True))
+        waves = [r * wave(a) for wave in (torch.cos, torch.sin) for r, a in pairs]
+        n, groups, height, width = self._full
+        normal = torch.stack(waves, dim=2).float().reshape(n, groups * 4, height, width)
+        return normal[:, : self.shape[0]]

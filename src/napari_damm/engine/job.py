@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_damm.engine.config import PredictConfig, default_batch, default_samplers
 from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
+from napari_damm.engine.device_memory import begun_on_a_card, fitting_batch
 from napari_damm.engine.intervals import intervals_of
 from napari_damm.engine.live_preview import LivePreview
 from napari_damm.engine.planning import Plan, plan
@@ -27,7 +28,7 @@ from napari_damm.events import Branch, Event, Notice, Planned
 from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import Result, ResultStore, ShardStatus, open_result
 from napari_damm.util.advice import Advice
-from napari_damm.util.errors import one_line
+from napari_damm.util.errors import is_out_of_memory, one_line
 from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
@@ -132,12 +133,14 @@ def survey(
             f"the model needs windows of a multiple of {model.config.token_px} px, "
             f"got {planned.lattice.window}"
         )
-    parameters = sum(weight.numel() for weight in model.unet.parameters())
+    batch = default_batch(device, sum(weight.numel() for weight in model.unet.parameters()))
+    if device == "cuda" and not elsewhere:
+        batch = fitting_batch(batch, model, planned.lattice.window, config.workers)
     sampling = Sampling(
         *config.sampler_for(model.config.unet.predicts),
         config.seed,
         config.gamma,
-        config.batch_size or default_batch(device, parameters),
+        config.batch_size or batch,
         config.samples,
         spread_factor(model.card),
     )
@@ -184,6 +187,8 @@ def survey_to_resume(
             config,
             shard=earlier.layout.shard,
             normalisation=config.normalisation or stored,
+            # what a card had memory for then it need not have now
+            batch_size=config.batch_size or begun_on_a_card(earlier.record),
         )
     planned, setup = survey(slide, model, config, remote)
     if earlier is not None:
@@ -212,9 +217,14 @@ def estimate(
     timed = not remote and len(planned.windows) >= WORTH_TIMING
     per_window = None
     if timed:
-        from napari_damm.engine.sampler import WindowSampler
+        from napari_damm.engine.device_sampler import sampler_of
 
-        per_window = WindowSampler.of(model, setup).window_seconds(planned.lattice.window)
+        try:
+            per_window = sampler_of(model, setup).window_seconds(planned.lattice.window)
+        except Exception as error:
+            # the job itself goes on with smaller batches
+            if not is_out_of_memory(error):
+                raise
     return expected_cost(planned, model, setup, workers, store is not None, per_window)
 
 

@@ -1,6 +1,7 @@
 """The threads behind a prediction: one reader, several samplers, one writer.
 
-1. The reader cuts pools of windows out of the slide onto a bounded queue.
+1. The reader cuts pools of windows out of the slide onto a bounded queue, on CUDA with several
+   threads that help it.
 2. Each sampler takes a pool, samples it, and reports every step and the outputs.
 3. The writer stores finished shards, one at a time.
 4. Whoever iterates over the pipeline gets their messages until all shards are stored. An exception
@@ -17,11 +18,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.config import POOL_BATCHES, default_readers, pool_batches
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.windows import cut_patiently
@@ -121,9 +123,14 @@ class Pipeline:
         self._writer_error: list[Exception] = []
         self._stored = 0
         self._samplers = samplers
-        sampling = work.ladder.current.sampling
+        sampling, device = work.ladder.current.sampling, work.ladder.current.device
+        self._readers = default_readers(device)
         self._pool_size = pool_size(
-            len(work.plan.windows), samplers, sampling.batch_size, sampling.samples
+            len(work.plan.windows),
+            samplers,
+            sampling.batch_size,
+            sampling.samples,
+            pool_batches(device),
         )
         self._unread_in_a_row = 0
         self._known: Known | None = None
@@ -186,22 +193,29 @@ class Pipeline:
             self._messages.put(_Crashed(error))
 
     def _read(self) -> None:
-        windows = self._work.plan.windows
-        for start in range(0, len(windows), self._pool_size):
-            pool = []
-            for window in windows[start : start + self._pool_size]:
-                if self._stop.is_set():
-                    raise _Stopped
-                try:
-                    pool.append(self._read_one(window))
-                    self._unread_in_a_row = 0
-                except (OSError, ValueError) as error:
-                    self._unread_in_a_row += 1
-                    self._messages.put(WindowFailed(window, one_line(error)))
-            if pool:
-                self._put(self._pools, pool)
+        with ThreadPoolExecutor(self._readers, "napari-damm reader") as threads:
+            each = threads.map if self._readers > 1 else map
+            windows = self._work.plan.windows
+            for start in range(0, len(windows), self._pool_size):
+                some = windows[start : start + self._pool_size]
+                pool = [read for read in each(self._read_or_tell, some) if read is not None]
+                if pool:
+                    self._put(self._pools, pool)
         for _ in range(self._samplers):
             self._put(self._pools, None)
+
+    def _read_or_tell(self, window: Window) -> WindowInput | None:
+        """Read a window; where that fails, say so and return None."""
+        if self._stop.is_set():
+            raise _Stopped
+        try:
+            read = self._read_one(window)
+        except (OSError, ValueError) as error:
+            self._unread_in_a_row += 1
+            self._messages.put(WindowFailed(window, one_line(error)))
+            return None
+        self._unread_in_a_row = 0
+        return read
 
     def _read_one(self, window: Window) -> WindowInput:
         with self._work.clock.timing("read"):
@@ -282,14 +296,16 @@ class Pipeline:
         raise _Stopped
 
 
-def pool_size(windows: int, samplers: int, batch: int, samples: int = 1) -> int:
-    """Windows per pool: up to `POOL_BATCHES` full batches, so that the samplers end together.
+def pool_size(
+    windows: int, samplers: int, batch: int, samples: int = 1, most: int = POOL_BATCHES
+) -> int:
+    """Windows per pool: up to `most` full batches, so that the samplers end together.
 
     With several samples of each, as few windows as fill whole batches: the first is done sooner.
     """
     batches = -(-windows * samples // batch)
     each = -(-batches // samplers)
-    rounds = -(-each // POOL_BATCHES)
+    rounds = -(-each // most)
     draws = batch * max(1, -(-each // max(1, rounds)))
     whole = math.lcm(batch, samples)
     return whole * max(1, draws // whole) // samples

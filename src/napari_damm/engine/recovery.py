@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_damm.engine.config import POOL_BATCHES, default_batch
+from napari_damm.engine.config import default_batch, pool_batches
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory, one_line
 from napari_damm.util.tiling import Window
@@ -59,9 +59,10 @@ class WindowFailed:
 
 @dataclass(frozen=True)
 class Downgraded:
-    """Memory ran out; one sentence says how it goes on."""
+    """It goes on in another way, for lack of memory or else; one sentence says how."""
 
     message: str
+    out_of_memory: bool = True
 
 
 Progress = StepsDone | WindowsDone | WindowFailed | Downgraded
@@ -188,7 +189,7 @@ class _Attempt:
         done = {each.window for each in self.outputs}
         return [each for each in self.part if each.window not in done]
 
-    def run(self) -> Iterator[StepsDone]:
+    def run(self) -> Iterator[StepsDone | Downgraded]:
         """Sample the part; steps that turn out to be in vain are taken back."""
         from napari_damm.sampling import SamplerStep
 
@@ -197,6 +198,9 @@ class _Attempt:
             for step in self.sampler.run(self.part):
                 if isinstance(step, list):
                     self.outputs = [each for each in step if _finite(each)]
+                    continue
+                if isinstance(step, Downgraded):
+                    yield step
                     continue
                 rows = len(step.x) if isinstance(step, SamplerStep) else 0
                 taken += rows
@@ -209,7 +213,8 @@ class _Attempt:
 
 
 def _cut(part: list[WindowInput], ladder: Ladder) -> list[list[WindowInput]]:
-    size = POOL_BATCHES * ladder.current.sampling.batch_size
+    now = ladder.current
+    size = pool_batches(now.device) * now.sampling.batch_size
     return [part[start : start + size] for start in range(0, len(part), size)]
 
 

@@ -25,17 +25,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_damm.engine.config import POOL_BATCHES
-from napari_damm.engine.device_noise import windows_noise
 from napari_damm.engine.noise import window_noise
 from napari_damm.engine.setup import REFERENCE, Sampling, Setup
 from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combine
 from napari_damm.events import Branch
 from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import DAMM
-from napari_damm.model.gate import where_multi
+from napari_damm.model.gate import Gated, where_multi
 from napari_damm.model.layers import memory_format
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
@@ -151,7 +151,7 @@ class WindowSampler:
         windows = [inputs[k] for k, _ in draws]
         with torch.inference_mode():
             rows = torch.tensor([k for k, _ in draws], device=given.primary.device)
-            denoiser = _Denoiser(self, given.primary[rows], given.secondary[rows])
+            denoiser = self._denoiser(given.primary[rows], given.secondary[rows])
         streams = [stream for _, stream in draws]
         steps = self._steps(sampling, denoiser.denoise, windows, streams, denoiser.primary.shape)
         while True:
@@ -170,7 +170,11 @@ class WindowSampler:
                 other = given.secondary_image[rows[some]]
                 images.append(self._decode(x[some], features, other, denoiser.multi[some]))
             yield HEARTBEAT
-        return _outputs(windows, np.concatenate(images), denoiser)
+        with torch.inference_mode():
+            uncertainty = denoiser.uncertainty().cpu().numpy()
+        return outputs_of(
+            windows, np.concatenate(images), uncertainty, denoiser.multi.cpu().numpy()
+        )
 
     @property
     def first_stage_batch(self) -> int:
@@ -185,27 +189,42 @@ class WindowSampler:
         streams: Sequence[int],
         shape: torch.Size,
     ) -> Iterator[SamplerStep]:
-        factor, seed = self.model.config.latent_factor, sampling.seed
-        chw = (shape[1], shape[2], shape[3])
-
+        factor, steps = self.model.config.latent_factor, sampling.steps
         corners = [(each.corner[0] // factor, each.corner[1] // factor) for each in inputs]
-
-        def noise(draw: int) -> Tensor:
-            if self.device == "cuda":
-                return windows_noise(seed, corners, chw, draw, streams, self.device)
-            fields = [
-                window_noise(seed, *corner, chw, draw, stream)
-                for corner, stream in zip(corners, streams, strict=True)
-            ]
-            return torch.from_numpy(np.stack(fields)).to(self.device)
-
-        steps = sampling.steps
+        noise = self._noise(sampling.seed, corners, (shape[1], shape[2], shape[3]), streams)
         if sampling.mode == REFERENCE:
             # draw 0 is where the trajectory starts; step i adds draw i + 1
             return ddim_steps(
                 denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
             )
         return dpm_solver_steps(denoise, noise(0), self.schedule, steps)
+
+    def _noise(
+        self,
+        seed: int,
+        corners: Sequence[tuple[int, int]],
+        shape: tuple[int, int, int],
+        streams: Sequence[int],
+    ) -> Callable[[int], Tensor]:
+        """Return what draws the noise (b, c, h, w) of a draw, by its number."""
+
+        def draw(number: int) -> Tensor:
+            fields = [
+                window_noise(seed, *corner, shape, number, stream)
+                for corner, stream in zip(corners, streams, strict=True)
+            ]
+            return torch.from_numpy(np.stack(fields)).to(self.device)
+
+        return draw
+
+    def _denoiser(self, primary: Tensor, secondary: Tensor) -> Denoiser:
+        """Return the denoiser of a pool: in batches, with the decoder that each window needs."""
+        gamma, size = self.sampling.gamma, self.sampling.batch_size
+
+        def gated(x_t: Tensor, t: Tensor) -> Gated:
+            return self.model.gated_noise(x_t, t, primary, secondary, gamma, size)
+
+        return Denoiser(gated, primary, self.model.config.read_out == "mean")
 
     @torch.inference_mode()
     def window_seconds(self, side: int) -> float:
@@ -230,7 +249,7 @@ class WindowSampler:
                 z[:1].expand(self.sampling.batch_size, -1, -1, -1)
                 for z in (given.primary, given.secondary)
             ]
-            denoiser = _Denoiser(self, *batch)
+            denoiser = self._denoiser(*batch)
             t = torch.full((self.sampling.batch_size,), 500, device=self.device)
             denoiser.denoise(batch[0], t)  # the first use of anything is slower
             start = time.perf_counter()
@@ -279,12 +298,11 @@ class WindowSampler:
         return batch[index]
 
 
-def _outputs(
-    inputs: Sequence[WindowInput], images: Floats, denoiser: _Denoiser
+def outputs_of(
+    inputs: Sequence[WindowInput], images: Floats, uncertainty: Floats, multi: NDArray[np.bool_]
 ) -> list[WindowOutput]:
-    uncertainty = (1 - denoiser.read_out()).float().cpu().numpy()
-    branch = torch.where(denoiser.multi, Branch.MULTI_MODAL, Branch.UNI_MODAL)
-    codes = branch.to(torch.uint8).cpu().numpy()
+    """Return the outputs of windows: images (b, h, w), the rest as tokens (b, th, tw)."""
+    codes = np.where(multi, Branch.MULTI_MODAL, Branch.UNI_MODAL).astype(np.uint8)
     return [
         WindowOutput(
             each.window,
@@ -297,26 +315,30 @@ def _outputs(
     ]
 
 
-class _Denoiser:
-    """The denoiser of one pool; remembers the confidence and the branches of the last step."""
+class Denoiser:
+    """The denoiser of one pool; remembers the confidence and the branches of the last step.
 
-    def __init__(self, sampler: WindowSampler, primary: Tensor, secondary: Tensor) -> None:
-        self.model, self.sampling = sampler.model, sampler.sampling
-        self.primary, self.secondary = primary, secondary
+    `gated` gives the noise at x_t (b, c, h, w) and times t (b,); `mean`: the confidence of all
+    steps is shown, not that of the last.
+    """
+
+    def __init__(
+        self, gated: Callable[[Tensor, Tensor], Gated], primary: Tensor, mean: bool
+    ) -> None:
+        self.primary, self.mean = primary, mean
+        self._gated = gated
         self.confidence = self.total = primary.new_zeros(())
         self.steps = 0
         self.multi = primary.new_zeros((), dtype=torch.bool)
 
     def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Noise (b, c, h, w) of the branch that each window, or cell, needs."""
-        eps, self.multi, self.confidence = self.model.gated_noise(
-            x_t, t, self.primary, self.secondary, self.sampling.gamma, self.sampling.batch_size
-        )
+        eps, self.multi, self.confidence = self._gated(x_t, t)
         self.total = self.total + self.confidence
         self.steps += 1
         return eps
 
-    def read_out(self) -> Tensor:
-        """Return the confidence (b, th, tw) that is shown: of the last step, or the mean."""
-        mean = self.model.config.read_out == "mean"
-        return self.total / self.steps if mean else self.confidence
+    def uncertainty(self) -> Tensor:
+        """Return 1 - confidence (b, th, tw) as it is shown: of the last step, or the mean."""
+        shown = self.total / self.steps if self.mean else self.confidence
+        return (1 - shown).float()

@@ -2,7 +2,8 @@
 
 1. `choose_multi` is DAMMP: the multi-modal branch where the confidence reaches gamma, by the mean
    of a window (the paper) or cell by cell.
-2. `mix_branches` runs only the decoders that are needed, and puts their outputs together.
+2. `mix_branches` runs only the decoders that are needed, and puts their outputs together; `mixed`
+   chooses between outputs that are there, and asks the host for nothing.
 
 Source: DAMM-Diffusion (arXiv 2503.09491).
 """
@@ -73,6 +74,19 @@ def mix_branches(
             uni = uni_share * uni + (1 - uni_share) * mixed[rows]
         mixed[rows] = torch.where(fine, mixed[rows], uni)
     return mixed
+
+
+def mixed(multi: Tensor, eps_multi: Tensor, eps_uni: Tensor, uni_share: float = 1.0) -> Tensor:
+    """Return what `mix_branches` does, of both branches' outputs (b, c, h, w)."""
+    uni = eps_uni if uni_share == 1 else uni_share * eps_uni + (1 - uni_share) * eps_multi
+    return torch.where(_on_pixels(multi, eps_multi), eps_multi, uni)
+
+
+def _on_pixels(multi: Tensor, image: Tensor) -> Tensor:
+    """Spread (b, th, tw) over the pixels of an image (b, c, h, w): (b, 1, h, w)."""
+    (b, rows, cols), (h, w) = multi.shape, image.shape[2:]
+    spread = multi[:, :, None, :, None].expand(b, rows, h // rows, cols, w // cols)
+    return spread.reshape(b, 1, h, w)
 
 
 def where_multi(image: Tensor, multi: Tensor) -> Tensor:

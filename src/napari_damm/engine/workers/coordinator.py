@@ -99,7 +99,8 @@ class _Notes:
     def take(self, outcome: Event | Downgraded) -> Event:
         """Note what the record will say of an event; return it as others see it."""
         if isinstance(outcome, Downgraded):
-            if outcome.message not in self._downgrades:  # workers meet the same
+            known = outcome.message in self._downgrades  # workers meet the same
+            if outcome.out_of_memory and not known:
                 self._downgrades.append(outcome.message)
             return Notice(outcome.message, "warning")
         if isinstance(outcome, FailedItem):

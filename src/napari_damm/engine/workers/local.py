@@ -24,9 +24,9 @@ from napari_damm.util.tiling import Window
 
 def compute(job: Job, left: Plan) -> Iterator[Outcome]:
     """Compute all shards of a plan in this process (a `Compute`), with tiles on the way."""
-    from napari_damm.engine.sampler import WindowSampler
+    from napari_damm.engine.device_sampler import sampler_of
 
-    ladder = Ladder(WindowSampler.of(job.model, job.setup), job.config.strict)
+    ladder = Ladder(sampler_of(job.model, job.setup), job.config.strict)
     work = Work(job.slide, left, ladder, job.setup.samplers)
     yield from compute_shards(work, job.store.writer)
 

@@ -113,10 +113,10 @@ class Worker:
     """A process's share of a job: model and store, opened once."""
 
     def __init__(self, spec: TaskSpec) -> None:
-        from napari_damm.engine.sampler import WindowSampler
+        from napari_damm.engine.device_sampler import sampler_of
 
         self._spec = spec
-        self._ladder = Ladder(WindowSampler.of(spec.model.load(), spec.setup), spec.strict)
+        self._ladder = Ladder(sampler_of(spec.model.load(), spec.setup), spec.strict)
         self._writer = ShardWriter.open(spec.store)
         self._stopped = threading.Event()
 

@@ -1,0 +1,119 @@
+"""A function of tensors of fixed shapes, recorded once on a graphics card and then replayed.
+
+A denoising step is some 1,500 small kernels, and starting them one by one takes the host longer
+than the card needs to compute them. A CUDA graph starts all of them at once.
+
+1. At the first call for some shapes the function is computed as it is, then recorded, replayed, and
+   the two are compared.
+2. Further calls copy their tensors to where the recorded kernels look, replay, and copy the results
+   from there, so that nobody's result changes later.
+3. Where recording fails, or gives something else, the function itself is called, now and later;
+   `trouble` says why. Lack of memory is raised: whoever calls has smaller batches.
+
+One thread at a time may call. This has not yet been run on a card: tests record on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from napari_damm.util.errors import is_out_of_memory, one_line
+
+Function = Callable[..., tuple[Tensor, ...]]
+Recorder = Callable[[Callable[[], None]], Callable[[], object]]
+"""Runs some work once or more, and returns what makes the same kernels run on the same memory."""
+CLOSE, MOST_OFF = 1e-3, 1e-3
+"""How far what is replayed may be from what was computed, absolute and relative, and in what share
+of the values it may be further: a gate at its very threshold may fall either way."""
+
+
+def cuda_recorder(work: Callable[[], None]) -> Callable[[], object]:
+    """Record work as a CUDA graph (a `Recorder`)."""
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        work()  # libraries set themselves up at their first use, which cannot be recorded
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    # other threads may copy and allocate meanwhile
+    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+        work()
+    return graph.replay
+
+
+class StepGraph:
+    """`function`, replayed where a `recorder` can record it; without one, the function itself."""
+
+    def __init__(self, function: Function, recorder: Recorder | None) -> None:
+        self.trouble = ""
+        self._function, self._recorder = function, recorder
+        self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
+
+    @torch.inference_mode()
+    def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Compute the function of tensors whose types are always the same."""
+        shapes = tuple(each.shape for each in given)
+        recorded = self._recorded.get(shapes)
+        if recorded is not None:
+            return recorded(given)
+        if self._recorder is None:
+            return self._function(*given)
+        return self._first(given, self._recorder)
+
+    def close(self) -> None:
+        """Give back the memory of what was recorded; record no more."""
+        self._recorder = None
+        self._recorded.clear()
+
+    def _first(self, given: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
+        plain = self._function(*given)
+        try:
+            recorded = _Recorded(self._function, given, recorder)
+            replayed = recorded(given)
+            if not all(_close(a, b) for a, b in zip(replayed, plain, strict=True)):
+                raise RuntimeError("what was replayed differs from what was recorded")
+        except Exception as error:
+            short = next((each for each in _with_causes(error) if is_out_of_memory(each)), None)
+            if short is not None:
+                raise short from error
+            self.trouble = f"{type(error).__name__}: {one_line(error)}"
+            self.close()
+            return plain
+        self._recorded[tuple(each.shape for each in given)] = recorded
+        return replayed
+
+
+class _Recorded:
+    """A function recorded for tensors of some shapes, with the memory that it works on."""
+
+    def __init__(self, function: Function, given: tuple[Tensor, ...], recorder: Recorder) -> None:
+        self._given = [each.clone() for each in given]
+        self._results: tuple[Tensor, ...] = ()
+
+        def work() -> None:
+            self._results = function(*self._given)
+
+        self._replay = recorder(work)
+
+    def __call__(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        for place, each in zip(self._given, given, strict=True):
+            place.copy_(each)
+        self._replay()
+        return tuple(each.clone() for each in self._results)
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    far = ~torch.isclose(a.float(), b.float(), rtol=CLOSE, atol=CLOSE, equal_nan=True)
+    return bool(far.float().mean() <= MOST_OFF)
+
+
+def _with_causes(error: BaseException | None) -> list[BaseException]:
+    """Return an error and what came before it: ending a recording that failed fails too."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

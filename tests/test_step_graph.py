@@ -1,0 +1,87 @@
+"""A recorded function gives what the function gives, or says why it was not recorded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tape import Tape
+
+from napari_damm.engine.step_graph import StepGraph
+
+
+def function(x, y):
+    return torch.relu(x @ y).add_(1), x > 0
+
+
+def tensors(seed, size=4):
+    draw = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(size, size, generator=draw) for _ in range(2))
+
+
+def same(found, given):
+    return all(torch.equal(a, b) for a, b in zip(found, function(*given), strict=True))
+
+
+def test_a_function_is_recorded_once_for_each_shape_and_replayed():
+    tape = Tape()
+    graph = StepGraph(function, tape)
+    for seed in range(3):
+        assert same(graph(*tensors(seed)), tensors(seed))
+    assert (tape.recorded, tape.replayed) == (1, 3)
+    assert same(graph(*tensors(0, 5)), tensors(0, 5))
+    assert tape.recorded == 2
+
+
+def test_a_result_does_not_change_with_the_next_call():
+    graph = StepGraph(function, Tape())
+    first = graph(*tensors(0))
+    graph(*tensors(1))
+    assert same(first, tensors(0))
+
+
+def test_without_a_recorder_it_is_the_function_itself():
+    graph = StepGraph(function, None)
+    assert same(graph(*tensors(0)), tensors(0))
+    assert not graph.trouble
+
+
+@pytest.mark.parametrize(
+    ("tape", "why"),
+    [
+        (Tape(fails=RuntimeError("operation not permitted\nwhen capturing")), "when capturing"),
+        (Tape(spoils=True), "differs from what was recorded"),
+    ],
+)
+def test_what_cannot_be_recorded_is_computed_and_the_reason_is_told(tape, why):
+    graph = StepGraph(function, tape)
+    for seed in range(2):
+        assert same(graph(*tensors(seed)), tensors(seed))
+    assert why in graph.trouble
+    assert "\n" not in graph.trouble
+
+
+def test_what_the_host_must_read_cannot_be_recorded():
+    graph = StepGraph(lambda x, y: (x[x > 0].sum() * y if x.sum() > -1e9 else y,), Tape())
+    graph(*tensors(0))
+    assert "the host reads" in graph.trouble
+
+
+def test_lack_of_memory_is_raised_even_where_ending_the_recording_fails_too():
+    class Ending:
+        def __call__(self, work):
+            try:
+                raise torch.OutOfMemoryError("the card is full")
+            finally:
+                raise RuntimeError("the capture was invalidated")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        StepGraph(function, Ending())(*tensors(0))
+
+
+def test_one_that_was_closed_records_no_more():
+    tape = Tape()
+    graph = StepGraph(function, tape)
+    graph(*tensors(0))
+    graph.close()
+    assert same(graph(*tensors(1)), tensors(1))
+    assert (tape.recorded, tape.replayed) == (1, 1)
