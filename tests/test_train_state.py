@@ -116,6 +116,24 @@ def test_the_average_of_one_step_is_by_hand():
     assert torch.allclose(state.ema["weight"], expected)
 
 
+def test_all_parameters_at_once_step_as_one_by_one_and_resume_exactly(tmp_path, monkeypatch):
+    """What is used on a card, here on the CPU."""
+    plain = TrainState(line(), 0.1, 0.9)
+    monkeypatch.setattr("napari_damm.train.state.on_card", lambda parameters: True)
+    state = TrainState(line(), 0.1, 0.9)
+    assert state.together > plain.together
+    for each in (state, plain):
+        descend(each, 5)
+    for name, tensor in plain.tensors().items():
+        torch.testing.assert_close(state.tensors()[name], tensor, atol=1e-6, rtol=1e-6)
+    state.save(tmp_path / "c")
+    other = TrainState(nn.Linear(2, 1), 0.1, 0.9)
+    other.load(tmp_path / "c")
+    for each in (state, other):
+        descend(each, 3)
+    assert same(everything(state), everything(other))
+
+
 def test_a_checkpoint_restores_weights_average_optimiser_and_step(tmp_path):
     state = TrainState(line(), 0.1, ema_decay=0.9)
     descend(state, 5)

@@ -48,6 +48,16 @@ class Batch(NamedTuple):
     planted: Tensor
 
 
+@dataclass(frozen=True)
+class DrawnCrop:
+    """Where a crop is cut: view `variant` of patch `index`, corner (y, x) in latent pixels."""
+
+    index: int
+    variant: int
+    y: int
+    x: int
+
+
 class Crops(NamedTuple):
     """Images (n, 3, side, side) in [-1, 1], and the share of each latent pixel that misleads."""
 
@@ -131,10 +141,7 @@ class Batches:
         latents = torch.from_numpy(np.stack(records)).to(device).float()
         primary, secondary, target = latents.unbind(1)
         misleading = torch.from_numpy(np.stack(planted)).to(device)
-        batch = Batch(primary, secondary, target, misleading)
-        if self.config.crop_px and progress < self.config.crop_until:
-            side = self.config.crop_px // self.model.config.latent_factor
-            batch = _crop(batch, side, self.model.config.unet.factor, step)
+        batch = self._cropped(Batch(primary, secondary, target, misleading), step, progress)
         self.waited_s += time.perf_counter() - start
         return batch
 
@@ -145,14 +152,12 @@ class Batches:
         were taken: what two stains say together of a pixel is lost where one is shifted.
         """
         start = time.perf_counter()
-        rng = np.random.default_rng((self.config.seed, step, 5))
-        chances = np.array([patch.chance for patch in self.split.train])
         cell = self.model.config.latent_factor
         images, planted = [], []
-        for index in rng.choice(len(chances), count, p=chances / chances.sum()):
+        for each in self._drawn_crops(step, count, side):
             read = partial(self._images_and_planted, jitter=jitter)
-            window, misleads = self._first_readable(read, int(index), int(rng.integers(2**31)))
-            y, x = rng.integers(0, (WINDOW - side) // cell + 1, 2)
+            window, misleads = self._first_readable(read, each.index, each.variant)
+            y, x = each.y, each.x
             inside = np.s_[y : y + side // cell, x : x + side // cell]
             planted.append(misleads[inside])
             y, x = y * cell, x * cell
@@ -160,6 +165,25 @@ class Batches:
         self.waited_s += time.perf_counter() - start
         device = next(self.model.parameters()).device
         return Crops(*(torch.from_numpy(np.stack(each)).to(device) for each in (images, planted)))
+
+    def _drawn_crops(self, step: int, count: int, side: int) -> list[DrawnCrop]:
+        """Draw which crops a step sees."""
+        rng = np.random.default_rng((self.config.seed, step, 5))
+        chances = np.array([patch.chance for patch in self.split.train])
+        places = (WINDOW - side) // self.model.config.latent_factor + 1
+        drawn = []
+        for index in rng.choice(len(chances), count, p=chances / chances.sum()):
+            variant = int(rng.integers(2**31))
+            y, x = rng.integers(0, places, 2)
+            drawn.append(DrawnCrop(int(index), variant, int(y), int(x)))
+        return drawn
+
+    def _cropped(self, batch: Batch, step: int, progress: float) -> Batch:
+        """Crop a batch in that part of the training in which crops are used."""
+        if not self.config.crop_px or progress >= self.config.crop_until:
+            return batch
+        side = self.config.crop_px // self.model.config.latent_factor
+        return _crop(batch, side, self.model.config.unet.factor, step)
 
     def warnings(self) -> Iterator[Notice]:
         """Yield what went wrong with the kept latents, once."""

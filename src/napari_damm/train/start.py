@@ -13,12 +13,15 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+import torch
+
 from napari_damm.events import Event, TrainPlanned, Validated
 from napari_damm.model.layers import memory_format
 from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.device_batches import BANK_SHARE, DeviceBatches, sections_on_card
 from napari_damm.train.expected import DETAIL_NAMES, choose_parameters, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.latent_cache import LatentFile, latent_shape
@@ -121,6 +124,13 @@ class TrainingStart:
     def _batches(self, fingerprint: str) -> Batches:
         """Return the batches, with the latents that are on disk for these autoencoders."""
         parts, data, schedule = self.parts, self.parts.data, self.parts.schedule
+        device = parts.machine.device
+        on_card = sections_on_card(data.fields, device) if parts.machine.world == 1 else None
+        if on_card is not None:
+            bank = int(BANK_SHARE * torch.cuda.mem_get_info(device)[0])
+            return DeviceBatches(
+                parts.model, data.fields, data.split, parts.config, parts.unreadable, on_card, bank
+            )
         path = parts.checkpoints.folder.path / LATENTS / f"{fingerprint[:16]}.bin"
         cache = LatentFile(path, latent_shape(parts.model), schedule.patches * schedule.variants)
         return Batches(parts.model, data.fields, data.split, parts.config, parts.unreadable, cache)

@@ -15,7 +15,7 @@ uninterrupted one bit for bit on one device.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ def cosine_rate(progress: float, step: int, warmup: float, floor: float = 0.05) 
     return min(1.0, (step + 1) / warmup) * cosine
 
 
+def on_card(parameters: Iterable[Tensor]) -> bool:
+    """Tell whether all parameters lie on a graphics card."""
+    return all(each.device.type == "cuda" for each in parameters)
+
+
 class TrainState:
     """AdamW over a module's trainable parameters, with an exponential moving average of them.
 
@@ -76,6 +81,8 @@ class TrainState:
 
     Attributes
     ----------
+    together
+        Whether all parameters are stepped and averaged at once, as on a card: in a few kernels.
     stepper
         What `apply` steps: the optimiser, or Fabric's wrapping of it, which may be put here.
     """
@@ -98,11 +105,13 @@ class TrainState:
         usual = [p for n, p in self.parameters.items() if not n.startswith(faster)]
         fast = [p for n, p in self.parameters.items() if n.startswith(faster)]
         groups = [{"params": usual, "factor": 1.0}, {"params": fast, "factor": FASTER}]
+        self.together = on_card(self.parameters.values())
         self.optimizer = torch.optim.AdamW(
             [group for group in groups if group["params"]],
             lr=learning_rate,
             betas=betas,
             weight_decay=weight_decay,
+            fused=self.together or None,
         )
         self.stepper: Any = self.optimizer
         self._backward = backward or torch.autograd.backward
@@ -130,9 +139,17 @@ class TrainState:
         self.step += 1
         # a young average must forget its random start faster
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                self.ema[name].lerp_(parameter, 1 - decay)
+        self._average(1 - decay)
+
+    @torch.no_grad()
+    def _average(self, weight: float) -> None:
+        """Move the average towards the parameters."""
+        if self.together:
+            now: list[Tensor] = [self.parameters[name] for name in self.ema]
+            torch._foreach_lerp_(list(self.ema.values()), now, weight)
+            return
+        for name, parameter in self.parameters.items():
+            self.ema[name].lerp_(parameter, weight)
 
     def descend(self, loss: Tensor, learning_rate: float) -> None:
         """Take one whole step down the gradient of `loss`."""
@@ -184,7 +201,7 @@ class TrainState:
             memory = {
                 key: tensors[f"adam.{key}.{name}"].to(
                     # a copy: the file is only mapped into memory, and will be replaced
-                    parameter.device if key != "step" else "cpu",
+                    parameter.device if key != "step" or self.together else "cpu",
                     copy=True,
                 )
                 for key in _MOMENTS
