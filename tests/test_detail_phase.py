@@ -84,7 +84,7 @@ def test_the_images_of_a_crop_are_turned_alike(state, monkeypatch):
     monkeypatch.setattr(
         detail_phase,
         "drawn_crops",
-        lambda model, given, step, seed: detail_phase.DrawnCrops(*[given.images[:, :1]] * 4),
+        lambda model, given, step: detail_phase.DrawnCrops(*[given.images[:, :1]] * 4),
     )
     # an image whose pixels are all different: each says where it came from
     ramp = torch.arange(64.0 * 64).reshape(1, 1, 64, 64)
@@ -100,7 +100,7 @@ def test_the_images_of_a_crop_are_turned_alike(state, monkeypatch):
 @torch.no_grad()
 def test_what_it_learns_from_is_what_a_prediction_draws(state):
     model, given = state.module.eval(), crops(0)
-    drawn = drawn_crops(model, given, 3, 1)
+    drawn = drawn_crops(model, given, 3)
     made = model.detail(drawn.drawn, drawn.primary, drawn.secondary)
     vessels, nuclei, target = given.images.split(1, dim=1)
     assert torch.equal(drawn.primary, vessels)
@@ -109,7 +109,7 @@ def test_what_it_learns_from_is_what_a_prediction_draws(state):
     torch.testing.assert_close(detail_error(model, drawn), error)
     # each sixteenth time the target's own latent
     latent, (_, features) = model.encode(target, "target"), model.encode_primary(vessels)
-    assert torch.equal(drawn_crops(model, given, 15, 1).drawn, model.draw(latent, features))
+    assert torch.equal(drawn_crops(model, given, 15).drawn, model.draw(latent, features))
 
 
 def test_parts_of_a_training():

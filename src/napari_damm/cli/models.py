@@ -157,7 +157,7 @@ def _import_checkpoint(file: Path, name: str, pixel_size_um: float | None) -> Pa
 
 def _export_package(name: str, file: Path, mode: str, seed: int, author: str | None) -> Path:
     """Pack a model with the noise that Predict would start its first window from."""
-    from napari_damm.engine.config import PredictConfig
+    from napari_damm.engine.config import EXPECTED, PredictConfig
     from napari_damm.engine.noise import window_noise
     from napari_damm.model_file import bundled_folder, find_model, load_model
     from napari_damm.model_file.bioimageio import (
@@ -176,5 +176,7 @@ def _export_package(name: str, file: Path, mode: str, seed: int, author: str | N
     made, steps = config.sampler_for(model.config.unet.predicts)
     latent = SIDE // model.config.latent_factor
     start = window_noise(seed, 0, 0, (model.config.unet.latent_channels, latent, latent), 0)
+    if made == EXPECTED:
+        start[:] = 0
     choice = PackageChoice(made, steps, seed, start, author or BUNDLED_AUTHOR)
     return export_bioimageio(model, file, choice)

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 KEY = (
-    "input", "model", "mode", "steps", "timesteps", "seed", "samples", "spread_factor", "gamma",
-    "batch_size", "roi", "areas",
+    "input", "model", "mode", "steps", "timesteps", "start", "seed", "samples",
+    "spread_factor", "gamma", "batch_size", "roi", "areas",
     "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
 )  # fmt: skip
-# What a record of before samples lacks.
-_UNSTATED = {"samples": 1, "spread_factor": 1.0}
+# What older records lack.
+_UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise"}
 # A file may be moved, and a model renamed, without becoming another.
 _NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning")}
 
@@ -62,6 +62,7 @@ def job_record(
         "mode": sampling.mode,
         "steps": sampling.steps,
         "timesteps": sampling.timesteps(),
+        "start": sampling.start,
         "seed": sampling.seed,
         "samples": sampling.samples,
         "spread_factor": sampling.spread_factor,

@@ -7,9 +7,9 @@
    only the decoder that each window needs runs, over the whole pool, so that batches stay full.
 4. The clean latents are decoded one by one; a window's samples become mean and spread (`combine`).
 
-In mode "expected" step 3 is made once, at the highest noise: there x_t holds nothing of x_0, and
-the network's guess of x_0 is the mean over all that the images allow. Where several samples are
-asked for too, they are drawn after that, and leave their spread.
+In mode "expected" step 3 is made once, at the highest noise, and of x_t = 0: there x_t holds
+nothing of x_0, and the network's guess of x_0 is the mean over all that the images allow. Where
+several samples are asked for too, they are drawn after that, and leave their spread.
 
 Bits depend on the batch size and the number of threads, never on what else is in a batch: every
 network call has the same size (padded), and on a CPU each call has one thread. So a window's result
@@ -197,7 +197,8 @@ class WindowSampler:
             return ddim_steps(
                 denoise, noise(0), self.schedule, steps, eta=1.0, noise=lambda i: noise(i + 1)
             )
-        return dpm_solver_steps(denoise, noise(0), self.schedule, steps)
+        start = noise(0) if sampling.start == "noise" else torch.zeros(shape, device=self.device)
+        return dpm_solver_steps(denoise, start, self.schedule, steps)
 
     def _noise(
         self,

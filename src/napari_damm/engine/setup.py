@@ -32,6 +32,15 @@ class Sampling:
         return own if beside is None else own + beside.window_steps
 
     @property
+    def start(self) -> str:
+        """What the walk starts from: "noise", or for the expected map its mean, "zero".
+
+        At the highest noise x_t says nothing of x_0, but a network's answer varies with it a
+        little: of its mean it is closer to the mean of the answers, and the same for every seed.
+        """
+        return "zero" if self.mode == EXPECTED else "noise"
+
+    @property
     def images(self) -> int:
         """How often a window is decoded."""
         return self.samples + 1 if self.beside else self.samples

@@ -65,7 +65,7 @@ class DetailPhase:
         self.crop_px, self.seed = crop_px, seed
         self._drawn: dict[int, DrawnCrops] = {}
         settle_all_but_detail(state)
-        settle_statistics(model, usual, seed)
+        settle_statistics(model, usual)
 
     def backward(self, step: int, weight: float) -> float:
         """Add the gradients of a step's error, times a weight, to the detail's; return it."""
@@ -95,7 +95,7 @@ class DetailPhase:
     def _draw(self, number: int) -> DrawnCrops:
         """Draw the map of a window, as in a prediction."""
         self.model.eval()
-        return drawn_crops(self.model, self.windows(number), number, self.seed)
+        return drawn_crops(self.model, self.windows(number), number)
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """The expected map, learnt on pixels: what an analyst is shown, judged where it is seen.
 
-1. At the highest noise the network's guess of x_0 is the expected map. The multi-modal branch makes
-   it, as in a prediction; the uni-modal one where the secondary image is known to mislead, and in
-   each sixteenth step. The gate learns from the same evaluation where that is.
+1. At the highest noise, of x_t = 0, the network's guess of x_0 is the expected map. The multi-modal
+   branch makes it, as in a prediction; the uni-modal one where the secondary image is known to
+   mislead, and in each sixteenth step. The gate learns from the same evaluation where that is.
 2. The target's decoder draws it, and detail is added that sees the inputs too (`model.detail`); its
    error counts on pixels. So the noise estimator learns what matters in the image, and the detail
    what a latent cannot hold. In fine-tuning the decoder stays as it is: few images spoil it.
@@ -46,7 +46,6 @@ MISLEADS = 0.5
 """From which share on the secondary image of a cell counts as misleading."""
 ABSOLUTE = 0.2
 """Weight of the absolute error beside the squared one: it keeps dark places dark."""
-_MIX = 1_000_003
 
 
 def can_have_detail(config: DAMMConfig) -> bool:
@@ -175,14 +174,9 @@ class MapErrors(NamedTuple):
     gate: Tensor
 
 
-def expected_errors(
-    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, seed: int
-) -> MapErrors:
-    """Return the errors of the expected map that is drawn of crops.
-
-    The noise is drawn by seed and step.
-    """
-    latent, multi, gate = _expected_latent(model, crops, encoded, step, seed)
+def expected_errors(model: DAMM, crops: Crops, encoded: EncodedCrops, step: int) -> MapErrors:
+    """Return the errors of the expected map that is drawn of crops."""
+    latent, multi, gate = _expected_latent(model, crops, encoded, step)
     other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
     made = model.decode(latent, primary=encoded.features, secondary=other)
     return MapErrors(pixel_error(made, crops.images[:, 2:]), gate)
@@ -202,7 +196,7 @@ class DrawnCrops(NamedTuple):
 
 
 @torch.no_grad()
-def drawn_crops(model: DAMM, crops: Crops, step: int, seed: int) -> DrawnCrops:
+def drawn_crops(model: DAMM, crops: Crops, step: int) -> DrawnCrops:
     """Draw the expected maps of crops without the detail; those that `reproduces` says otherwise.
 
     There the target's own latents are drawn.
@@ -214,7 +208,7 @@ def drawn_crops(model: DAMM, crops: Crops, step: int, seed: int) -> DrawnCrops:
         latent = model.encode(_channels(model, target, "target"), "target")
         other = where_multi(shown, crops.planted < MISLEADS)
     else:
-        latent, multi, _ = _expected_latent(model, crops, encoded, step, seed)
+        latent, multi, _ = _expected_latent(model, crops, encoded, step)
         other = where_multi(shown, multi)
     drawn = model.draw(latent, encoded.features)
     return DrawnCrops(*(_mean(image) for image in (drawn, primary, other, target)))
@@ -232,14 +226,13 @@ def _mean(image: Tensor) -> Tensor:
 
 
 def _expected_latent(
-    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, seed: int
+    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the latent of the expected map, where it is multi-modal, and the gate's error.
 
-    The noise is drawn by seed and step.
+    As in a prediction x_t is 0, the mean of the noise.
     """
-    generator = torch.Generator().manual_seed((seed * _MIX + step + 900_000_000) % 2**63)
-    x_t = torch.randn(encoded.primary.shape, generator=generator).to(encoded.primary.device)
+    x_t = torch.zeros_like(encoded.primary)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
     between = model.unet.encode(x_t, t, encoded.primary, encoded.secondary)
     misleads = _misleading(crops.planted, between.confidence)
@@ -256,7 +249,7 @@ def _expected_latent(
 
 
 @torch.no_grad()
-def settle_statistics(model: DAMM, crops: Iterable[Crops], seed: int) -> None:
+def settle_statistics(model: DAMM, crops: Iterable[Crops]) -> None:
     """Give the detail the statistics that its weights make of these crops.
 
     Averaged weights never saw a batch: what was counted on the way belongs to others.
@@ -268,7 +261,7 @@ def settle_statistics(model: DAMM, crops: Iterable[Crops], seed: int) -> None:
         norm.momentum = None  # the mean of all batches
         norm.train()
     for k, each in enumerate(crops if norms else ()):
-        expected_errors(model, each, encode_crops(model, each), k * UNI_EVERY, seed)
+        expected_errors(model, each, encode_crops(model, each), k * UNI_EVERY)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -196,7 +196,7 @@ class TrainingLoop:
         else:
             with torch.set_grad_enabled(self.learns_encoders):
                 encoded = encode_crops(self.model, crops)
-            found = expected_errors(self.model, crops, encoded, step, config.seed)
+            found = expected_errors(self.model, crops, encoded, step)
             error = config.expected_weight * found.pixels + self.step.planted_weight * found.gate
         self.state.backward(error)
         return replace(losses, loss=losses.loss + float(error.detach()))
@@ -288,7 +288,7 @@ class TrainingLoop:
             averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
             self.validator.load(self.model, averaged)
             if self.learns_map:
-                settle_statistics(self.validator.model, self._usual(), self.config.seed)
+                settle_statistics(self.validator.model, self._usual())
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = checkpoints.judge(step, scores, CORRELATION if self.learns_map else SSIM)
