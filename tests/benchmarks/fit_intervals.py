@@ -1,14 +1,16 @@
 """Fit a model's 90 % intervals, of maps and of measures, and put them on its card.
 
-Simulated sections of preset internal, of training seeds that the model has not seen, are predicted
-(mode expected) and measured, as predicted and as they truly are. What predictions were off by is
-written (`napari_damm.trust.intervals`); the weights stay as they are.
+Simulated sections of training seeds that the model has not seen are predicted (mode expected), and
+measured as predicted and as they truly are. What predictions were off by is written
+(`napari_damm.trust.intervals`); the weights stay as they are.
 
     python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60]
+        [--measured 30] [--rows FILE.jsonl] [--measures]
 
-A measure's interval is kept only where it holds on tissue of another kind too: on sections of
-preset external, of training seeds as well, at least 85 % of the truth must lie inside. The others
-are left out, so that nobody is given them. --check does this alone, with what is on the card.
+Maps are fitted on `--sections` of preset internal; measures on `--measured` of preset internal and
+as many of preset external together, so that they allow for not knowing which kind of tissue it is.
+A measure's interval is kept only where it holds at least 85 % of each kind. --measures fits these
+alone and leaves the maps' as they are on the card; --rows keeps what was measured, to go on.
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
@@ -23,13 +25,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fit_trust import write
 from interval_scores import FIRST_SEED, PRESET, judge, judge_unet
-from measured_sections import MeasuredSection, measure_section
+from measured_sections import MeasuredSection, measure_section, predict_section
 
 from napari_damm import api
 from napari_damm.analysis.intervals import OF_PARTICLES
@@ -48,57 +52,73 @@ from napari_damm.trust.intervals import (
 
 SIZES = (448, 640)
 """By turns: intensities are relative to the section, and hang a little on how large it is."""
-OTHER, LEAST_CARRIED = "external", 0.85
+OTHER = "external"
+KINDS = (PRESET, OTHER)
+LEAST_HELD = 0.85
+
+Row = Mapping[str, Any]
 
 
 def fit(model: object, count: int) -> Intervals:
-    """Simulate so many sections, predict, measure and fit."""
-    pairs, found = [], []
+    """Simulate so many sections, predict them, and fit the intervals of maps."""
+    pairs = []
     for k in range(count):
         drawn = simulate_slide(SIZES[k % len(SIZES)], FIRST_SEED + k, PRESET)
-        section = measure_section(drawn, model)
-        found.append(section)
-        pairs.append((np.asarray(section.result.np), section.truth))
+        result, truth = predict_section(drawn, model)
+        pairs.append((np.asarray(result.np), truth))
         if k % 10 == 9:
             print(f"{k + 1} of {count} sections", flush=True)
     sizes = " and ".join(map(str, SIZES))
     said = f"{count} simulated sections of {sizes} px, {PRESET}, seeds from {FIRST_SEED}"
-    fitted = Intervals.fit(pairs, "sections", "noise-free field", said)
-    return replace(fitted, measures=fit_measures(found))
+    return Intervals.fit(pairs, "sections", "noise-free field", said)
 
 
-def fit_measures(found: list[MeasuredSection]) -> dict[str, MeasureInterval]:
-    """Fit the intervals of measures of the particles."""
+def measured_rows(model: object, count: int, kept: Path | None) -> list[Row]:
+    """Return true and predicted measures of so many sections of each kind; kept ones are read."""
+    rows: list[Row] = []
+    if kept is not None and kept.exists():
+        rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    done = {(row["preset"], row["seed"]) for row in rows}
+    for k, preset in ((k, preset) for k in range(count) for preset in KINDS):
+        seed = FIRST_SEED + k
+        if (preset, seed) in done:
+            continue
+        found = measure_section(simulate_slide(SIZES[k % len(SIZES)], seed, preset), model)
+        pairs = {n: [found.true.value(n), found.predicted.value(n)] for n in OF_PARTICLES}
+        rows.append({"preset": preset, "seed": seed, "measures": pairs})
+        if kept is not None:
+            with kept.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    return rows
+
+
+def fit_measures(rows: Sequence[Row]) -> dict[str, MeasureInterval]:
+    """Fit the intervals of measures over all kinds of sections, where they hold on each kind."""
     made = {}
     for name in OF_PARTICLES:
-        true, predicted = (
-            [np.nan if (v := report.value(name)) is None else v for report in reports]
-            for reports in ([s.true for s in found], [s.predicted for s in found])
-        )
-        interval = fit_measure(true, predicted, kind(name))
-        if interval is not None:
+        interval = fit_measure(*pairs_of(rows, name).T, kind(name))
+        if interval is None:
+            continue
+        held = {preset: share_held(interval, rows, name, preset) for preset in KINDS}
+        kept = all(share >= LEAST_HELD for share in held.values())
+        print(f"{name}: {', '.join(f'{p} {s:.0%}' for p, s in held.items())}, kept: {kept}")
+        if kept:
             made[name] = interval
     return made
 
 
-def carried_over(model: object, known: Intervals, count: int = 20) -> Intervals:
-    """Return the intervals without those of measures that do not hold on another kind of tissue."""
-    inside: dict[str, list[bool]] = {name: [] for name in known.measures}
-    for k in range(count):
-        drawn = simulate_slide(SIZES[k % len(SIZES)], FIRST_SEED + k, OTHER)
-        section = measure_section(drawn, model)
-        for name, interval in known.measures.items():
-            true, predicted = section.true.value(name), section.predicted.value(name)
-            if true is not None and predicted is not None:
-                low, high = interval.around(predicted)
-                inside[name].append(low <= true <= high)
-    kept = {}
-    for name, interval in known.measures.items():
-        holds = bool(inside[name]) and float(np.mean(inside[name])) >= LEAST_CARRIED
-        print(f"{name}: {sum(inside[name])} of {len(inside[name])} {OTHER}, kept: {holds}")
-        if holds:
-            kept[name] = interval
-    return replace(known, measures=kept)
+def share_held(interval: MeasureInterval, rows: Sequence[Row], name: str, preset: str) -> float:
+    """Return the share of a kind of sections whose truth an interval holds."""
+    pairs = pairs_of([row for row in rows if row["preset"] == preset], name)
+    edges = [interval.around(float(predicted)) for _, predicted in pairs]
+    held = [low <= true <= high for (true, _), (low, high) in zip(pairs, edges, strict=True)]
+    return float(np.mean(held)) if held else 0.0
+
+
+def pairs_of(rows: Sequence[Row], name: str) -> np.ndarray:
+    """Return (n, 2) true and predicted values of a measure, where both are there."""
+    pairs = np.array([row["measures"][name] for row in rows], float).reshape(-1, 2)
+    return pairs[np.isfinite(pairs).all(axis=1)]
 
 
 def kind(name: str) -> str:
@@ -130,7 +150,7 @@ def fit_spreads(
             continue
         held = float(np.mean(others <= factor))
         print(f"{name}: times {factor:.2f}; {held:.0%} of {others.size} {OTHER} held")
-        if held >= LEAST_CARRIED:
+        if held >= LEAST_HELD:
             factors[name] = factor
     return replace(known, samples=factors)
 
@@ -152,7 +172,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where it goes; left out: the file itself")
     parser.add_argument("--sections", type=int, default=60)
     parser.add_argument("--size", type=int, default=448, help="of the sections that judge")
-    parser.add_argument("--check", action="store_true", help="fit nothing anew")
+    parser.add_argument("--measured", type=int, default=30, help="of each kind, for measures")
+    parser.add_argument("--measures", action="store_true", help="fit those of measures alone")
+    parser.add_argument("--rows", type=Path, help="where measures of sections are kept")
     parser.add_argument("--judge", type=int, default=0, metavar="N")
     parser.add_argument("--unet", type=Path, help="a trained regression U-Net (baselines)")
     parser.add_argument("--samples", type=int, default=0, metavar="K")
@@ -166,14 +188,19 @@ def main() -> None:
         return
     if asked.model is None:
         parser.error("--model: give the file whose card is to have them")
-    again = asked.check or asked.samples
+    again = asked.measures or asked.samples
     made = Intervals.of_card(model.card) if again else fit(model, asked.sections)
     if made is None:
-        parser.error(f"--check, --samples: {asked.model} has no intervals yet")
+        parser.error(f"--measures, --samples: {asked.model} has no intervals yet")
     if asked.samples:
         made = fit_spreads(model, made, asked.samples, asked.sections)
     else:
-        made = carried_over(model, made)
+        measures = fit_measures(measured_rows(model, asked.measured, asked.rows))
+        said = (
+            f"{asked.measured} {PRESET} and {asked.measured} {OTHER} simulated sections of "
+            f"{' and '.join(map(str, SIZES))} px, seeds from {FIRST_SEED}"
+        )
+        made = replace(made, measures=measures, measures_fitted_on=said)
     print(json.dumps(made.to_json(), indent=1))
     write({KEY: made.to_json()}, asked.model, asked.out or asked.model)
 

@@ -108,7 +108,7 @@ def note(known: Intervals | None, samples: int = 0) -> str:
         )
         fitted = () if known is None else [name for name in OF_PARTICLES if name in known.samples]
         if not fitted or known is None:
-            return f"{drawn}; they are not calibrated: nobody has measured how often they hold."
+            return f"{drawn}: not calibrated, they hold the truth less often than it seems."
         titles = ", ".join(MEASURES[name].title for name in fitted)
         return (
             f"{drawn}. Those of {titles} are widened until they held the truth of 90 % of sections "
@@ -119,6 +119,7 @@ def note(known: Intervals | None, samples: int = 0) -> str:
     count = max(each.count for each in known.measures.values())
     return (
         f"Intervals are nominal 90 % ones of whole sections, from {count} sections that the model "
-        f"had not learnt from ({known.fitted_on}). On tissue of another kind they may not hold; "
-        "measures without one have shown that theirs does not. Regions have none."
+        f"had not learnt from ({known.measures_fitted_on or known.fitted_on}). On tissue of "
+        "another kind they may not hold; measures without one have shown that theirs does not. "
+        "Regions have none."
     )

@@ -79,6 +79,8 @@ class Intervals:
         By name, as in `analysis`.
     samples
         Of measures, by name: what the spread of several samples is widened by.
+    measures_fitted_on
+        In words, where measures were fitted on other sections than maps.
     """
 
     weights: tuple[float, float, float]
@@ -89,6 +91,7 @@ class Intervals:
     fitted_on: str
     measures: Mapping[str, MeasureInterval] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
+    measures_fitted_on: str = ""
 
     @classmethod
     def fit(cls, pairs: Sequence[Pair], unit: str, truth: str, fitted_on: str) -> Intervals:
@@ -158,7 +161,10 @@ class Intervals:
                 str(values[name])[:LONGEST_TEXT] for name in ("unit", "truth", "fitted_on")
             )
             factor, count = _number(values["factor"], 0, 1000), int(values["count"])
-            return cls((a, b, c), factor, count, unit, truth, fitted_on, measures, samples)
+            measured = str(values.get("measures_fitted_on", ""))[:LONGEST_TEXT]
+            return cls(
+                (a, b, c), factor, count, unit, truth, fitted_on, measures, samples, measured
+            )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise ValueError(
                 "what the model says of its intervals is damaged, or of another version: get the "

@@ -13,6 +13,7 @@ Most are logarithms, so that their spread over sections is about normal.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -75,7 +76,7 @@ def window_statistics(primary: Floats, secondary: Floats) -> Vector:
     float64 array (len(NAMES),), finite whatever the images hold.
     """
     first, second = _Spectrum.of(primary), _Spectrum.of(secondary)
-    pair = [_correlation(first, second, band) for band in (None, *range(len(OCTAVES)))]
+    pair = _correlations(first, second)
     both = (
         _channel(image, spectrum) for image, spectrum in ((primary, first), (secondary, second))
     )
@@ -126,6 +127,13 @@ class _Bands:
     registered: NDArray[np.bool_]
     near: NDArray[np.bool_]
     beyond: NDArray[np.bool_]
+    octave: NDArray[np.intp]
+
+    def by_octave(self, values: Floats) -> Vector:
+        """Return the sum of coefficients (y, x) over each octave."""
+        count = len(self.octaves) + 1
+        sums: Vector = np.bincount(self.octave, values.ravel(), count).astype(np.float64)
+        return sums[:-1]
 
 
 @lru_cache(maxsize=4)
@@ -154,6 +162,7 @@ def _bands(shape: tuple[int, int]) -> _Bands:
         (1 / REGISTERED[1] < frequency) & (frequency < 1 / REGISTERED[0]),
         distance <= NEAR_PX,
         (distance > BEYOND_PX) & (distance < FAR_PX),
+        np.select(octaves, range(len(octaves)), len(octaves)).ravel(),
     )
 
 
@@ -184,18 +193,21 @@ class _Spectrum:
 def _channel(image: Floats, spectrum: _Spectrum) -> Vector:
     """Return the statistics of one channel, in the order of `CHANNEL`."""
     bands = _bands(spectrum.shape)
-    power = np.array([float(spectrum.power[mask].sum()) for mask in bands.octaves])
+    power = bands.by_octave(spectrum.power)
     shares = np.log10(power / max(power.sum(), _NO_POWER) + 1e-6)
-    values = image.astype(np.float64).ravel()
-    mean, spread = float(values.mean()), float(values.std())
-    centred = (values - mean) / max(spread, BLANK)
+    values = image.astype(np.float32, copy=False).ravel()
+    mean = float(values.mean(dtype=np.float64))
+    centred = values - np.float32(mean)
+    square = centred * centred
+    spread = math.sqrt(float(square.mean(dtype=np.float64)))
+    cubes = float((square * centred).mean(dtype=np.float64))
     coarse = spectrum.filtered(bands.coarse)
     found = [
         *shares,
         np.log2(_width(spectrum)),
         mean,
         np.log10(spread + BLANK),
-        np.arcsinh(np.mean(centred * centred * centred)),
+        np.arcsinh(cubes / max(spread, BLANK) ** 3),
         np.log10(np.mean(values >= SATURATED) + _LEAST * 10),
         np.log10(np.mean(values <= DARK) + _LEAST * 10),
         _peakedness(spectrum.filtered(bands.fine)),
@@ -232,8 +244,10 @@ def _width(spectrum: _Spectrum) -> float:
 
 def _peakedness(band: Floats) -> float:
     """Return the logarithm of the kurtosis: log10 3 for noise, more where details are sparse."""
-    square = band.astype(np.float64) ** 2
-    return float(np.log10(np.mean(square**2) / max(float(np.mean(square)) ** 2, _NO_POWER) + 0.1))
+    square = band * band
+    fourth = float((square * square).mean(dtype=np.float64))
+    variance = float(square.mean(dtype=np.float64))
+    return float(np.log10(fourth / max(variance**2, _NO_POWER) + 0.1))
 
 
 def _squares(image: Floats) -> float:
@@ -247,10 +261,12 @@ def _squares(image: Floats) -> float:
     return worst
 
 
-def _correlation(first: _Spectrum, second: _Spectrum, octave: int | None) -> float:
-    """Return the correlation of two images (in one octave), in -1..1."""
+def _correlations(first: _Spectrum, second: _Spectrum) -> Vector:
+    """Return the correlation of two images over all octaves, and in each, in -1..1."""
     bands = _bands(first.shape)
-    mask = np.logical_or.reduce(bands.octaves) if octave is None else bands.octaves[octave]
-    cross = (first.coefficients * second.coefficients.conj()).real * bands.weight
-    size = float(first.power[mask].sum()) * float(second.power[mask].sum())
-    return float(cross[mask].sum()) / max(float(np.sqrt(size)), _NO_POWER)
+    a, b = first.coefficients, second.coefficients
+    cross = (a.real * b.real + a.imag * b.imag) * bands.weight
+    sums = [bands.by_octave(each) for each in (cross, first.power, second.power)]
+    both, one, other = (np.concatenate([[each.sum()], each]) for each in sums)
+    correlations: Vector = both / np.maximum(np.sqrt(one * other), _NO_POWER)
+    return correlations
