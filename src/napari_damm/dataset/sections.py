@@ -30,7 +30,8 @@ from napari_damm.dataset.sources import (
     SlideSource,
     Source,
 )
-from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide, training_seed
+from napari_damm.simulate import EVALUATION_SEEDS_FROM, training_seed
+from napari_damm.simulate.many import simulate_many
 from napari_damm.slide import Raster, Slide, open_beside, open_slide, slide_from_arrays
 from napari_damm.slide.channels import find_channel, guess_channel, listed
 from napari_damm.slide.planes import Plane
@@ -297,8 +298,9 @@ def _simulate(source: SimulatedSource, evaluation: bool) -> Iterator[Section]:
             f"seeds below {EVALUATION_SEEDS_FROM} are for training, evaluate on others, "
             f"got {source.first_seed}"
         )
-    for seed in range(source.first_seed, last + 1):
-        drawn = simulate_slide(source.size, seed, source.preset)
+    seeds = range(source.first_seed, last + 1)
+    for drawn in simulate_many(source.size, seeds, source.preset):
+        seed = drawn.seed
         images = {
             "primary": drawn.vessels,
             "secondary": drawn.nuclei,
