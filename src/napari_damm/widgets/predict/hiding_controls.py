@@ -54,6 +54,9 @@ class HidingControls(QWidget):
         column.addLayout(above)
         column.addLayout(below)
         column.addWidget(self.share)
+
+        self.show_run(None)
+
         self.rule.currentIndexChanged.connect(self._on_rule)
         self.slider.valueChanged.connect(self._on_slider)
         self.keep.clicked.connect(self._keep)
