@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+import jobs
 import numpy as np
 import pytest
 import torch
@@ -18,12 +19,14 @@ from tape import HOST_READS, Calls, Tape
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from napari_damm.engine import device_sampler
 from napari_damm.engine.config import STEPS
 from napari_damm.engine.device_sampler import DeviceSampler
 from napari_damm.engine.recovery import Downgraded, Ladder, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput
+from napari_damm.events import FailedItem
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model.autoencoder import AutoencoderConfig
 from napari_damm.sampling import SamplerStep
@@ -237,3 +240,25 @@ def test_one_pool_has_the_card_at_a_time_and_gives_it_back_when_closed(model):
     first.close()
     assert isinstance(next(second), SamplerStep)
     second.close()
+
+
+def test_a_whole_prediction_is_that_of_the_processor(tmp_path, monkeypatch):
+    """With several readers and two pools in flight, as on CUDA; cut into other shards too."""
+    jobs.quick_first_stages(monkeypatch.setattr)
+    jobs.make(tmp_path)
+    known = jobs.run(tmp_path, None)[-1].result
+    tape = Tape()
+    monkeypatch.setattr(device_sampler, "GRAPHED", ("cpu",))
+    monkeypatch.setattr(device_sampler, "cuda_recorder", tape)
+    monkeypatch.setattr("napari_damm.engine.pipeline.default_readers", lambda device: 3)
+    monkeypatch.setattr("napari_damm.engine.pipeline.pool_batches", lambda device: 1)
+    *events, last = jobs.run(tmp_path, None, lanes=2)
+    assert tape.replayed > tape.recorded == 1
+    assert not any(isinstance(event, FailedItem) for event in events)
+    np.testing.assert_allclose(last.result.np, known.np, atol=2e-3)
+    np.testing.assert_allclose(last.result.uncertainty, known.uncertainty, atol=2e-3)
+    assert np.array_equal(last.result.branch.compute(), known.branch.compute())
+    again = jobs.run(tmp_path, None, lanes=1, shard=512)[-1].result
+    for name in ("np", "uncertainty", "branch"):
+        one, other = (getattr(each, name).compute() for each in (again, last.result))
+        assert np.array_equal(one, other)

@@ -1,20 +1,22 @@
 """Is the engine right on a graphics card, and how near to what the card can do?
 
 Run: PYTHONPATH=src python tests/benchmarks/gpu.py [--device cuda] [--size 4096] [--batch 256]
-         [--modes expected fast] [--train-minutes 0.5] [--json FILE]
-Try it without a card: --device cpu --size 320 --batch 4 --train-minutes 0.05
+         [--modes expected fast draft reference] [--train-minutes 0.5] [--json FILE]
+Try it without a card: --device cpu --size 320 --batch 4 --train-minutes 0.05 --modes expected
 
 1. Right: a small section on the device against the CPU, twice against itself, a region against the
-   crop, and with so little memory that the ladder steps down.
-2. Fast: of each mode, windows per second of the engine (arrays in memory, no file), of the sampler
-   on windows that lie in memory, and of the network alone, both decoders at every step, in the same
-   run. Where the engine's time goes by its own clock, and how much of the card's memory it takes.
+   crop, with steps that are recorded against steps that are not, and with so little memory that the
+   ladder steps down.
+2. Fast: of each mode (reference with 50 steps, on a quarter of the section) windows per second of
+   the engine (arrays in memory, no file), of the sampler on windows that lie in memory (steps
+   recorded, not recorded, as on other devices), and of the network alone, both decoders at every
+   step. Where the engine's time goes by its own clock, and how much memory of the card it takes.
 3. Where the launches go: of one pool, kernels, copies and waits of the host per denoising step, and
    the share of the time in which the card computes, by torch's profiler.
-4. Training: samples per second and the share of the time spent waiting for data.
+4. Training: samples per second and the share of the time spent waiting for data, with sections on
+   the device and as on a CPU.
 
-One command of under five minutes. It needs torch and the package's own dependencies, neither napari
-nor a network nor files beside the bundled weights. Where the device is not there it says so.
+Meant to take under five minutes, not yet tried on a card. Needs no napari, network or other files.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -37,16 +41,21 @@ from torch.profiler import ProfilerActivity, profile
 
 from napari_damm import api
 from napari_damm.dataset import SectionSource
+from napari_damm.dataset.sources import ROLES
+from napari_damm.engine.device_sampler import DeviceSampler, sampler_of
 from napari_damm.engine.job import survey
 from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.step_graph import cuda_recorder
 from napari_damm.engine.windows import WindowInput
 from napari_damm.events import Finished, Notice, Planned, TrainStep
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays
 from napari_damm.store import Result
+from napari_damm.train import start as training_start
 
 SMALL, GREY, LADDER_SHARE = 832, 255, 0.02
 """Section that is compared, px; grey levels; share of the card's memory that the ladder gets."""
+STEPS, TRAIN_BATCH = 50, 128
 
 
 def section(size: int) -> Slide:
@@ -157,29 +166,65 @@ def network_alone(sampler: WindowSampler, batch: int) -> float:
 
 
 def speed(device: str, size: int, batch: int, mode: str) -> dict[str, Any]:
-    """Measure engine, sampler and network in one mode."""
-    slide = section(size)
-    config = api.PredictConfig(mode=mode, device=device, batch_size=batch)
+    """Measure engine, samplers and network in one mode."""
+    long = mode == "reference"
+    slide = section(size // 2 if long else size)
+    settings = {"mode": mode, "batch_size": batch} | ({"steps": STEPS} if long else {})
     model = api.load_model(None, device)
-    _, setup = survey(slide, model, config)
-    sampler = WindowSampler.of(model, setup)
-    predicted(section(320), device, mode=mode, batch_size=batch)  # the first use is slower
+    _, setup = survey(slide, model, api.PredictConfig(device=device, **settings))
+    sampler = sampler_of(model, setup)
+    predicted(section(320), device, **settings)  # the first use is slower
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    result, seconds, _ = predicted(slide, device, mode=mode, batch_size=batch)
+    result, seconds, said = predicted(slide, device, **settings)
     windows = windows_in_memory(sampler, batch)
-    found = {
+    samplers = {
+        "": sampler,
+        ", not recorded": DeviceSampler(model, setup.sampling, device),
+        ", as on other devices": WindowSampler.of(model, setup),
+    }
+    found: dict[str, Any] = {
+        f"sampler in memory{how}, windows/s": per_second(batch, partial(used_up, each, windows))
+        for how, each in samplers.items()
+    }
+    found |= {
         "engine, windows/s": result.record["windows"] / seconds,
-        "sampler in memory, windows/s": per_second(
-            batch, lambda: [None for _ in sampler.run(windows)]
-        ),
         "network alone, windows/s": network_alone(sampler, batch),
         "seconds by part": result.record["timings"],
+        "said": said,
     }
     if device == "cuda":
         found["memory, GiB"] = torch.cuda.max_memory_allocated() / 2**30
     found["engine of network"] = found["engine, windows/s"] / found["network alone, windows/s"]
     return found | launches(sampler, windows, device)
+
+
+def used_up(sampler: WindowSampler, windows: list[WindowInput]) -> None:
+    """Sample windows, and forget them."""
+    list(sampler.run(windows))
+
+
+def recorded(batch: int) -> dict[str, Any]:
+    """Compare steps that are recorded with steps that are not, and what recording takes."""
+    model = api.load_model(None, "cuda")
+    config = api.PredictConfig(mode="fast", steps=4, device="cuda", batch_size=batch)
+    _, setup = survey(section(320), model, config)
+    graphs = DeviceSampler(model, setup.sampling, "cuda", cuda_recorder)
+    eager = DeviceSampler(model, setup.sampling, "cuda")
+    windows = windows_in_memory(graphs, batch)
+    began = time.perf_counter()
+    first, took = list(graphs.run(windows))[-1], time.perf_counter() - began
+    again, known = list(graphs.run(windows))[-1], list(eager.run(windows))[-1]
+
+    def most_off(one: list[Any], other: list[Any]) -> float:
+        return max(float(np.abs(a.np - b.np).max()) for a, b in zip(one, other, strict=True))
+
+    return {
+        "trouble": graphs.step.trouble or "none",
+        "first pool, s": took,
+        "grey levels off what is not recorded, most": GREY * most_off(first, known),
+        "the same twice": most_off(first, again) == 0,
+    }
 
 
 def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) -> dict[str, Any]:
@@ -207,26 +252,33 @@ def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) ->
     if device == "cuda":
         busy = sum(event.self_device_time_total for event in counts.values()) / 1e6
         found |= {
-            "kernels per step": of("cudaLaunchKernel", "cuLaunchKernel"),
+            "launches per step": of("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch"),
             "waits of the host per step": of("cudaStreamSynchronize", "cudaDeviceSynchronize"),
+            "paced waits per step": of("cudaEventSynchronize"),
+            "copies from and to the host per step": of("cudaMemcpyAsync"),
             "share of the time the card computes": busy / wall,
         }
     return found
 
 
-def training(device: str, minutes: float) -> dict[str, float]:
-    """Fine-tune on simulated sections for so long; return what its steps say."""
+def training(device: str, minutes: float, on_card: bool = True) -> dict[str, float]:
+    """Fine-tune on simulated sections, on a card or as on a CPU; return what its steps say."""
     layers = []
     for seed in range(2):
         made = simulate_slide(768, EVALUATION_SEEDS_FROM + seed)
-        images = {
-            "primary": made.vessels,
-            "secondary": made.nuclei,
-            "target": made.nanoparticles,
-        }
-        layers.append(SectionSource(images, made.pixel_size_um))
-    with tempfile.TemporaryDirectory() as folder:
-        config = api.TrainConfig(name="gpu", minutes=minutes, device=device, validations=1)
+        images = made.vessels, made.nuclei, made.nanoparticles
+        layers.append(SectionSource(dict(zip(ROLES, images, strict=True)), made.pixel_size_um))
+    # nothing on the card: as where sections do not fit
+    aside = (
+        nullcontext()
+        if on_card
+        else patch.object(training_start, "sections_on_card", lambda *_: None)
+    )
+    with tempfile.TemporaryDirectory() as folder, aside:
+        batch = TRAIN_BATCH if device == "cuda" else 8
+        config = api.TrainConfig(
+            name="gpu", minutes=minutes, device=device, validations=1, batch_size=batch
+        )
         steps = [
             event
             for event in api.fine_tune(layers, None, config, Path(folder) / "run")
@@ -244,7 +296,7 @@ def training(device: str, minutes: float) -> dict[str, float]:
 
 @contextmanager
 def noted(found: dict[str, Any], name: str) -> Iterator[None]:
-    """Print how long a part took and what it found; a part that fails does not stop the others."""
+    """Print how long a part took and what it found; one that fails does not stop the others."""
     began = time.perf_counter()
     try:
         yield
@@ -260,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--modes", nargs="+", default=["expected", "fast"])
+    parser.add_argument("--modes", nargs="+", default=["expected", "fast", "draft", "reference"])
     parser.add_argument("--train-minutes", type=float, default=0.5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
@@ -271,14 +323,19 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"{name}, torch {torch.__version__}", flush=True)
     with noted(found, "right"):
         found["right"] = rightness(args.device, args.batch)
+    if args.device == "cuda":
+        with noted(found, "recorded"):
+            found["recorded"] = recorded(args.batch)
     for mode in args.modes:
         with noted(found, mode):
             found[mode] = speed(args.device, args.size, args.batch, mode)
     if args.device == "cuda":
         with noted(found, "ladder"):
             found["ladder"] = ladder(args.batch)
-    with noted(found, "training"):
-        found["training"] = training(args.device, args.train_minutes)
+    for name, on_card in (("training", True), ("training, as on a CPU", False)):
+        if on_card or args.device == "cuda":
+            with noted(found, name):
+                found[name] = training(args.device, args.train_minutes, on_card)
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1, default=str))
     return found
