@@ -131,6 +131,8 @@ def page(rows: Sequence[Row]) -> str:
         "```sh",
         "python tests/benchmarks/analyze_evidence.py --rows rows.jsonl --page docs/measures.md",
         "```", "",
+        "With `--rows docs/measures.jsonl` it writes the page from what was measured.",
+        "",
         "By the worst ICC(3,1), sections being the subjects (1 is perfect), of three: sections of "
         "either preset alone, which are alike, and both together, which says whether a prediction "
         "tells one kind of tissue from the other:", "",
@@ -146,7 +148,7 @@ def page(rows: Sequence[Row]) -> str:
     lines += [
         "*Bias* is predicted minus true, with its standard deviation over sections. *In 90 % "
         "interval*: how often the truth lay between the `low` and `high` that the report gives; "
-        "*none is given* where intervals did not hold on another kind of tissue.", "",
+        "such intervals were fitted on other sections, of both kinds.", "",
     ]  # fmt: skip
     drawn = {p: [r for r in rows if r["preset"] == p and r["samples"] > 1] for p in presets}
     for preset, mine in drawn.items():

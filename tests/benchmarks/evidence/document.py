@@ -23,7 +23,8 @@ WARNING = (
     "**Simulated tissue only.** Everything on this page is measured on simulated sections. It says "
     "how the model does on tissue like the simulator's, which it never saw, and nothing about real "
     "tumours: real nanoparticle images are not public. For your own sections, measure: "
-    "[evaluate](evaluate.md)."
+    "[evaluate](evaluate.md). Which numbers of `analyze` a predicted map gives is on "
+    "[a page of its own](measures.md)."
 )
 
 
