@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str]) -> None:
         made = simulate_slide(int(size), seed, preset)
         path = _path(Path(place), seed)
         partial = path.with_suffix(".part.npz")
-        np.savez(partial, **made.channels(), pixel_size_um=made.pixel_size_um)
+        arrays: dict[str, Any] = {**made.channels(), "pixel_size_um": made.pixel_size_um}
+        np.savez(partial, **arrays)
         partial.replace(path)
 
 
