@@ -259,9 +259,6 @@ def test_the_spread_of_a_result_is_an_ome_zarr_pyramid_too(folder, out):
     assert np.asarray(result.std_levels[0]).shape == jobs.SHAPE
 
 
-# ---------------------------------------------------------------- each sample on its own
-
-
 def test_each_sample_is_kept_in_means_of_four_by_four_pixels():
     blocks = np.kron([[1.0, 3.0]], np.ones((4, 4)))
     combined = combine([draw(blocks), draw(3 * blocks)])
