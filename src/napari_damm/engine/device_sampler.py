@@ -19,7 +19,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -237,7 +236,7 @@ class DeviceSampler(WindowSampler):
 
 
 def _rows(given: Conditions, rows: Sequence[int]) -> Conditions:
-    index = torch.from_numpy(np.asarray(rows, np.int64)).to(given.primary.device)
+    index = torch.tensor(rows).to(given.primary.device, non_blocking=True)
     return Conditions(
         given.primary[index],
         given.secondary[index],

@@ -125,9 +125,9 @@ class NoiseStep:
         with torch.no_grad():
             uni, multi = branch_errors(outputs, eps)
             confidence = outputs.confidence.flatten(1).mean(dim=1)
-        return tuple(
-            share * float(value.detach().mean()) for value in (loss, uni, multi, confidence)
-        )
+            means = torch.stack([value.mean() for value in (loss, uni, multi, confidence)])
+        # read all at once: a card is waited for each time
+        return tuple(share * value for value in means.tolist())
 
     def _loss(
         self, outputs: BranchOutputs, eps: Tensor, planted: Tensor, gated: bool, weight: Tensor
