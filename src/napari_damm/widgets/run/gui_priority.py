@@ -86,7 +86,7 @@ def load_what_is_slow() -> None:
     for layer_tuple in layer_tuples(maps, World()):
         layer = Layer.create(*layer_tuple)
         if isinstance(layer, Labels):
-            layer.colormap.map(cells)  # as thumbnails are drawn: numba compiles for a second or more
+            layer.colormap.map(cells)  # as its thumbnail is: numba compiles for a second or more
 
 
 def with_maps(events: Iterator[Event]) -> Iterator[Event | Ready]:
