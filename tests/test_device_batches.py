@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from training_data import blobs, layers
-from trainings import base_model, config
+from trainings import base_model, config, of, run
 
 from napari_damm.dataset import open_sections, survey
 from napari_damm.dataset.patches import Patch, split_patches
 from napari_damm.dataset.views import View, planted_share, read_view
+from napari_damm.events import TrainStep
+from napari_damm.train import start
 from napari_damm.train.batches import Batches
 from napari_damm.train.device_batches import DeviceBatches, sections_on_card
 from napari_damm.train.device_views import DeviceSections
@@ -132,3 +134,16 @@ def test_sections_take_what_they_are_said_to(data):
     fields, _ = data
     pixels = DeviceSections(fields, "cpu")._pixels
     assert DeviceSections.bytes_of(fields) == pixels.element_size() * pixels.numel()
+
+
+def test_a_whole_training_on_the_device_is_that_of_the_loop(tmp_path, monkeypatch):
+    known = [event.loss for event in of(run(tmp_path / "loop"), TrainStep)]
+
+    def there(fields, device):
+        return DeviceSections(fields, device)
+
+    monkeypatch.setattr(start, "sections_on_card", there)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (2**30, 2**30))
+    found = [event.loss for event in of(run(tmp_path / "device"), TrainStep)]
+    assert len(found) == 4
+    assert found == pytest.approx(known, rel=1e-3)
