@@ -42,10 +42,14 @@ def tiny_model_file(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_works():
-    """Let SIGINT interrupt, here and in child processes; a shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let signals do what they do here and in child processes; background jobs ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    if sys.platform != "win32":
+        usual[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from napari_damm import api
 from napari_damm.events import Event, Finished, Planned, ShardDone, Step, Tile
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
 
 SHAPE = (440, 640)
 GAMMA = 0.5215
@@ -74,8 +78,18 @@ def predict(
     """The events of the job in `folder`; `wishes` change its configuration."""
     config = api.PredictConfig(**QUICK | wishes)
     slide = api.open_slide(folder / "section.ome.tif")
-    model = folder / "tiny.safetensors"
+    model = _model(folder / "tiny.safetensors")
     return api.predict(slide, model, config, store=out, client=client, resume=resume)
+
+
+def _model(path: Path) -> DAMM:
+    """Load a model file, once as long as it stays as it is: a third of a small job's time."""
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, _changed: int) -> DAMM:
+    return api.load_model(path)
 
 
 def run(folder: Path, out: Path | None, resume: bool = False, **wishes: Any) -> list[Event]:

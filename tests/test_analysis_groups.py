@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
+import numpy as np
 import pytest
 from scipy import stats
 
+from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.groups import compare_groups, hedges_g, read_groups
+from napari_damm.analysis.mixed import mixed_effect
 from napari_damm.analysis.report import MeasureRow
+from napari_damm.analysis.run import analyze
 
 
 def rows(values, measure="l50"):
@@ -103,3 +109,41 @@ def test_a_table_is_bounded_and_a_file(tmp_path):
         read_groups(path)
     with pytest.raises(OSError, match="not a regular file"):
         read_groups("/dev/null")
+
+
+def balanced(animals, sections, rng, effect):
+    """Values of sections of a, b, c, ... with an effect of the animal and one of the section."""
+    return {
+        str(k): list(effect + rng.normal(0, 3) + rng.normal(0, 1, sections)) for k in range(animals)
+    }
+
+
+def test_a_mixed_model_of_equal_numbers_of_sections_is_a_t_test_of_the_animals():
+    # of equally many sections per animal REML gives the means of animals and their spread
+    rng = np.random.default_rng(1)
+    a, b = balanced(4, 5, rng, 10.0), balanced(5, 5, rng, 4.0)
+    found = mixed_effect(a, b)
+    means = [[np.mean(values) for values in group.values()] for group in (a, b)]
+    expected = stats.ttest_ind(*means, equal_var=True)
+    interval = expected.confidence_interval(0.95)
+    assert found.difference == pytest.approx(np.mean(means[0]) - np.mean(means[1]), rel=1e-6)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-3)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-3)
+
+
+def test_a_mixed_model_names_its_sections_and_needs_several_of_an_animal():
+    values = [*CONTROL, *TREATED, ("d", "treated", 43.0)]
+    (found,) = compare_groups(rows(values), "mixed")
+    assert found.animals == (3, 3)
+    assert found.test.endswith("random effect (4 and 4 sections)")
+    assert found.low < found.difference < found.high < 0
+    assert 0 < found.p < 0.05
+    (alone,) = compare_groups(rows(CONTROL[1:] + TREATED), "mixed")
+    assert alone.p is None
+    assert alone.reason == "every animal has one section: a mixed model needs more, use welch"
+
+
+def test_without_statsmodels_a_mixed_model_is_refused_before_anything_is_opened(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsmodels.regression.mixed_linear_model", None)
+    with pytest.raises(ValueError, match=r"pip install .*napari-damm\[groups\]"):
+        next(analyze("nowhere.ome.zarr", AnalyzeConfig(test="mixed"), groups={"x": ("a", "b")}))

@@ -163,7 +163,7 @@ def test_detail_is_of_any_model_and_of_images_of_several_channels(image):
     assert torch.equal(model.decode(z, "primary", primary=rgb), model.decode(z, "primary"))
 
 
-@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("samples", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_window_is_the_same_in_any_pool(model, samples):
     rng = np.random.default_rng(0)
     pool = [

@@ -136,6 +136,7 @@ def test_sections_take_what_they_are_said_to(data):
     assert DeviceSections.bytes_of(fields) == pixels.element_size() * pixels.numel()
 
 
+@pytest.mark.slow
 def test_a_whole_training_on_the_device_is_that_of_the_loop(tmp_path, monkeypatch):
     known = [event.loss for event in of(run(tmp_path / "loop"), TrainStep)]
 

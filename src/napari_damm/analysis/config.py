@@ -12,6 +12,7 @@ OTSU = "Otsu's of each section"
 TESTS = {
     "mann-whitney": "Mann-Whitney U test, two-sided",
     "welch": "Welch's t test, two-sided",
+    "mixed": "linear mixed model of all sections, the animal a random effect",
 }
 
 

@@ -4,6 +4,7 @@
 2. The unit is the animal: the mean of its sections.
 3. Two groups are compared by the difference of their means with Welch's 95 % interval, Hedges' g,
    and one named test. Of more groups, each pair. A group of one animal has no test.
+   A mixed model (`mixed`) has the sections themselves, and a difference and interval of its own.
 4. Of several measures some differ by chance: p is also given corrected for that (Holm 1979), over
    the measures and pairs of one region.
 """
@@ -24,6 +25,7 @@ from scipy import stats
 
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.measures import MEASURES
+from napari_damm.analysis.mixed import Sections, mixed_effect
 from napari_damm.analysis.report import MeasureRow
 from napari_damm.util.files import open_regular
 
@@ -132,20 +134,27 @@ def by_animal(rows: Sequence[MeasureRow]) -> dict[tuple[str, str, str], dict[str
 
     Sections that do not give a measure do not count.
     """
+    return {key: _means(animals) for key, animals in _sections_by_animal(rows).items()}
+
+
+def _sections_by_animal(
+    rows: Sequence[MeasureRow],
+) -> dict[tuple[str, str, str], dict[str, list[float]]]:
     values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for row in rows:
         if row.group and row.value is not None:
             animals = values.setdefault((row.region, row.measure, row.group), {})
             animals.setdefault(row.animal, []).append(row.value)
-    return {
-        key: {animal: float(np.mean(found)) for animal, found in animals.items()}
-        for key, animals in values.items()
-    }
+    return values
+
+
+def _means(animals: Sections) -> dict[str, float]:
+    return {animal: float(np.mean(found)) for animal, found in animals.items()}
 
 
 def compare_groups(rows: Sequence[MeasureRow], test: str) -> list[Comparison]:
     """Compare every pair of groups, in every measure and region that both have."""
-    animals = by_animal(rows)
+    animals = _sections_by_animal(rows)
     groups = list(dict.fromkeys(row.group for row in rows if row.group))
     regions = list(dict.fromkeys(row.region for row in rows))
     found: list[Comparison] = []
@@ -155,18 +164,19 @@ def compare_groups(rows: Sequence[MeasureRow], test: str) -> list[Comparison]:
             for a, b in combinations(groups, 2):
                 pair = [animals.get((region, measure, group), {}) for group in (a, b)]
                 if all(pair):
-                    values = [np.array(list(one.values())) for one in pair]
-                    of_region.append(
-                        _compare(region, measure, (a, b), (values[0], values[1]), test)
-                    )
+                    of_region.append(_compare(region, measure, (a, b), (pair[0], pair[1]), test))
         found += _corrected(of_region)
     return found
 
 
 def _compare(
-    region: str, measure: str, groups: tuple[str, str], values: tuple[Floats, Floats], test: str
+    region: str,
+    measure: str,
+    groups: tuple[str, str],
+    sections: tuple[Sections, Sections],
+    test: str,
 ) -> Comparison:
-    a, b = values
+    a, b = values = [np.array(list(_means(animals).values())) for animals in sections]
     plain = Comparison(
         region, measure, MEASURES[measure].unit, *groups, (a.size, b.size), float(a.mean()),
         float(b.mean()), float(a.mean() - b.mean()),
@@ -178,6 +188,8 @@ def _compare(
     errors = a.var(ddof=1) / a.size, b.var(ddof=1) / b.size
     if sum(errors) == 0:
         return replace(plain, reason="the animals of each group are alike: no test can be made")
+    if test == "mixed":
+        return _mixed(replace(plain, hedges_g=hedges_g(a, b)), sections)
     welch = stats.ttest_ind(a, b, equal_var=False)
     interval = welch.confidence_interval(LEVEL)
     if test == "welch":
@@ -191,6 +203,21 @@ def _compare(
         hedges_g=hedges_g(a, b),
         test=TESTS[test],
         p=p,
+    )
+
+
+def _mixed(plain: Comparison, sections: tuple[Sections, Sections]) -> Comparison:
+    effect = mixed_effect(*sections)
+    if effect.reason:
+        return replace(plain, reason=effect.reason)
+    counts = [sum(map(len, animals.values())) for animals in sections]
+    return replace(
+        plain,
+        difference=effect.difference,
+        low=effect.low,
+        high=effect.high,
+        test=f"{TESTS['mixed']} ({counts[0]} and {counts[1]} sections)",
+        p=effect.p,
     )
 
 

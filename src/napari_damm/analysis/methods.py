@@ -38,10 +38,18 @@ def _sentences(report: AnalysisReport) -> Iterator[str]:
     if report.comparisons:
         yield (
             "Animals are the units, each the mean of its sections. Groups were compared by the "
-            "difference of their means with Welch's 95 % interval, Hedges' g and the "
-            f"{TESTS[str(report.settings['test'])]}; p was corrected by Holm's method for all "
-            "measures of a region."
+            f"difference of {_compared(str(report.settings['test']))}; p was corrected by Holm's "
+            "method for all measures of a region."
         )
+
+
+def _compared(test: str) -> str:
+    if test == "mixed":
+        return (
+            f"a {TESTS[test]} (statsmodels), with its 95 % interval and p of Student's t with "
+            "(animals - 2) degrees of freedom, and Hedges' g of the animals' means"
+        )
+    return f"their means with Welch's 95 % interval, Hedges' g and the {TESTS[test]}"
 
 
 def _prediction(facts: SectionFacts) -> Iterator[str]:

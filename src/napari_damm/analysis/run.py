@@ -23,6 +23,7 @@ from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.groups import Member, compare_groups, member_of, read_groups
 from napari_damm.analysis.measures import Measured, measures_of
+from napari_damm.analysis.mixed import check_installed
 from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Band, Region, Tissue, TrustedTissue, with_own_names
@@ -67,6 +68,8 @@ def analyze(
         raise ValueError("there is nothing to measure: give one result or picture or more")
     sources = [MapSource(one) if isinstance(one, str | Path) else one for one in given]
     members = read_groups(groups) if isinstance(groups, str | Path) else groups
+    if members and config.test == "mixed":
+        check_installed()
     opened = _named_apart([open_source(source, config) for source in sources])
     whose = [_whose(one.section, members) for one in opened]
     found = _Found(config)
