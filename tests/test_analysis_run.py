@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from particle_maps import measured, report_of, straight_vessel
+from particle_maps import measured, nuclei, report_of, straight_vessel, write_picture
 
 from napari_damm import api, cli
 from napari_damm.analysis.config import AnalyzeConfig
@@ -18,23 +18,6 @@ from napari_damm.cli.analyze import summary
 from napari_damm.slide import open_slide
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.store.layout import halve
-
-NAMES = ["cd31", "dapi", "nanoparticles"]
-
-
-def write_picture(path, planes, names=NAMES, um=1.0):
-    size = {} if um is None else {
-        "PhysicalSizeX": um, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": um,
-        "PhysicalSizeYUnit": "µm",
-    }  # fmt: skip
-    metadata = {"axes": "CYX", "Channel": {"Name": list(names)}, **size}
-    tifffile.imwrite(path, np.stack(planes), ome=True, metadata=metadata, photometric="minisblack")
-    return path
-
-
-def nuclei():
-    """Nuclei all over the picture: all of it is tissue."""
-    return np.kron(np.ones((30, 35)), np.pad(np.ones((8, 8)), 6)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from napari_damm.analysis.sources import (
 )
 from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide, tissue_mask
 from napari_damm.slide.channels import listed
+from napari_damm.slide.identity import file_identity
 from napari_damm.slide.planes import ArraySource, LazyPlane
 from napari_damm.slide.readers import open_image
 from napari_damm.store import Result, open_result
@@ -58,12 +59,14 @@ def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
     else:
         opened = _open_picture(source, path)
     regions: tuple[Region, ...] = ()
+    used = {**opened.section.identity, "source": asdict(source)}
     if source.regions is not None:
+        used["labels"] = file_identity(Path(source.regions))
         labels = _open_labels(Path(source.regions), opened.section)
         regions = tuple(labelled_regions(labels))
         if not regions:
             raise ValueError(f"{source.regions} holds no label: all its pixels are 0")
-    return replace(opened, regions=regions)
+    return MapLayers(replace(opened.section, identity=used), regions)
 
 
 def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> MapLayers:
@@ -95,6 +98,7 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
         cell_px=CELL, cells_origin=layout.cells_origin, trusted=trusted, record=result.record,
         samples=sample_rasters(result),
         about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name},
+        identity={"result": dict(result.record), **slide.identity},
     )  # fmt: skip
     return MapLayers(section)
 
@@ -171,7 +175,10 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
         "nuclei": None if nuclei is None else names[nuclei],
     }
     name = source.name or path.name
-    return MapLayers(slide_map(slide, slide.channels[particles], more, name=name, about=about))
+    known = {"particles": names[particles], **slide.identity}
+    return MapLayers(
+        slide_map(slide, slide.channels[particles], more, name=name, about=about, identity=known)
+    )
 
 
 def _channel(

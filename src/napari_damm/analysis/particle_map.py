@@ -86,6 +86,8 @@ class ParticleMap:
         How a predicted map was made; empty for an imaged one.
     about
         How it was read, for the report: file, channels.
+    identity
+        What tells its files from others, as JSON; empty where that is not known.
     """
 
     name: str
@@ -102,6 +104,7 @@ class ParticleMap:
     samples: Sequence[Read] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that sizes are usable and there is something to measure."""

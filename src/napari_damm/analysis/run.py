@@ -2,6 +2,8 @@
 
 1. Everything is opened first: bad input ends here, before anything is computed.
 2. Each section is measured on its own (`walk`); one that fails is told, and the others go on.
+   What is found of each of several is kept until the report is written (`findings`), so that an
+   analysis that was cut off does not begin anew.
 3. Sections become animals and groups (`groups`).
 4. The report goes into a new folder (`writing`), whole or not at all.
 """
@@ -21,6 +23,7 @@ from napari_damm.analysis import intervals
 from napari_damm.analysis.agreement import compare_maps
 from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.findings import KeptSections, SectionFindings
 from napari_damm.analysis.groups import Member, compare_groups, member_of, read_groups
 from napari_damm.analysis.measures import Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
@@ -73,11 +76,24 @@ def analyze(
     opened = _named_apart([open_source(source, config) for source in sources])
     whose = [_whose(one.section, members) for one in opened]
     found = _Found(config)
+    kept = KeptSections(folder if len(opened) > 1 else None, config)
+    known = [(o.section.name, o.section.identity, m) for o, m in zip(opened, whose, strict=True)]
+    before = {each[0]: had for each in known if (had := kept.take(*each)) is not None}
+    if before:
+        yield Notice(
+            f"of {len(opened)} sections {len(before)} had been measured before: taken from "
+            f"{kept.folder}"
+        )
     for number, (one, member) in enumerate(zip(opened, whose, strict=True)):
         of = f" ({number + 1} of {len(opened)})" if len(opened) > 1 else ""
         place = f"{one.section.name}{of}"
+        if one.section.name in before:
+            found.sections.append(before[one.section.name])
+            continue
         try:
-            yield from found.measure(one, member, place)
+            findings = yield from _measure(one, member, place, config)
+            found.sections.append(findings)
+            kept.keep(findings, *known[number])
         except (ValueError, OSError) as error:
             # Where there is nothing else to measure, it is the answer.
             if is_disk_full(error) or len(opened) == 1:
@@ -92,6 +108,7 @@ def analyze(
 
         yield Preparing("writing the report", 0, 1)
         report = write(report, folder)
+        kept.clear(known)
     yield Finished(report, time.monotonic() - started, report.failed)
 
 
@@ -100,108 +117,106 @@ class _Found:
 
     def __init__(self, config: AnalyzeConfig) -> None:
         self.config = config
-        self.sections: list[SectionFacts] = []
-        self.rows: list[MeasureRow] = []
-        self.profiles: list[ProfileRow] = []
+        self.sections: list[SectionFindings] = []
         self.failed: list[str] = []
-        self.notes: list[str] = []
-
-    def measure(self, one: MapLayers, member: Member, place: str) -> Iterator[Event]:
-        """Measure one section."""
-        section = one.section
-        regions = self._regions(one)
-        looking = find_thresholds(section, self.config)
-        thresholds = yield from _told(looking, f"thresholds of {place}")
-        looking_on = find_sample_thresholds(section, thresholds, self.config)
-        of_samples = yield from _told(looking_on, f"thresholds of the samples of {place}")
-        tile_px = self.config.tile_px
-        counting = count_section(section, regions, thresholds, tile_px, of_samples)
-        counts = yield from _told(counting, f"measuring {place}")
-        yield from _warnings(section, regions, counts)
-        agreement = None
-        if "imaged" in section.images:
-            yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
-            agreement = compare_maps(section)
-        known = intervals.intervals_of(section)
-        if section.predicted:
-            self.notes.append(intervals.note(known, len(section.samples)))
-        shown = thumbnail(section, thresholds.get("vessels"))
-        for region in regions:
-            self._add_rows(section, region, counts, (member, known))
-        self.sections.append(
-            SectionFacts(
-                name=section.name,
-                shape=section.shape,
-                pixel_um=section.pixel_um,
-                predicted=section.predicted,
-                vessels_from=_vessels_from(section),
-                nuclei_from=_nuclei_from(section),
-                thresholds={
-                    role: {"value": t.value, "method": t.method, "eta": t.eta}
-                    for role, t in thresholds.items()
-                    if t is not None
-                },
-                about=section.about,
-                record=section.record,
-                cells_by_distance=tuple(_cells_by_distance(counts, regions[0].name)),
-                agreement=agreement,
-                thumbnail=shown,
-            )
-        )
 
     def report(self) -> AnalysisReport:
         """Put together what was found."""
-        grouped = any(row.group for row in self.rows)
+        rows = tuple(row for each in self.sections for row in each.rows)
+        grouped = any(row.group for row in rows)
         return AnalysisReport(
             settings=self.config.to_dict(),
-            sections=tuple(self.sections),
-            rows=tuple(self.rows),
-            profiles=tuple(self.profiles),
-            comparisons=tuple(compare_groups(self.rows, self.config.test) if grouped else ()),
-            notes=tuple(dict.fromkeys(self.notes)),
+            sections=tuple(each.facts for each in self.sections),
+            rows=rows,
+            profiles=tuple(row for each in self.sections for row in each.profiles),
+            comparisons=tuple(compare_groups(rows, self.config.test) if grouped else ()),
+            notes=tuple(dict.fromkeys(note for each in self.sections for note in each.notes)),
             failed=tuple(self.failed),
         )
 
-    def _regions(self, one: MapLayers) -> list[Region]:
-        """Return all regions of a section: all tissue first."""
-        drawn: list[Region] = [*one.regions, *(Band(*band) for band in self.config.bands)]
-        with_own_names(drawn)
-        trusted: list[Region] = [] if one.section.trusted is None else [TrustedTissue()]
-        return [Tissue(), *trusted, *drawn]
 
-    def _add_rows(
-        self,
-        section: ParticleMap,
-        region: Region,
-        counts: SectionCounts,
-        about: tuple[Member, Intervals | None],
-    ) -> None:
-        of_region = counts.regions[region.name]
-        share = None
-        if section.trusted is not None and of_region.pixels:
-            share = of_region.trusted / of_region.pixels
-        cells = counts.cells[region.name]
-        drawn = [
-            list(measures_of(s.regions[region.name], s.cells[region.name], s.thresholds))
-            for s in counts.samples
-        ]
-        for k, found in enumerate(measures_of(of_region, cells, counts.thresholds)):
-            if drawn:
-                of_each = [each[k] for each in drawn]
-                found, limits = intervals.of_samples(found, of_each, about[1])
-            else:
-                limits = intervals.interval(about[1], region, found)
-            self.rows.append(_row(section, region, about[0], found, limits, share))
-        profile = of_region.shells.profile()
-        if profile is not None:
-            shells = [s.regions[region.name].shells.profile() for s in counts.samples]
-            low, high = intervals.profile_spread(profile, shells)
-            numbers = profile.distance_um, profile.signal, profile.pixels
-            columns = (column.tolist() for column in numbers)
-            for distance, signal, pixels, least, most in zip(*columns, low, high, strict=True):
-                self.profiles.append(
-                    ProfileRow(section.name, region.name, distance, signal, least, most, pixels)
-                )
+def _measure(
+    one: MapLayers, member: Member, place: str, config: AnalyzeConfig
+) -> Generator[Event, None, SectionFindings]:
+    """Measure one section."""
+    section = one.section
+    regions = _regions(one, config)
+    thresholds = yield from _told(find_thresholds(section, config), f"thresholds of {place}")
+    looking_on = find_sample_thresholds(section, thresholds, config)
+    of_samples = yield from _told(looking_on, f"thresholds of the samples of {place}")
+    counting = count_section(section, regions, thresholds, config.tile_px, of_samples)
+    counts = yield from _told(counting, f"measuring {place}")
+    yield from _warnings(section, regions, counts)
+    agreement = None
+    if "imaged" in section.images:
+        yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
+        agreement = compare_maps(section)
+    known = intervals.intervals_of(section)
+    facts = SectionFacts(
+        name=section.name,
+        shape=section.shape,
+        pixel_um=section.pixel_um,
+        predicted=section.predicted,
+        vessels_from=_vessels_from(section),
+        nuclei_from=_nuclei_from(section),
+        thresholds={
+            role: {"value": t.value, "method": t.method, "eta": t.eta}
+            for role, t in thresholds.items()
+            if t is not None
+        },
+        about=section.about,
+        record=section.record,
+        cells_by_distance=tuple(_cells_by_distance(counts, regions[0].name)),
+        agreement=agreement,
+        thumbnail=thumbnail(section, thresholds.get("vessels")),
+    )
+    rows = [row for each in regions for row in _rows(section, each, counts, (member, known))]
+    profiles = [row for each in regions for row in _profile(section, each, counts)]
+    notes = [intervals.note(known, len(section.samples))] if section.predicted else []
+    return SectionFindings(facts, rows, profiles, notes)
+
+
+def _regions(one: MapLayers, config: AnalyzeConfig) -> list[Region]:
+    """Return all regions of a section: all tissue first."""
+    drawn: list[Region] = [*one.regions, *(Band(*band) for band in config.bands)]
+    with_own_names(drawn)
+    trusted: list[Region] = [] if one.section.trusted is None else [TrustedTissue()]
+    return [Tissue(), *trusted, *drawn]
+
+
+def _rows(
+    section: ParticleMap,
+    region: Region,
+    counts: SectionCounts,
+    about: tuple[Member, Intervals | None],
+) -> Iterator[MeasureRow]:
+    of_region = counts.regions[region.name]
+    share = None
+    if section.trusted is not None and of_region.pixels:
+        share = of_region.trusted / of_region.pixels
+    cells = counts.cells[region.name]
+    drawn = [
+        list(measures_of(s.regions[region.name], s.cells[region.name], s.thresholds))
+        for s in counts.samples
+    ]
+    for k, found in enumerate(measures_of(of_region, cells, counts.thresholds)):
+        if drawn:
+            found, limits = intervals.of_samples(found, [each[k] for each in drawn], about[1])
+        else:
+            limits = intervals.interval(about[1], region, found)
+        yield _row(section, region, about[0], found, limits, share)
+
+
+def _profile(section: ParticleMap, region: Region, counts: SectionCounts) -> Iterator[ProfileRow]:
+    profile = counts.regions[region.name].shells.profile()
+    if profile is None:
+        return
+    shells = [s.regions[region.name].shells.profile() for s in counts.samples]
+    low, high = intervals.profile_spread(profile, shells)
+    numbers = profile.distance_um, profile.signal, profile.pixels
+    columns = (column.tolist() for column in numbers)
+    for distance, signal, pixels, least, most in zip(*columns, low, high, strict=True):
+        yield ProfileRow(section.name, region.name, distance, signal, least, most, pixels)
 
 
 def _told(work: Generator[tuple[int, int], None, T], what: str) -> Generator[Event, None, T]:

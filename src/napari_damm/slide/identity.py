@@ -48,7 +48,7 @@ def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> 
     A file is its path, where it is a stack the numbers of the planes chosen by axis, and the files
     beside it that hold planes of the same image.
     """
-    states = {path: _file(path) for path in {path for path, _, _ in files.values()}}
+    states = {path: file_identity(path) for path in {path for path, _, _ in files.values()}}
     roles = {
         role: states[path] | _place(rasters[role]) | chosen | _set(beside)
         for role, (path, chosen, beside) in files.items()
@@ -78,7 +78,7 @@ def identify_arrays(
 
 
 def _set(beside: tuple[Path, ...]) -> dict[str, Any]:
-    return {"set": [_file(path) for path in beside]} if beside else {}
+    return {"set": [file_identity(path) for path in beside]} if beside else {}
 
 
 def _place(raster: Raster) -> dict[str, Any]:
@@ -150,7 +150,8 @@ def _has_changed(path: Path, entry: Mapping[str, Any], whole: bool) -> bool:
     return bool(state.size != entry["size"] or state.content() != entry["sha256_content"])
 
 
-def _file(path: Path) -> dict[str, Any]:
+def file_identity(path: Path) -> dict[str, Any]:
+    """Return what tells a file, or an OME-Zarr directory, from others."""
     state = _Folder.of(path) if path.is_dir() else _File.of(path)
     entry = {
         "path": str(path),
