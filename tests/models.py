@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,3 +75,10 @@ def with_card(path: Path, whole: Path, **changes: object) -> Path:
     card = {key: value for key, value in card.items() if value is not None}
     header["__metadata__"]["napari_damm"] = json.dumps(card)
     return with_header(path, header, numbers)
+
+
+def velocity_model():
+    """A model of random weights that has an expected map."""
+    config = tiny_config((32, 32, 32, 32), (32, 32, 32, 32), codebook=0)
+    unet = replace(config.unet, predicts="velocity", confidence_from="both")
+    return random_model(replace(config, unet=unet, gate="cell", read_out="mean"))

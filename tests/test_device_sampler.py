@@ -70,33 +70,36 @@ def outputs(sampler, pool):
     return last
 
 
-def sampling(model: DAMM, mode="fast", steps=3, samples=1):
+def sampling(model: DAMM, mode="fast", steps=3, samples=1, views=1):
     first = WindowSampler(model, Sampling("fast", 1, 0, 0.0, BATCH), "cpu")
     confidence = [1 - each.uncertainty for each in outputs(first, windows(2))]
     if model.config.gate == "window":
         confidence = [each.mean() for each in confidence]
     gamma = float(np.median(confidence))
-    return Sampling(mode, steps, 7, gamma, BATCH, samples)
+    return Sampling(mode, steps, 7, gamma, BATCH, samples, views=views)
 
 
 @pytest.mark.parametrize(
     ("mode", "steps", "samples"), [("expected", 1, 1), ("fast", 2, 2), ("reference", 2, 1)]
 )
 def test_the_maps_are_those_of_the_other_sampler(model, mode, steps, samples):
-    check_maps(model, mode, steps, samples)
+    check_maps(model, sampling(model, mode, steps, samples))
+
+
+def test_the_mean_of_turned_copies_is_too(model):
+    check_maps(model, sampling(model, "expected", 1, 2, views=2))
 
 
 def test_the_maps_of_the_papers_model_are_too(paper_model):
-    check_maps(paper_model, "fast", 2, 1)
+    check_maps(paper_model, sampling(paper_model, "fast", 2, 1))
 
 
-def check_maps(model, mode, steps, samples):
-    how = sampling(model, mode, steps, samples)
+def check_maps(model, how):
     device = DeviceSampler(model, how, "cpu", Tape())
     known = outputs(WindowSampler(model, how, "cpu"), windows(BATCH + 1))
     found = outputs(device, windows(BATCH + 1))
     assert not device.step.trouble
-    assert mode != "expected" or len({code for each in known for code in each.branch.flat}) == 2
+    assert how.mode != "expected" or len({code for each in known for code in each.branch.flat}) == 2
     for a, b in zip(known, found, strict=True):
         assert a.window == b.window
         for name in ("np", "uncertainty", "std"):

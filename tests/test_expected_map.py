@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jobs
 import numpy as np
 import pytest
 import torch
 from jobs import assert_steps_add_up, digest, of, run
-from models import CARD, random_model, tiny_config
+from models import CARD, velocity_model
 
 from napari_damm import api
 from napari_damm.engine.provenance import differences
@@ -23,12 +21,6 @@ from napari_damm.schedule import NoiseSchedule
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
 EXPECTED = {"mode": "expected", "steps": None}
-
-
-def velocity_model():
-    config = tiny_config((32, 32, 32, 32), (32, 32, 32, 32), codebook=0)
-    unet = replace(config.unet, predicts="velocity", confidence_from="both")
-    return random_model(replace(config, unet=unet, gate="cell", read_out="mean"))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 Run: python tests/benchmarks/real_tracer.py [--real ../shared/real] [--fields 01 02 ...]
          [--minutes 15] [--threads 2] [--methods zero-shot fine-tuned blur linear pixels unet]
-         [--model NAME|FILE] [--set NAME=VALUE ...] [--together] [--lectin] [--json FILE]
-         [--markdown FILE]
+         [--model NAME|FILE] [--views 1] [--set NAME=VALUE ...] [--together] [--lectin]
+         [--json FILE] [--markdown FILE]
 
 1. Fields of real tumour tissue with vessels, nuclei and dextran, an injected macromolecule (see the
    README beside the pictures). For each of --fields, everything is fitted on all the *others*;
@@ -115,22 +115,22 @@ def _scaled(image: NDArray[np.floating]) -> Image:
     return found
 
 
-def predicted(model: object, field: Field) -> Result:
+def predicted(model: object, field: Field, views: int = 1) -> Result:
     """Predict a field in mode "expected", inside its whole picture."""
     source = field.source
     slide = api.open_slide(source.path, **CHANNELS, pixel_size_um=source.pixel_size_um)
-    config = api.PredictConfig(mode="expected", roi=source.roi, device="cpu")
+    config = api.PredictConfig(mode="expected", views=views, roi=source.roi, device="cpu")
     *_, finished = api.predict(slide, model, config)
     assert isinstance(finished, Finished)
     result: Result = finished.result
     return result
 
 
-def ours(model: object) -> Predictor:
+def ours(model: object, views: int) -> Predictor:
     """Return what predicts a field with a model, and says what it is worth."""
 
     def predict(field: Field) -> Image:
-        result = predicted(model, field)
+        result = predicted(model, field, views)
         print(f"{field.name}: {worth(result, field)}", flush=True)
         height, width = field.truth.shape
         # a region is rounded outward to whole model pixels
@@ -245,8 +245,8 @@ def judge(
     settings["minutes"] = args.minutes
     images = [each.images for each in train]
     makers: dict[str, Callable[[], Predictor]] = {
-        "zero-shot": lambda: ours(args.model),
-        "fine-tuned": lambda: ours(fine_tuned(args.model, train, settings)),
+        "zero-shot": lambda: ours(args.model, args.views),
+        "fine-tuned": lambda: ours(fine_tuned(args.model, train, settings), args.views),
         "blur": lambda: blurred(train),
         "linear": lambda: linear(train),
         "pixels": lambda: lambda field: pixel_mlp(images, field.images),
@@ -293,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods = ("zero-shot", "fine-tuned", "blur", "linear", "pixels", "unet")
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--model")
+    parser.add_argument("--views", type=int, default=1, help="turned copies that ours averages")
     parser.add_argument("--set", nargs="*", default=(), metavar="NAME=VALUE", help="of training")
     parser.add_argument("--together", action="store_true", help="fit once for all --fields")
     parser.add_argument("--lectin", action="store_true", help="the lectin picture instead")

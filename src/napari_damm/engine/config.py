@@ -26,6 +26,7 @@ MODES = {
 ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
+NUMBERS_OF_VIEWS = (1, 2, 4, 8)
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
 CUDA_BATCH = 256
@@ -63,6 +64,13 @@ class PredictConfig:
         "map is the expected one, or, in another mode, their mean.",
         least=1,
         most=MAX_SAMPLES,
+    )
+    views: int = setting(
+        1,
+        "Of mode expected: 1, 2, 4 or 8 turned and mirrored copies of each window, whose maps are "
+        "averaged: nearer to the truth, and takes so many times as long.",
+        least=1,
+        most=8,
     )
     device: str = setting("auto", "What computes.", choices=DEVICES)
     roi: tuple[float, float, float, float] | None = setting(
@@ -116,6 +124,16 @@ class PredictConfig:
                     f"must be left out in mode expected, which takes 1, got {self.steps}",
                     "leave {steps} out, or choose {mode} fast",
                     parameter="steps",
+                )
+            )
+        if self.views not in NUMBERS_OF_VIEWS:
+            raise ValueError(Advice(f"must be 1, 2, 4 or 8, got {self.views}", parameter="views"))
+        if self.views > 1 and self.mode != EXPECTED:
+            raise ValueError(
+                Advice(
+                    f"must be 1 in mode {self.mode}, got {self.views}",
+                    "leave {views} out, or choose {mode} expected",
+                    parameter="views",
                 )
             )
         if self.focus is not None and not all(map(is_finite, self.focus)):

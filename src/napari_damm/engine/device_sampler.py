@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_damm.engine.denoiser import Denoiser
 from napari_damm.engine.device_noise import DeviceNoise
 from napari_damm.engine.recovery import Downgraded
 from napari_damm.engine.sampler import (
     HEARTBEAT,
     Conditions,
-    Denoiser,
     Heartbeat,
     WindowSampler,
     outputs_of,
@@ -36,6 +36,7 @@ from napari_damm.engine.sampler import (
 from napari_damm.engine.setup import Sampling, Setup
 from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
 from napari_damm.engine.transfers import Transfers
+from napari_damm.engine.views import VIEWS, mean_of, turned, turned_back
 from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, choose_multi, mixed, where_multi
@@ -104,6 +105,25 @@ class DeviceSampler(WindowSampler):
     def _part(self, windows: Sequence[WindowInput]) -> Generator[Yielded, None, list[WindowOutput]]:
         """Sample as many windows as a batch holds, or fewer."""
         sampling, beside = self.sampling, self.sampling.beside
+        plain = replace(sampling, samples=1) if beside else sampling
+        drawn, spread = yield from self._seen(windows, plain, beside)
+        seen = [_combined(drawn, plain)]
+        for view in VIEWS[sampling.views][1:]:
+            copies = [turned(each, view) for each in windows]
+            drawn, _ = yield from self._seen(copies, plain, None)
+            seen.append([turned_back(each, view) for each in _combined(drawn, plain)])
+        outputs = [mean_of(copies) for copies in zip(*seen, strict=True)]
+        if beside is None:
+            return outputs
+        return [
+            replace(each, np=mean.np, uncertainty=mean.uncertainty, branch=mean.branch)
+            for mean, each in zip(outputs, _combined(spread, beside), strict=True)
+        ]
+
+    def _seen(
+        self, windows: Sequence[WindowInput], plain: Sampling, beside: Sampling | None
+    ) -> Generator[Yielded, None, tuple[list[_Drawn], list[_Drawn]]]:
+        """Sample windows as they lie here, and what is shown beside an expected map."""
         filled = self._filled_up(windows)
         primary = self._transfers.send([each.primary for each in filled])
         secondary = self._transfers.send([each.secondary for each in filled])
@@ -112,18 +132,11 @@ class DeviceSampler(WindowSampler):
         try:
             with torch.inference_mode():
                 given = self._conditions(primary(), secondary())
-            plain = replace(sampling, samples=1) if beside else sampling
             drawn = yield from self._all_drawn(plain, windows, given)
             spread = (yield from self._all_drawn(beside, windows, given)) if beside else []
         finally:
             self._turn.release()
-        outputs = _combined(drawn, plain)
-        if beside is None:
-            return outputs
-        return [
-            replace(each, np=mean.np, uncertainty=mean.uncertainty, branch=mean.branch)
-            for mean, each in zip(outputs, _combined(spread, beside), strict=True)
-        ]
+        return drawn, spread
 
     def _conditions(self, primary: Tensor, secondary: Tensor) -> Conditions:
         """Encode a batch of images (b, h, w)."""

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 KEY = (
-    "input", "model", "mode", "steps", "timesteps", "start", "seed", "samples",
+    "input", "model", "mode", "steps", "timesteps", "start", "views", "seed", "samples",
     "spread_factor", "gamma", "batch_size", "roi", "areas",
     "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
 )  # fmt: skip
 # What older records lack.
-_UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise"}
+_UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise", "views": 1}
 # A file may be moved, and a model renamed, without becoming another.
 _NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning")}
 
@@ -63,6 +63,7 @@ def job_record(
         "steps": sampling.steps,
         "timesteps": sampling.timesteps(),
         "start": sampling.start,
+        "views": sampling.views,
         "seed": sampling.seed,
         "samples": sampling.samples,
         "spread_factor": sampling.spread_factor,

@@ -145,8 +145,9 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["mode"] != EXPECTED:
         settings["steps"] = record["steps"]
     settings["seed"] = record["seed"]
-    if record.get("samples", 1) != 1:
-        settings["samples"] = record["samples"]
+    for name in ("samples", "views"):
+        if record.get(name, 1) != 1:
+            settings[name] = record[name]
     settings |= {name: record[name] for name in ("gamma", "batch_size")}
     if record.get("roi"):
         settings["roi"] = tuple(record["roi"])

@@ -29,8 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_damm.engine.config import POOL_BATCHES
+from napari_damm.engine.denoiser import Denoiser
 from napari_damm.engine.noise import window_noise
 from napari_damm.engine.setup import REFERENCE, Sampling, Setup
+from napari_damm.engine.views import VIEWS, mean_of, turned, turned_back
 from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combine
 from napari_damm.events import Branch
 from napari_damm.model.batches import fixed_batches
@@ -101,16 +103,16 @@ class WindowSampler:
         """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
-        parts: list[Conditions] = []
-        for start in range(0, len(inputs), self.first_stage_batch):
-            part = inputs[start : start + self.first_stage_batch]
-            with torch.inference_mode():
-                parts.append(self._encode(part))
-            yield HEARTBEAT
-        with torch.inference_mode():
-            given = joined(parts)
+        given = yield from self._encoded(inputs)
         plain = replace(self.sampling, samples=1) if self.sampling.beside else self.sampling
         outputs = yield from self._sampled(plain, inputs, given)
+        seen = [outputs]
+        for view in VIEWS[self.sampling.views][1:]:
+            copies = [turned(each, view) for each in inputs]
+            made = yield from self._sampled(plain, copies, (yield from self._encoded(copies)))
+            seen.append([turned_back(each, view) for each in made])
+        if len(seen) > 1:
+            outputs = [mean_of(copies) for copies in zip(*seen, strict=True)]
         if self.sampling.beside is not None:
             drawn = yield from self._sampled(self.sampling.beside, inputs, given)
             outputs = [
@@ -118,6 +120,19 @@ class WindowSampler:
                 for mean, each in zip(outputs, drawn, strict=True)
             ]
         yield outputs
+
+    def _encoded(
+        self, inputs: Sequence[WindowInput]
+    ) -> Generator[SamplerStep | Heartbeat, None, Conditions]:
+        """Encode windows, a call's worth at a time."""
+        parts: list[Conditions] = []
+        for start in range(0, len(inputs), self.first_stage_batch):
+            part = inputs[start : start + self.first_stage_batch]
+            with torch.inference_mode():
+                parts.append(self._encode(part))
+            yield HEARTBEAT
+        with torch.inference_mode():
+            return joined(parts)
 
     def _sampled(
         self,
@@ -258,6 +273,7 @@ class WindowSampler:
             step = self._since(start) / self.sampling.batch_size
         finally:
             torch.set_num_threads(threads)
+        encoders *= self.sampling.views
         return encoders + self.sampling.images * decoder + step * self.sampling.window_steps
 
     def _since(self, start: float) -> float:
@@ -314,32 +330,3 @@ def outputs_of(
         )
         for k, each in enumerate(inputs)
     ]
-
-
-class Denoiser:
-    """The denoiser of one pool; remembers the confidence and the branches of the last step.
-
-    `gated` gives the noise at x_t (b, c, h, w) and times t (b,); `mean`: the confidence of all
-    steps is shown, not that of the last.
-    """
-
-    def __init__(
-        self, gated: Callable[[Tensor, Tensor], Gated], primary: Tensor, mean: bool
-    ) -> None:
-        self.primary, self.mean = primary, mean
-        self._gated = gated
-        self.confidence = self.total = primary.new_zeros(())
-        self.steps = 0
-        self.multi = primary.new_zeros((), dtype=torch.bool)
-
-    def denoise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Noise (b, c, h, w) of the branch that each window, or cell, needs."""
-        eps, self.multi, self.confidence = self._gated(x_t, t)
-        self.total = self.total + self.confidence
-        self.steps += 1
-        return eps
-
-    def uncertainty(self) -> Tensor:
-        """Return 1 - confidence (b, th, tw) as it is shown: of the last step, or the mean."""
-        shown = self.total / self.steps if self.mean else self.confidence
-        return (1 - shown).float()

@@ -13,7 +13,8 @@ REFERENCE = "reference"
 class Sampling:
     """How windows are sampled; `mode` "reference" is the authors' sampler (DDIM, eta 1).
 
-    Mode "expected" is one step of one draw; of its `samples` only the spread is shown.
+    Mode "expected" is one step of one draw, or of one of each of `views` turned copies; of its
+    `samples` only the spread is shown.
     """
 
     mode: str
@@ -23,12 +24,13 @@ class Sampling:
     batch_size: int
     samples: int = 1
     spread_factor: float = 1.0
+    views: int = 1
 
     @property
     def window_steps(self) -> int:
         """Denoising steps of one window, all its samples together."""
         beside = self.beside
-        own = len(self.timesteps()) * (1 if self.mode == EXPECTED else self.samples)
+        own = len(self.timesteps()) * (self.views if self.mode == EXPECTED else self.samples)
         return own if beside is None else own + beside.window_steps
 
     @property
@@ -43,14 +45,14 @@ class Sampling:
     @property
     def images(self) -> int:
         """How often a window is decoded."""
-        return self.samples + 1 if self.beside else self.samples
+        return self.samples + self.views if self.beside else max(self.samples, self.views)
 
     @property
     def beside(self) -> Sampling | None:
         """How the samples are drawn whose spread is shown beside an expected map, if any are."""
         if self.mode != EXPECTED or self.samples == 1:
             return None
-        return replace(self, mode=FAST, steps=STEPS[FAST])
+        return replace(self, mode=FAST, steps=STEPS[FAST], views=1)
 
     def timesteps(self) -> list[int]:
         """Return the timesteps of the sampler, descending: one network call each."""

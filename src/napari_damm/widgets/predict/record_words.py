@@ -19,6 +19,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     mode = str(record.get("mode"))
     mode += f", {record.get('steps')} steps" if record.get("steps", 1) != 1 else ""
     mode += f", {samples} samples" if samples != 1 else ""
+    views = record.get("views", 1)
+    mode += f", mean of {views} views" if views != 1 else ""
     yield f"Model: {model.get('name')} ({str(model.get('sha256', ''))[:8]})"
     yield f"Mode: {mode}, seed {record.get('seed')}, on {record.get('device')}"
     yield f"Pixels: {record.get('slide_pixel_size_um'):g} µm, predicted at " + (

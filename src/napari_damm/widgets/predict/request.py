@@ -54,8 +54,9 @@ class PredictRequest:
 
         if self.begun is None:
             return PredictConfig(**self.settings, **self._region(), focus=self.focus)
-        record = {"samples": 1, **self.begun.record}  # older results do not state it
-        kept = {name: record[name] for name in ("steps", "seed", "samples", "gamma", "batch_size")}
+        record = {"samples": 1, "views": 1, **self.begun.record}  # older results do not state it
+        names = ("steps", "seed", "samples", "views", "gamma", "batch_size")
+        kept = {name: record[name] for name in names}
         roi = None if record["roi"] is None else tuple(record["roi"])
         areas = None if record.get("areas") is None else Areas.from_json(record["areas"])
         return PredictConfig(
