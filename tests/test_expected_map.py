@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jobs
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def windows(count):
 
 
 def outputs(model, pool, mode, steps, samples=1):
-    sampling = Sampling(mode, steps, 7, 0.5, 2, samples)
+    sampling = Sampling(mode, steps, 7, 0.5, 2, samples, expected_from=model.config.expected_from)
     *_, last = WindowSampler(model, sampling, "cpu").run(pool)
     return last
 
@@ -56,6 +58,7 @@ def outputs(model, pool, mode, steps, samples=1):
 
 def test_it_is_the_guess_of_the_clean_latent_at_the_highest_noise_from_none(folder):
     model = api.load_model(folder / "tiny.safetensors", "cpu")
+    model.config = replace(model.config, expected_from="zero")
     (window,) = windows(1)
     (made,) = outputs(model, [window], "expected", 1)
     primary, secondary = (
@@ -94,9 +97,22 @@ def test_it_is_what_a_prediction_shows_by_default(folder, whole):
     record = whole[-1].result.record
     assert (record["mode"], record["steps"], record["timesteps"]) == ("expected", 1, [999])
     assert record["samples"] == 1
-    # a part that an older version made from noise is another map
+    assert record["start"] == "noise"
+    # what an older version left unfinished started from noise, and is gone on with
     older = {name: value for name, value in record.items() if name != "start"}
-    assert differences(older, record) == ["start is noise there and zero here"]
+    assert differences(older, record) == []
+    assert differences(older, record | {"start": "zero"}) == ["start is noise there and zero here"]
+
+
+def test_a_model_that_learnt_it_from_none_gives_the_same_for_every_seed(folder, tmp_path, whole):
+    model = api.load_model(folder / "tiny.safetensors", "cpu")
+    assert model.config.expected_from == "noise"
+    (tmp_path / "section.ome.tif").symlink_to(folder / "section.ome.tif")
+    model.config = replace(model.config, expected_from="zero")
+    save_model(model, tmp_path / "tiny.safetensors", CARD)
+    first, other = (run(tmp_path, None, **EXPECTED, seed=seed) for seed in (0, 1))
+    assert first[-1].result.record["start"] == "zero"
+    assert digest(first) == digest(other) != digest(whole)
     assert of(Planned, whole)[0].steps == 1
     assert_steps_add_up(whole)
 

@@ -13,6 +13,7 @@ from trainings import config, run, small, weights
 
 from napari_damm.events import TrainStep
 from napari_damm.model import DAMM, DAMMConfig
+from napari_damm.model_file import read_card
 from napari_damm.schedule import NoiseSchedule
 from napari_damm.train import fine_tune
 from napari_damm.train.batches import Crops
@@ -183,6 +184,9 @@ def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path):
     assert any(made[n].any() for n in made if n.startswith("detail.output."))
     stages = [n for n in before if n.startswith("first_stages.") and "codebook" not in n]
     assert all(torch.equal(made[name], before[name].half()) for name in stages)
+    card = read_card(tmp_path / "out" / "mine.safetensors")
+    assert card["architecture"]["expected_from"] == "zero"
+    assert base.config.expected_from == "noise"
     assert any(not torch.equal(made[n], before[n].half()) for n in before if n.startswith("unet."))
 
 

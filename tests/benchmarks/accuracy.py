@@ -1,7 +1,7 @@
 """How well does a model predict unseen simulated sections?
 
 Run: python tests/benchmarks/accuracy.py [--model FILE] [--sections 10] [--size 1024]
-         [--preset internal] [--mode fast] [--json FILE]
+         [--preset internal] [--mode fast] [--views 1] [--json FILE]
 
 Sections have reserved seeds (10,000 and up) that no training uses. Per section and on average:
 r and SSIM / PSNR against the NP image as taken and r against the noise-free field; r of the
@@ -68,11 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preset", default="internal")
     parser.add_argument("--mode", default="fast")
     parser.add_argument("--gamma", type=float, default=0.5)
+    parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=EVALUATION_SEEDS_FROM)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
     model = api.load_model(args.model)
-    config = api.PredictConfig(mode=args.mode, gamma=args.gamma)
+    config = api.PredictConfig(mode=args.mode, gamma=args.gamma, views=args.views)
     rows = []
     for seed in range(args.first_seed, args.first_seed + args.sections):
         rows.append(score(model, api.simulate_slide(args.size, seed, args.preset), config))

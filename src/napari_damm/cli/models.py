@@ -176,7 +176,7 @@ def _export_package(name: str, file: Path, mode: str, seed: int, author: str | N
     made, steps = config.sampler_for(model.config.unet.predicts)
     latent = SIDE // model.config.latent_factor
     start = window_noise(seed, 0, 0, (model.config.unet.latent_channels, latent, latent), 0)
-    if made == EXPECTED:
+    if made == EXPECTED and model.config.expected_from == "zero":
         start[:] = 0
     choice = PackageChoice(made, steps, seed, start, author or BUNDLED_AUTHOR)
     return export_bioimageio(model, file, choice)

@@ -146,6 +146,7 @@ def survey(
         config.samples,
         spread_factor(model.card),
         config.views if mode == EXPECTED else 1,
+        model.config.expected_from,
     )
     samplers = config.lanes or (1 if remote else default_samplers(device, config.workers))
     return planned, Setup(sampling, device, samplers)

@@ -7,9 +7,10 @@
    only the decoder that each window needs runs, over the whole pool, so that batches stay full.
 4. The clean latents are decoded one by one; a window's samples become mean and spread (`combine`).
 
-In mode "expected" step 3 is made once, at the highest noise, and of x_t = 0: there x_t holds
-nothing of x_0, and the network's guess of x_0 is the mean over all that the images allow. Where
-several samples are asked for too, they are drawn after that, and leave their spread.
+In mode "expected" step 3 is made once, at the highest noise: there x_t holds nothing of x_0, and
+the network's guess of x_0 is the mean over all that the images allow. x_t is noise or 0, as when
+the network learnt it. Where several samples are asked for too, they are drawn after that, and leave
+their spread.
 
 Bits depend on the batch size and the number of threads, never on what else is in a batch: every
 network call has the same size (padded), and on a CPU each call has one thread. So a window's result

@@ -25,6 +25,7 @@ class Sampling:
     samples: int = 1
     spread_factor: float = 1.0
     views: int = 1
+    expected_from: str = "noise"
 
     @property
     def window_steps(self) -> int:
@@ -35,12 +36,8 @@ class Sampling:
 
     @property
     def start(self) -> str:
-        """What the walk starts from: "noise", or for the expected map its mean, "zero".
-
-        At the highest noise x_t says nothing of x_0, but a network's answer varies with it a
-        little: of its mean it is closer to the mean of the answers, and the same for every seed.
-        """
-        return "zero" if self.mode == EXPECTED else "noise"
+        """What the walk starts from: "noise", or, of an expected map that was learnt so, "zero"."""
+        return self.expected_from if self.mode == EXPECTED else "noise"
 
     @property
     def images(self) -> int:

@@ -37,7 +37,7 @@ __all__ = ["DAMM", "DAMMConfig", "select_branch"]
 FirstStage = VQGAN | Autoencoder
 FirstStageConfig = VQGANConfig | AutoencoderConfig
 ROLES = ("primary", "secondary", "target")
-READ_OUTS = ("last", "mean")
+CHOICES = {"gate": GATES, "read_out": ("last", "mean"), "expected_from": ("noise", "zero")}
 DETAIL = (10, 16, 24)
 """Channels of the detail in our recipe, finest level first."""
 
@@ -62,6 +62,9 @@ class DAMMConfig:
     detail
         Channels of the levels, finest first, of what adds fine structure to the target; none: there
         is no such part.
+    expected_from
+        What the network was shown for x_t when it learnt the expected map: "noise", or "zero", the
+        noise's mean, which leaves no chance in the answer. A prediction shows it the same.
     """
 
     first_stages: tuple[FirstStageConfig, FirstStageConfig, FirstStageConfig] = (VQGANConfig(),) * 3
@@ -70,14 +73,13 @@ class DAMMConfig:
     read_out: str = "last"
     uni_share: float = 1.0
     detail: tuple[int, ...] = ()
+    expected_from: str = "noise"
 
     def __post_init__(self) -> None:
         """Check that the latents of the three autoencoders fit the U-Net and each other."""
-        for name, choices in (("gate", GATES), ("read_out", READ_OUTS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
-                )
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         if isinstance(self.uni_share, bool) or not 0 <= self.uni_share <= 1:
             raise ValueError(f"uni_share must be in 0..1, got {self.uni_share}")
         if len(self.first_stages) != 3:

@@ -70,6 +70,12 @@ def with_detail(model: DAMM, seed: int) -> DAMM:
     return made.train(model.training)
 
 
+def learning_from_zero(model: DAMM) -> DAMM:
+    """Return the model, whose card says from now on what its expected map is made from."""
+    model.config = replace(model.config, expected_from="zero")
+    return model
+
+
 def choose_parameters(model: DAMM, decoder: bool = False, encoders: bool = False) -> None:
     """Let the noise estimator and the detail learn, and of the autoencoders what is said.
 

@@ -29,7 +29,7 @@ from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
 from napari_damm.slide.slide import covered_share
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.expected import can_have_detail, with_detail
+from napari_damm.train.expected import can_have_detail, learning_from_zero, with_detail
 from napari_damm.util.tiling import CELL, WINDOW
 from napari_damm.util.version import __version__
 
@@ -118,6 +118,8 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             made = DAMM(DAMMConfig.of_preset(config.preset, config.recipe), _new_card(config))
+        if config.expected_weight > 0 and made.detail is not None:
+            made = learning_from_zero(made)
         _check_crops(made, config)
         trained = config.first_stage_steps is None and take_trained_autoencoders(made)
         return Base(made, None, None, new_autoencoders=not trained)
@@ -135,7 +137,7 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
     _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
     if config.expected_weight > 0 and can_have_detail(loaded.config):
-        loaded = with_detail(loaded, config.seed)
+        loaded = learning_from_zero(with_detail(loaded, config.seed))
     return Base(loaded, str(loaded.card.get("name", "unnamed")), checksum)
 
 

@@ -64,7 +64,10 @@ class Validator:
         size = default_batch(device, sum(p.numel() for p in model.unet.parameters()))
         count = min(config.validation_windows, len(split.validation))
         mode, steps = PredictConfig().sampler_for(model.config.unet.predicts)
-        sampling = Sampling(mode, steps, config.seed, config.gamma, min(size, count))
+        start = model.config.expected_from
+        sampling = Sampling(
+            mode, steps, config.seed, config.gamma, min(size, count), expected_from=start
+        )
         self.ladder = Ladder(WindowSampler(self.model, sampling, device))
         self.fields = fields
         unreadable = unreadable or UnreadablePatches(fields)
