@@ -67,6 +67,8 @@ def limits(setting: Setting) -> str:
     words = [text.format(bound) for bound, text in bounds if bound is not None]
     if setting.kind is int and setting.most and setting.most > 2**53:
         words = [f"{setting.least} to 2^64 - 1"]
+    if setting.one_of:
+        words = [f"one of {', '.join(map(str, setting.one_of))}"]
     kinds = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text"}
     return ", ".join([kinds.get(setting.kind, "as described"), *words])
 

@@ -91,7 +91,7 @@ def test_the_record_says_so_and_the_copied_script_too(whole):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="must be 1, 2, 4 or 8, got 3"):
+    with pytest.raises(ValueError, match="must be one of 1, 2, 4, 8, got 3"):
         api.PredictConfig(views=3)
     with pytest.raises(ValueError, match="must be 1 in mode fast, got 2"):
         api.PredictConfig(views=2, mode="fast")

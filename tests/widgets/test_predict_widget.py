@@ -74,7 +74,9 @@ def test_nothing_can_be_chosen_while_a_job_runs(open_widget, fake_predict):
     driver = open_widget()
     driver.click("predict")
     driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
-    names = ("vessels", "model", "mode", "samples", "device", "region", "out", "pixel_size")
+    names = (
+        "vessels", "model", "mode", "views", "samples", "device", "region", "out", "pixel_size",
+    )  # fmt: skip
     assert not any(getattr(driver, name).isEnabled() for name in (*names, "preview"))
     with driver.qtbot.waitSignal(driver.widget.ended):
         fake_predict.resume.set()
@@ -152,6 +154,19 @@ def test_the_controls_become_the_arguments_of_predict(open_widget, fake_predict)
     assert (slide.pixel_size_um, slide.shape) == (1.0, (896, 896))
     assert model.stem == "tiny"
     assert (config.mode, config.device) == ("draft", "cpu")
+
+
+def test_views_are_of_the_expected_map_alone(open_widget, fake_predict):
+    driver = open_widget()
+    driver.views.setCurrentText("4")
+    driver.run()
+    driver.mode.setCurrentText("draft")
+    assert not driver.views.isEnabled()
+    driver.run()
+    driver.mode.setCurrentText("expected")
+    assert driver.views.isEnabled()
+    configs = [config for _, _, config in fake_predict.calls]
+    assert [(config.mode, config.views) for config in configs] == [("expected", 4), ("draft", 1)]
 
 
 def test_removing_a_result_layer_mid_run_does_no_harm(open_widget, fake_predict):

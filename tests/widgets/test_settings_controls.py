@@ -21,6 +21,7 @@ class Config:
     count: int = setting(3, "How many.", least=1, most=2**40)
     share: float = setting(0.5, "Of what.", above=0, below=1)
     views: int | None = setting(None, "How often.", least=1, left_out="as many as suit")
+    turns: int = setting(2, "How many of these.", one_of=(1, 2, 4))
     quick: bool = setting(True, "Whether to hurry.")
     name: str = setting("mine", "What it is called.")
 
@@ -28,7 +29,7 @@ class Config:
         check_settings(self)
 
 
-NAMES = ("colour", "size", "count", "share", "views", "quick", "name")
+NAMES = ("colour", "size", "count", "share", "views", "turns", "quick", "name")
 
 
 @pytest.fixture
@@ -51,10 +52,22 @@ def test_every_plain_setting_of_ours_can_have_a_control(qtbot, config):
         assert made.qt(name).toolTip().startswith(settings_of(config)[name].help)
 
 
+def test_of_some_numbers_one_is_chosen(controls):
+    box = controls.qt("turns")
+    assert [box.itemText(row) for row in range(box.count())] == ["1", "2", "4"]
+    assert controls.values()["turns"] == 2
+    controls.set({"turns": 3})
+    assert controls.values()["turns"] == 2
+    controls.set({"turns": 4})
+    assert controls.values()["turns"] == 4
+    with pytest.raises(ValueError, match="turns must be one of 1, 2, 4, got 3"):
+        Config(turns=3)
+
+
 def test_each_kind_has_its_control(controls):
     kinds = (
-        QComboBox, QComboBox, QAbstractSpinBox, QAbstractSpinBox, QAbstractSpinBox, QCheckBox,
-        QLineEdit,
+        QComboBox, QComboBox, QAbstractSpinBox, QAbstractSpinBox, QAbstractSpinBox, QComboBox,
+        QCheckBox, QLineEdit,
     )  # fmt: skip
     for name, kind in zip(NAMES, kinds, strict=True):
         assert isinstance(controls.qt(name), kind), name

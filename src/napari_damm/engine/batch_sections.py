@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.util.advice import Advice
 from napari_damm.util.areas import areas_of_geojson
 from napari_damm.util.files import LONGEST_NAME
 
 if TYPE_CHECKING:
-    from napari_damm.engine.config import PredictConfig
     from napari_damm.slide import Slide
 
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
@@ -76,6 +76,8 @@ class BatchSection:
             If they do not go together, or its areas cannot be read.
         """
         own: dict[str, Any] = {} if self.mode is None else {"mode": self.mode}
+        if self.mode not in (None, EXPECTED):
+            own["views"] = 1
         if self.areas is not None:
             own["areas"] = areas_of_geojson(self.areas)
         return replace(common, **own) if own else common

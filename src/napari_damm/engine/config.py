@@ -26,7 +26,6 @@ MODES = {
 ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
-NUMBERS_OF_VIEWS = (1, 2, 4, 8)
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
 CUDA_BATCH = 256
@@ -68,9 +67,8 @@ class PredictConfig:
     views: int = setting(
         1,
         "Of mode expected: 1, 2, 4 or 8 turned and mirrored copies of each window, whose maps are "
-        "averaged: nearer to the truth, and takes so many times as long.",
-        least=1,
-        most=8,
+        "averaged: nearer to the truth, but as many times slower.",
+        one_of=(1, 2, 4, 8),
     )
     device: str = setting("auto", "What computes.", choices=DEVICES)
     roi: tuple[float, float, float, float] | None = setting(
@@ -126,8 +124,6 @@ class PredictConfig:
                     parameter="steps",
                 )
             )
-        if self.views not in NUMBERS_OF_VIEWS:
-            raise ValueError(Advice(f"must be 1, 2, 4 or 8, got {self.views}", parameter="views"))
         if self.views > 1 and self.mode != EXPECTED:
             raise ValueError(
                 Advice(

@@ -48,6 +48,8 @@ class Setting:
         What it is for, a sentence for people.
     choices
         What may be chosen, each with what it means; empty if it is free.
+    one_of
+        The numbers that may be chosen; empty if it is free.
     least, most
         Limits of a number that are allowed themselves.
     above, below
@@ -63,6 +65,7 @@ class Setting:
 
     help: str
     choices: Mapping[str, str] = field(default_factory=dict)
+    one_of: tuple[int, ...] = ()
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -111,6 +114,7 @@ class Setting:
         if not is_finite(value):
             raise self._refusal(self._range() or "a finite number", value)
         limits = (
+            not self.one_of or value in self.one_of,
             self.least is None or value >= self.least,
             self.above is None or value > self.above,
             self.most is None or value <= self.most,
@@ -126,6 +130,8 @@ class Setting:
 
     def _range(self) -> str:
         """Say in words which numbers are allowed."""
+        if self.one_of:
+            return f"one of {', '.join(map(str, self.one_of))}"
         if self.least is not None and self.most is not None:
             return f"in {self.least}..{self.most}"
         limits = (

@@ -63,7 +63,8 @@ class SettingsControls:
         """Set what is offered; anything else stays as it is."""
         for name, value in values.items():
             control = self._controls.get(name)
-            if control is None or (self._settings[name].choices and value not in control.choices):
+            offered = getattr(control, "choices", None)
+            if control is None or (offered and value not in offered):
                 continue
             control.value = value
 
@@ -83,11 +84,14 @@ class SettingsControls:
         return None if value < (each.smallest or 0) else each.kind(value)
 
     def _made(self, each: Setting) -> Any:
-        from magicgui.widgets import create_widget
+        from magicgui.widgets import ComboBox, create_widget
 
         control: Any
         if each.choices:
             control = self._choice(each)
+        elif each.one_of:
+            control = ComboBox(name=each.name, choices=list(each.one_of), value=each.default)
+            set_up(control.native, each.name)
         else:
             # magicgui's control of whole numbers cannot show a word in place of one.
             kind = float if _may_be_automatic(each) else each.kind

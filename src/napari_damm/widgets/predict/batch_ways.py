@@ -11,7 +11,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.util.settings import settings_of
 from napari_damm.widgets.model_picker import list_cards
 from napari_damm.widgets.predict.batch_run import Choices
@@ -44,7 +44,9 @@ class Ways(QObject):
         if len(models) == 1:
             choices = replace(choices, model=models[0])
         if len(modes) == 1:
-            choices = replace(choices, settings={**choices.settings, "mode": modes[0]})
+            views = choices.settings["views"] if modes[0] == EXPECTED else 1
+            settings = {**choices.settings, "mode": modes[0], "views": views}
+            choices = replace(choices, settings=settings)
         return choices
 
     def _list(self, name: str, values: dict[str, str]) -> QListWidget:

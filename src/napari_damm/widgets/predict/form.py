@@ -25,7 +25,7 @@ from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
 
 HELP_PAGE = "predict"
-SETTINGS = ("mode", "samples", "device")
+SETTINGS = ("mode", "views", "samples", "device")
 PREVIEW_HELP = "Predict one window at the centre of the view, to see what the settings give"
 NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
 
@@ -63,6 +63,7 @@ class PredictForm(QWidget):
         form = rows()
         form.addRow("Model", self.model)
         form.addRow("Mode", stack(self.settings.qt("mode"), self.mode_note))
+        self.settings.add_rows(form, "views")
         form.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
         self.settings.add_rows(form, "device")
         form.addRow("Save to", self.save_to)
@@ -103,12 +104,17 @@ class PredictForm(QWidget):
             self.settings[name].enabled = record is None
         if record is not None:
             self.settings.qt("mode").setCurrentText(str(record.get("mode")))
+            self.settings.set({"views": record.get("views", 1)})
             self.settings.qt("samples").setValue(int(record.get("samples", 1)))
+        self._explain()
 
     def _explain(self) -> None:
         self.mode_note.say(self.settings.meaning("mode"))
         samples = self.settings["samples"].value
         expected = self.settings["mode"].value == EXPECTED
+        if not expected:
+            self.settings["views"].value = 1
+        self.settings["views"].enabled = expected and self.settings["mode"].enabled
         map_of = "the expected map" if expected else "one plausible map"
         if samples > 1:
             among = f"{samples} plausible maps"
