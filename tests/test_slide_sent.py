@@ -84,7 +84,7 @@ def test_an_identity_that_is_known_is_not_made_again(tmp_path, monkeypatch):
     known = [slide.identity for slide in slides]
     sent = [pickle.dumps(slide) for slide in slides]
     (tmp_path / "a.tif").unlink()
-    for work in ("_file", "_content"):
+    for work in ("file_identity", "_content"):
         monkeypatch.delattr(f"napari_damm.slide.identity.{work}")
     assert [pickle.loads(data).identity for data in sent] == known
 

@@ -79,6 +79,7 @@ def test_what_a_person_sets_is_what_comes_out(controls):
     controls.qt("count").setValue(2**35)
     controls.qt("share").setValue(0.25)
     controls.qt("views").setValue(4)
+    controls.qt("turns").setCurrentText("4")
     controls.qt("quick").setChecked(False)
     controls.qt("name").setText("yours")
     assert controls.values() == {
@@ -87,6 +88,7 @@ def test_what_a_person_sets_is_what_comes_out(controls):
         "count": 2**35,
         "share": 0.25,
         "views": 4,
+        "turns": 4,
         "quick": False,
         "name": "yours",
     }

@@ -44,7 +44,7 @@ class PredictForm(QWidget):
         self.batch = button("batch", "Many sections…", "Predict files one after another")
         self.batch.setMinimumWidth(NARROWEST)
         self.trust, self.forecast = TrustNote(), Note("forecast")
-        self._choices = QWidget()
+        self._choices, self._resuming = QWidget(), False
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
             button("predict", "Predict", "Predict the section, or the region, tile by tile"),
@@ -99,7 +99,8 @@ class PredictForm(QWidget):
 
     def show_settings_of(self, record: Mapping[str, Any] | None) -> None:
         """Show the settings of an unfinished result, which cannot be changed; None for none."""
-        self.run.start.setText("Predict" if record is None else "Resume")
+        self._resuming = record is not None
+        self.run.start.setText("Resume" if self._resuming else "Predict")
         for name in ("mode", "samples"):
             self.settings[name].enabled = record is None
         if record is not None:
@@ -114,7 +115,7 @@ class PredictForm(QWidget):
         expected = self.settings["mode"].value == EXPECTED
         if not expected:
             self.settings["views"].value = 1
-        self.settings["views"].enabled = expected and self.settings["mode"].enabled
+        self.settings["views"].enabled = expected and not self._resuming
         map_of = "the expected map" if expected else "one plausible map"
         if samples > 1:
             among = f"{samples} plausible maps"
