@@ -34,6 +34,16 @@ def test_the_engine_side_loads_no_gui_and_no_torch():
     assert not modules_after_importing(*names) & (GUI | {"torch"})
 
 
+def test_a_prediction_loads_no_optimiser_no_tests_and_no_figures():
+    large = ("scipy.optimize", "scipy.stats", "matplotlib", "skimage.morphology", "statsmodels")
+    found = f"*[name for name in {large} if name in sys.modules]"
+    code = f"import sys, napari_damm.api, napari_damm.engine.run; print({found})"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
 def test_the_engine_loads_no_gui_even_with_torch_loaded():
     loaded = modules_after_importing("engine", "model.damm")
     assert "torch" in loaded

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 KEY = "intervals"
 LEVEL = 0.9
@@ -223,6 +222,7 @@ def _sample(predicted: ArrayLike, truth: ArrayLike) -> tuple[Vector, Vector]:
 
 def _most_likely(features: Vector, error: Vector) -> Vector:
     """Return the weights of log sd under which these errors are likeliest."""
+    from scipy import optimize  # only where intervals are fitted: it is large
 
     def cost(weights: Vector) -> tuple[float, Vector]:
         log_sd = np.clip(features @ weights, -20, 20)
