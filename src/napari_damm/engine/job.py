@@ -129,23 +129,20 @@ def survey(
     check_finite(slide)
     planned = plan(slide, model.card, config)
     if planned.lattice.window % model.config.token_px:
-        raise ValueError(
-            f"the model needs windows of a multiple of {model.config.token_px} px, "
-            f"got {planned.lattice.window}"
-        )
+        multiple = f"a multiple of {model.config.token_px} px"
+        raise ValueError(f"the model needs windows of {multiple}, got {planned.lattice.window}")
     batch = default_batch(device, sum(weight.numel() for weight in model.unet.parameters()))
     if device == "cuda" and not elsewhere:
         batch = fitting_batch(batch, model, planned.lattice.window, config.workers)
-    mode, steps = config.sampler_for(model.config.unet.predicts)
+    how = config.sampler_for(model.config.unet.predicts)
     sampling = Sampling(
-        mode,
-        steps,
+        *how,
         config.seed,
         config.gamma,
         config.batch_size or batch,
         config.samples,
         spread_factor(model.card),
-        config.views if mode == EXPECTED else 1,
+        config.views if how[0] == EXPECTED else 1,
         model.config.expected_from,
     )
     samplers = config.lanes or (1 if remote else default_samplers(device, config.workers))
