@@ -11,6 +11,7 @@ from models import CARD, randomise
 from training_data import layers
 from trainings import config, run, small, weights
 
+from napari_damm.engine.sampler import WindowSampler
 from napari_damm.events import TrainStep
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model_file import read_card
@@ -177,8 +178,13 @@ def test_detail_that_is_given_to_an_older_model_adds_nothing_yet():
     assert not torch.equal(again[name], other[name])
 
 
-def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path):
-    base = older()
+def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path, monkeypatch):
+    base, starts, sample = older(), [], WindowSampler.run
+    monkeypatch.setattr(
+        WindowSampler,
+        "run",
+        lambda self, pool: starts.append(self.sampling.expected_from) or sample(self, pool),
+    )
     run(tmp_path / "out", model=base)
     made, before = weights(tmp_path / "out" / "mine.safetensors"), base.state_dict()
     assert any(made[n].any() for n in made if n.startswith("detail.output."))
@@ -187,6 +193,8 @@ def test_an_older_model_learns_its_map_and_keeps_its_autoencoders(tmp_path):
     card = read_card(tmp_path / "out" / "mine.safetensors")
     assert card["architecture"]["expected_from"] == "zero"
     assert base.config.expected_from == "noise"
+    # the base is judged as it predicts, what comes of it as it learns
+    assert (starts[0], set(starts[1:])) == ("noise", {"zero"})
     assert any(not torch.equal(made[n], before[n].half()) for n in before if n.startswith("unet."))
 
 

@@ -94,6 +94,11 @@ class WindowSampler:
         """Return a sampler that differs in its batches, and in the model and device given."""
         return type(self)(model, replace(self.sampling, batch_size=size), device)
 
+    def starting_from(self, expected_from: str) -> WindowSampler:
+        """Return a sampler that makes expected maps from noise or zero."""
+        sampling = replace(self.sampling, expected_from=expected_from)
+        return WindowSampler(self.model, sampling, self.device)
+
     def run(
         self, inputs: Sequence[WindowInput]
     ) -> Iterator[SamplerStep | Heartbeat | list[WindowOutput]]:

@@ -42,13 +42,15 @@ WHOLE = 0.95
 class Base:
     """The model that a training starts from; `name` and `sha256` None for a new one.
 
-    `new_autoencoders`: a new model's autoencoders have learnt nothing yet.
+    `new_autoencoders`: a new model's autoencoders have learnt nothing yet. `expected_from`: what
+    its own expected map is made from, as it is before this training.
     """
 
     model: DAMM
     name: str | None
     sha256: str | None
     new_autoencoders: bool = False
+    expected_from: str = "noise"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +138,11 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         )
     _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
+    start = loaded.config.expected_from
     if config.expected_weight > 0 and can_have_detail(loaded.config):
         loaded = learning_from_zero(with_detail(loaded, config.seed))
-    return Base(loaded, str(loaded.card.get("name", "unnamed")), checksum)
+    name = str(loaded.card.get("name", "unnamed"))
+    return Base(loaded, name, checksum, expected_from=start)
 
 
 def _check_crops(model: DAMM, config: TrainConfig) -> None:

@@ -55,6 +55,7 @@ class TrainingStart:
         OSError
             If no validation window can be read.
         """
+        self._base_from = base.expected_from
         model = base.model.to(  # type: ignore[call-overload]
             device=machine.device, memory_format=memory_format(machine.kind)
         )
@@ -115,7 +116,7 @@ class TrainingStart:
     def _try_base(self) -> Generator[Event, None, None]:
         """Let the base model predict the validation windows."""
         validator = self.parts.validator
-        predicted = yield from validator.predict()
+        predicted = yield from validator.predict(self._base_from)
         scores = validator.scores(predicted)
         self.parts.checkpoints.compare_with(scores)
         validator.compare_with(predicted)

@@ -96,8 +96,13 @@ class Validator:
         """What predicts: in smaller batches once memory has run out."""
         return self.ladder.current
 
-    def predict(self) -> Generator[Preparing | Notice, None, list[Floats]]:
-        """Predict all windows: relative intensities (256, 256) each, unclipped."""
+    def predict(
+        self, expected_from: str | None = None
+    ) -> Generator[Preparing | Notice, None, list[Floats]]:
+        """Predict all windows: relative intensities (256, 256) each, unclipped.
+
+        `expected_from`: what the expected map is made from, if not as the model learns it.
+        """
         inputs = [
             WindowInput((0, k), (patch.box.y0, patch.box.x0), images[0], images[1])
             for k, (patch, images) in enumerate(zip(self.patches, self.images, strict=True))
@@ -106,8 +111,9 @@ class Validator:
         while len(found) < len(inputs):
             sampler = self.sampler
             size = POOL_BATCHES * sampler.sampling.batch_size
+            shown = sampler.starting_from(expected_from) if expected_from else sampler
             try:
-                for step in sampler.run(inputs[len(found) : len(found) + size]):
+                for step in shown.run(inputs[len(found) : len(found) + size]):
                     if isinstance(step, list):
                         found += [output.np for output in step]
                     else:
