@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-from models import CARD, random_model, tiny_config
+from models import CARD, random_model, tiny_config, velocity_model
 from torch import Tensor
 
 from napari_damm import api
@@ -36,6 +36,15 @@ def make(folder: Path, shape: tuple[int, int] = SHAPE) -> Path:
     section = folder / "section.ome.tif"
     tifffile.imwrite(section, planes, ome=True, metadata=metadata, photometric="minisblack")
     write_model(folder / "tiny.safetensors")
+    return folder
+
+
+def make_with_expected_map(folder: Path) -> Path:
+    """As `make`, with a model that has an expected map."""
+    from napari_damm.model_file import save_model
+
+    make(folder)
+    save_model(velocity_model(), folder / "tiny.safetensors", CARD)
     return folder
 
 

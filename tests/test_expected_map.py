@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from jobs import assert_steps_add_up, digest, of, run
-from models import CARD, velocity_model
+from models import CARD
 
 from napari_damm import api
 from napari_damm.engine.provenance import differences
@@ -28,9 +28,7 @@ EXPECTED = {"mode": "expected", "steps": None}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A job whose model predicts velocity."""
-    folder = jobs.make(tmp_path_factory.mktemp("job"))
-    save_model(velocity_model(), folder / "tiny.safetensors", CARD)
-    return folder
+    return jobs.make_with_expected_map(tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="module")

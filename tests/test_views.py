@@ -6,7 +6,6 @@ import jobs
 import numpy as np
 import pytest
 from jobs import assert_steps_add_up, digest, run
-from models import CARD, velocity_model
 
 from napari_damm import api
 from napari_damm.engine.provenance import differences
@@ -15,7 +14,6 @@ from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.views import VIEWS, turned, turned_back
 from napari_damm.engine.windows import WindowInput, WindowOutput
-from napari_damm.model_file import save_model
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
@@ -25,9 +23,7 @@ FOUR = {"mode": "expected", "steps": None, "views": 4}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A job whose model predicts velocity."""
-    folder = jobs.make(tmp_path_factory.mktemp("job"))
-    save_model(velocity_model(), folder / "tiny.safetensors", CARD)
-    return folder
+    return jobs.make_with_expected_map(tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture(scope="module")
