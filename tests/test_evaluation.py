@@ -53,7 +53,7 @@ def evaluate(data, model, out=None, **wishes):
 def whole(models, tmp_path_factory):
     """A folder and a simulated section, two models, everything written."""
     base = tmp_path_factory.mktemp("whole")
-    data = [FolderSource(section_folder(base / "data")), SimulatedSource(1, 320, first_seed=10_005)]
+    data = [FolderSource(section_folder(base / "data")), SimulatedSource(1, 256, first_seed=10_005)]
     out = base / "report"
     events = evaluate(data, models[0], out, compare=models[1])
     return events, out
