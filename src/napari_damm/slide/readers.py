@@ -1,7 +1,8 @@
-"""From a path to channels that are read lazily: TIFF, OME-Zarr, CZI, PNG and JPEG.
+"""From a path to channels that are read lazily: TIFF, OME-Zarr, CZI, LIF, PNG and JPEG.
 
 1. Look at the first bytes, never at the name: a text file called .tif is refused as what it is.
-2. TIFF goes to `tiff`, a directory to `ome_zarr`, CZI to `czi`, PNG and JPEG to `pictures`.
+2. TIFF goes to `tiff`, a directory to `ome_zarr`, CZI to `czi`, LIF to `lif`, PNG and
+   JPEG to `pictures`.
 3. Of a stack, one z plane and one time point are read: which must be said.
 
 Every refusal is one sentence that names the file and says what to do.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_damm.slide.czi import CZI_START, read_czi
+from napari_damm.slide.lif import is_lif, read_lif
 from napari_damm.slide.ome_zarr import read_zarr
 from napari_damm.slide.pictures import JPEG_START, PNG_START, read_picture
 from napari_damm.slide.raster import READABLE, ImageFile
@@ -20,7 +22,7 @@ from napari_damm.slide.stacks import NO_STACK, StackSize, common_stack
 from napari_damm.slide.tiff import read_tiff
 from napari_damm.util.text import printable
 
-STACKS = ("tiff", "zarr", "czi")
+STACKS = ("tiff", "zarr", "czi", "lif")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -58,6 +60,8 @@ def open_image(
         return read_tiff(path, z, t, image)
     if kind == "czi":
         return read_czi(path, z, t, image)
+    if kind == "lif":
+        return read_lif(path, z, t, image)
     if image not in (None, 0, "0"):
         raise ValueError(f"no image {image!r} in {path}: a {kind} holds one, number 0")
     return read_picture(path, kind)
@@ -124,15 +128,17 @@ def _kind(path: Path) -> str:
         raise ValueError(f"{path} is a pipe or a device, no file: give an image file")
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(16)
     except OSError as error:
         raise OSError(f"{path} cannot be opened ({error.strerror}): check its access") from error
     if not start:
         raise ValueError(f"{path} is empty (0 bytes): copy or export the file again")
     if start.startswith(TIFF_STARTS):
         return "tiff"
-    if start == CZI_START:
+    if start.startswith(CZI_START):
         return "czi"
+    if is_lif(start):
+        return "lif"
     for kind, expected in (("PNG", PNG_START), ("JPEG", JPEG_START)):
         if start.startswith(expected):
             return kind
