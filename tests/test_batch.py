@@ -58,6 +58,8 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     files = touch(tmp_path, "m1/section.tif", "m2/section.tif", "m3/other.tif")
     stores = [name for *_, name in named(api.find_sections(files, "out"))]
     assert stores == ["m1_section.ome.zarr", "m2_section.ome.zarr", "other.ome.zarr"]
+    names = [name for name, *_ in named(api.find_sections(files, "out"))]
+    assert names == ["m1/section.tif", "m2/section.tif", "other.tif"]
 
 
 @pytest.mark.parametrize(

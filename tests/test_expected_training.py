@@ -12,7 +12,7 @@ from training_data import layers
 from trainings import config, run, small, weights
 
 from napari_damm.engine.sampler import WindowSampler
-from napari_damm.events import TrainStep
+from napari_damm.events import Notice, TrainStep
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model_file import read_card
 from napari_damm.schedule import NoiseSchedule
@@ -217,3 +217,18 @@ def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encode
     run(out, model=guided(), changes={"adapt_encoders": encoders}, resume=True)
     again = weights(out / "mine.safetensors")
     assert all(torch.equal(again[name], value) for name, value in made.items())
+
+
+def test_crops_of_the_map_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatch):
+    from napari_damm.train import loop
+
+    def scarce(model, some, *rest):
+        if len(some.images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return expected_errors(model, some, *rest)
+
+    monkeypatch.setattr(loop, "expected_errors", scarce)
+    events = run(tmp_path / "run", model=guided())
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert any("out of memory" in message and "parts" in message for message in told)
+    assert [event for event in events if isinstance(event, TrainStep)]

@@ -66,6 +66,18 @@ def test_of_several_images_one_is_asked_for_by_name_or_number(tmp_path):
         assert np.array_equal(file.planes[2][0][10:20, 20:30], small[2, 10:20, 20:30])
 
 
+def test_two_images_of_one_name_are_both_there(tmp_path):
+    path = write_lif(tmp_path / "a.lif", PANEL, PANEL // 2, dyes=DYES)
+    text = path.read_bytes()
+    for name in ("section 0", "section 1"):
+        text = text.replace(name.encode("utf-16-le"), "same name".encode("utf-16-le"))
+    path.write_bytes(text)
+    for number, pixels in enumerate((PANEL, PANEL // 2)):
+        file = open_image(path, image=number)
+        assert file.image.names == ("same name", "same name")
+        assert np.array_equal(file.planes[0][0][5:9, 5:9], pixels[0, 5:9, 5:9])
+
+
 def test_without_dyes_a_channel_is_called_by_its_table(tmp_path):
     file = open_image(write_lif(tmp_path / "a.lif", PANEL[:2]))
     assert file.channels == ("channel 0 (Green)", "channel 1 (Blue)")

@@ -42,7 +42,7 @@ def test_the_newest_whole_map_is_offered_first(open_analysis):
         "NP distribution (fast, small, 2)",
         "NP distribution (partial, 4 %)",
     ):
-        record = {"napari_damm": {"mode": "fast"}}
+        record = {"napari_damm": {"mode": "fast", "finished": "now"}}
         viewer.add_image(np.zeros((8, 8)), name=name, metadata=record)
     driver = open_analysis(viewer)
     assert driver.particles.currentText() == "NP distribution (fast, small, 2)"
@@ -51,7 +51,7 @@ def test_the_newest_whole_map_is_offered_first(open_analysis):
 def test_a_predicted_map_is_compared_with_the_imaged_one(analysis):
     imaged = analysis.viewer.layers["nanoparticles"]
     place = {"scale": imaged.scale, "translate": (30, 0), "units": "um"}
-    record = {"napari_damm": {"mode": "expected"}}
+    record = {"napari_damm": {"mode": "expected", "finished": "now"}}
     predicted = imaged.data / imaged.data.max()
     analysis.viewer.add_image(predicted[30:], name="NP distribution", metadata=record, **place)
     assert analysis.imaged.currentText() == "none"
@@ -181,3 +181,38 @@ def test_in_a_real_viewer_from_the_menu(dock_widget, make_napari_viewer, tmp_pat
     assert analysis.shown_region.count() == 2
     viewer.screenshot(str(tmp_path / "analyze.png"), canvas_only=False)
     assert (tmp_path / "analyze.png").stat().st_size > 10_000
+
+
+def test_a_map_that_is_not_finished_is_not_measured(open_analysis):
+    viewer = ViewerModel()
+    add_layers(viewer)
+    record = {"napari_damm": {"mode": "expected", "finished": None}}
+    data = viewer.layers["nanoparticles"].data
+    viewer.add_image(data, name="NP distribution (partial, 40 %)", metadata=record)
+    driver = open_analysis(viewer)
+    assert driver.reason.text().startswith("NP distribution (partial, 40 %) is not finished")
+    assert not driver.analyze.isEnabled()
+
+
+def test_a_shown_mask_alone_changes_no_number(analysis):
+    analysis.run("analyze")
+    plain = analysis.widget.report
+    analysis.preview.click()
+    assert analysis.threshold.isEnabled()
+    assert analysis.widget.vessel_threshold is None
+    analysis.run("analyze")
+    assert analysis.widget.report.rows == plain.rows
+    analysis.threshold.setValue(analysis.threshold.value() + 100)
+    assert analysis.widget.vessel_threshold > 0
+
+
+def test_a_row_picks_the_shape_that_it_is_of(open_analysis):
+    viewer = ViewerModel()
+    add_layers(viewer)
+    layer = viewer.add_shapes([SQUARE[:2]], shape_type="line", name="areas", units=("um", "um"))
+    layer.add_polygons([SQUARE])
+    driver = open_analysis(viewer)
+    driver.region.setCurrentText("areas")
+    driver.run("analyze")
+    driver.shown_region.textActivated.emit("areas 1")
+    assert layer.selected_data == {1}

@@ -51,7 +51,7 @@ def test_the_three_layers_come_back_with_place_and_record(result):
     assert all(layer.metadata["napari_damm"]["seed"] == 3 for layer in layers)
     assert np.asarray(branch.data).max() == 1
     assert list(branch.features["predicted from"]) == [
-        "uni-modal: T1 alone",
+        "uni-modal: T2 not trusted",
         "multi-modal: T1 and T2",
     ]
 

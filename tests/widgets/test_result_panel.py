@@ -238,7 +238,7 @@ def test_a_run_that_was_not_assessed_says_so(predicted):
 
 def test_values_under_the_cursor_are_said_in_words(predicted):
     predicted.viewer.cursor.position = (100.0, 100.0)
-    said = "Under the cursor: NP 0.25, 80 % sure, from vessels alone"
+    said = "Under the cursor: NP 0.25, 80 % sure, nuclei not trusted"
     predicted.wait_for(lambda: predicted.values.text() == said)
     predicted.viewer.cursor.position = (-50.0, 100.0)
     predicted.wait_for(lambda: predicted.values.text() == "")

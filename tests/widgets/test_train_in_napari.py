@@ -145,4 +145,4 @@ def test_two_mr_contrasts_become_a_model_of_the_third(dock_widget, own_folders):
     predict.nuclei.setCurrentText("T2")
     predict.mode.setCurrentText("draft")
     assert predict.run().startswith("Done in")
-    assert "T1 alone" in predict.map_legend.text()
+    assert "T2 not trusted" in predict.map_legend.text()

@@ -25,6 +25,10 @@ OF_PARTICLES = (
 )  # fmt: skip
 """Measures of the predicted particles; the others are of images that were taken."""
 FEWEST_SAMPLES = 2
+PART = (
+    "No intervals: those on the model's card are of whole sections, and only a part of this one "
+    "was predicted."
+)
 Limits = tuple[float | None, float | None, float | None]
 NO_LIMITS: Limits = (None, None, None)
 NOT_CALIBRATED = (
@@ -91,16 +95,27 @@ def _possible(measure: str, low: float, high: float) -> tuple[float, float]:
 def intervals_of(section: ParticleMap) -> Intervals | None:
     """Return what is known of a predicted map's errors; None of an imaged one.
 
+    Of a part of a section (a rectangle, areas) nobody has measured by how much its measures are
+    off: then the samples' factors alone are left.
+
     Raises
     ------
     ValueError
         If what its record says of them cannot be used.
     """
-    return Intervals.of_card(section.record) if section.predicted else None
+    if not section.predicted:
+        return None
+    known = Intervals.of_card(section.record)
+    return replace(known, measures={}) if known is not None and is_part(section) else known
 
 
-def note(known: Intervals | None, samples: int = 0) -> str:
-    """Say what the intervals of a predicted section rest on, or that there are none."""
+def is_part(section: ParticleMap) -> bool:
+    """Return whether only a part of a section was predicted, by what was asked for."""
+    return bool(section.record.get("roi") or section.record.get("areas"))
+
+
+def note(known: Intervals | None, samples: int = 0, part: bool = False) -> str:
+    """Say what the intervals of a predicted section, or a part, rest on, or that there are none."""
     if samples >= FEWEST_SAMPLES:
         drawn = (
             f"Measures of the particles are means over {samples} samples, each measured on its "
@@ -115,7 +130,7 @@ def note(known: Intervals | None, samples: int = 0) -> str:
             f"({known.fitted_on}); the others are not calibrated, and have no level."
         )
     if known is None or not known.measures:
-        return NOT_CALIBRATED
+        return NOT_CALIBRATED if known is None or not part else PART
     count = max(each.count for each in known.measures.values())
     return (
         f"Intervals are nominal 90 % ones of whole sections, from {count} sections that the model "

@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_damm.analysis.particle_map import LabelImage, Mask, ParticleMap
+from napari_damm.analysis.particle_map import LabelImage, ParticleMap
+from napari_damm.analysis.predicted import predicted_fields
 from napari_damm.analysis.regions import Region, labelled_regions
 from napari_damm.analysis.sources import (
     Channel,
@@ -25,7 +25,7 @@ from napari_damm.analysis.sources import (
     sample_rasters,
     slide_map,
 )
-from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide, tissue_mask
+from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide
 from napari_damm.slide.channels import listed
 from napari_damm.slide.identity import file_identity
 from napari_damm.slide.planes import ArraySource, LazyPlane
@@ -34,12 +34,12 @@ from napari_damm.store import Result, open_result
 from napari_damm.util.advice import Advice
 from napari_damm.util.bounded_json import MOST_BYTES
 from napari_damm.util.files import open_regular
-from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
 
-UNFAMILIAR = 0.05
+WHICH = ("image", "z", "t")
+"""What tells one picture in a file from others."""
 REMEDY = "give the picture it was predicted from as {section}"
 
 
@@ -74,19 +74,10 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
     if not result.complete:
         raise ValueError(Advice(f"{source.path} is not finished", "predict it with {resume} first"))
     slide = _section_of(source, result)
-    um = result.pixel_size_um
-    layout = result.layout
     plane = LazyPlane(ArraySource(result.np))
-    particles = Raster("nanoparticles", (plane,), um, result.origin)
-    branch = np.asarray(result.branch)
-    predicted = branch > 0
-    trusted = predicted & (np.asarray(result.uncertainty) <= config.trusted_uncertainty)
-    familiarity = getattr(result, "familiarity", None)
-    if familiarity is not None:
-        trusted &= np.asarray(familiarity) >= UNFAMILIAR
-    cells, cell_px = tissue_mask(slide, um)
-    tissue = predicted & _at(cells, cell_px, slide, result)
-    if not tissue.any():
+    particles = Raster("nanoparticles", (plane,), result.pixel_size_um, result.origin)
+    fields = predicted_fields(result, slide, particles, config.trusted_uncertainty)
+    if not fields["tissue"].any():
         raise ValueError(f"{source.path} holds no predicted tissue: nothing can be measured")
     more = {}
     if source.particles_channel is not None:
@@ -94,9 +85,8 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
     if source.perfusion_channel is not None:
         more["perfusion"] = slide.channel(source.perfusion_channel)
     section = slide_map(
-        slide, particles, more, name=source.name or Path(source.path).name, tissue=tissue,
-        cell_px=CELL, cells_origin=layout.cells_origin, trusted=trusted, record=result.record,
-        samples=sample_rasters(result),
+        slide, particles, more, name=source.name or Path(source.path).name, record=result.record,
+        samples=sample_rasters(result), **fields,
         about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name},
         identity={"result": dict(result.record), **slide.identity},
     )  # fmt: skip
@@ -115,17 +105,20 @@ def _section_of(source: MapSource, result: Result) -> Slide:
     """
     known = result.record.get("input", {})
     vessels, nuclei = known.get("vessels", {}), known.get("nuclei", {})
+    if known.get("kind") != "files":
+        # its channels have the names of the roles, whatever the picture calls them
+        vessels, nuclei = {"pixel_size_um": vessels.get("pixel_size_um")}, {}
     if source.section is None and known.get("kind") != "files":
         raise ValueError(Advice(f"{source.path} was predicted from layers or arrays", REMEDY))
     path = Path(source.section or vessels["path"])
     if not path.exists():
         problem = f"{path}, which {source.path} was predicted from, is not there"
         raise FileNotFoundError(Advice(problem, REMEDY))
-    beside = nuclei.get("path") if nuclei.get("path") != vessels.get("path") else None
+    beside = _nuclei_file(source, vessels, nuclei)
     channel = nuclei.get("channel")
     if beside is not None and channel is not None:
         channel = str(channel).removesuffix(f" ({Path(beside).name})")
-    chosen = {axis: vessels[axis] for axis in ("z", "t") if axis in vessels}
+    chosen = {**_plane_of(nuclei), **_plane_of(vessels), **_plane_of(asdict(source))}
     slide = open_slide(
         path,
         nuclei=beside,
@@ -141,9 +134,32 @@ def _section_of(source: MapSource, result: Result) -> Slide:
     return slide
 
 
+def _plane_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which image of a file, and which plane of a stack, as far as it is said."""
+    return {name: values[name] for name in WHICH if values.get(name) is not None}
+
+
+def _nuclei_file(
+    source: MapSource, vessels: Mapping[str, Any], nuclei: Mapping[str, Any]
+) -> Path | None:
+    """Return the file of the nuclei, where they have one of their own.
+
+    Where the picture has moved, it is looked for beside it.
+    """
+    there = nuclei.get("path")
+    if there is None or there == vessels.get("path"):
+        return None
+    if source.section is not None:
+        moved = Path(source.section).parent / Path(there).name
+        if moved.exists():
+            return moved
+    return Path(there)
+
+
 def _open_picture(source: MapSource, path: Path) -> MapLayers:
     """Open a picture with an imaged particle channel."""
-    names = open_image(path).channels
+    which = _plane_of(asdict(source))
+    names = open_image(path, **which).channels
     particles = _channel(path, names, source.particles_channel, "target", "particles")
     vessels = _channel(path, names, source.vessels_channel, "vessels", "vessels")
     if particles == vessels:
@@ -164,6 +180,7 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
         vessels_channel=vessels,
         nuclei_channel=particles if nuclei is None else nuclei,
         pixel_size_um=source.pixel_size_um,
+        **which,
     )
     more = {}
     if source.perfusion_channel is not None:
@@ -213,17 +230,6 @@ def _is_result(path: Path) -> bool:
     with suppress(OSError), open_regular(path / "zarr.json") as file:
         return b"napari_damm_store" in file.read(MOST_BYTES)
     return False
-
-
-def _at(cells: Mask, cell_px: int, slide: Slide, result: Result) -> Mask:
-    """Return the slide's tissue on the cells of a result, which may be of a region."""
-    places = []
-    for axis, length in enumerate(result.layout.cells_shape):
-        corner = (result.cells_origin_um[axis] - slide.origin[axis]) / result.pixel_size_um
-        pixels = round(corner) + CELL * np.arange(length)
-        places.append(np.clip(pixels // cell_px, 0, cells.shape[axis] - 1))
-    found: Mask = cells[np.ix_(*places)]
-    return found
 
 
 def _first(*values: Any) -> Any:

@@ -2,7 +2,8 @@
 
 1. Images are read box by box, in their own intensities: from files of any size (resampled to the
    grid where they have another), or from arrays.
-2. `tissue` and `trusted` are masks of square cells.
+2. `tissue` and `trusted` are masks of square cells; of what was predicted in areas of any outline,
+   only pixels in these are tissue.
 3. `depth_um` is how deep in the tissue each cell lies, for bands from its edge.
 """
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_damm.analysis.distance import PixelSize
+from napari_damm.util.areas import Areas
 from napari_damm.util.tiling import CELL, Box
 
 Floats = NDArray[np.float32]
@@ -55,6 +57,14 @@ class LabelImage:
         return found
 
 
+def cells_of(
+    shape: tuple[int, int], cell_px: float, cells_origin: tuple[float, float] = (0, 0)
+) -> tuple[int, int]:
+    """Return how many cells (rows, cols) cover a map; `cells_origin` as in `ParticleMap`."""
+    (height, width), (dy, dx) = shape, cells_origin
+    return math.ceil((dy + height) / cell_px - 1e-9), math.ceil((dx + width) / cell_px - 1e-9)
+
+
 @dataclass(frozen=True, eq=False)
 class ParticleMap:
     """A section to measure.
@@ -72,6 +82,11 @@ class ParticleMap:
         imaged particle channel that a prediction is compared with): each reads a box.
     tissue
         Cells (rows, cols) of `cell_px` pixels, True = tissue.
+    ground
+        Cells that are tissue whether they are measured or not: where the tissue ends is seen here.
+        None: `tissue` is all there is.
+    areas
+        Where the particles are known, in pixels of the map; None: everywhere.
     cell_px
         Side of a cell in pixels.
     cells_origin
@@ -95,9 +110,11 @@ class ParticleMap:
     pixel_um: PixelSize
     images: Mapping[str, Read]
     tissue: Mask
-    cell_px: int = CELL
+    ground: Mask | None = None
+    areas: Areas | None = None
+    cell_px: float = CELL
     origin: tuple[float, float] = (0.0, 0.0)
-    cells_origin: tuple[int, int] = (0, 0)
+    cells_origin: tuple[float, float] = (0, 0)
     trusted: Mask | None = None
     vessel_labels: LabelImage | None = None
     nucleus_labels: LabelImage | None = None
@@ -112,9 +129,9 @@ class ParticleMap:
             raise ValueError(f"{self.name} has no particle image: choose a channel")
         if not all(math.isfinite(side) and side > 0 for side in self.pixel_um):
             raise ValueError(f"{self.name} has pixels of {self.pixel_um} um: give a pixel size")
-        pairs = zip(self.cells_origin, self.shape, strict=True)
-        cells = tuple(-(-(offset + n) // self.cell_px) for offset, n in pairs)
-        for what, mask in (("tissue", self.tissue), ("trusted cells", self.trusted)):
+        cells = cells_of(self.shape, self.cell_px, self.cells_origin)
+        masks = {"tissue": self.tissue, "ground": self.ground, "trusted cells": self.trusted}
+        for what, mask in masks.items():
             if mask is not None and mask.shape != cells:
                 raise ValueError(f"{what} of {self.name} must have {cells} cells, got {mask.shape}")
 
@@ -165,14 +182,15 @@ class ParticleMap:
 
     def tissue_in(self, box: Box) -> Mask:
         """Return the pixels (y, x) of a box that are tissue."""
-        return self.cells_in(self.tissue, box)
+        inside = self.cells_in(self.tissue, box)
+        return inside if self.areas is None else inside & self.areas.mask(box)
 
     def cells_in(self, cells: NDArray[Any], box: Box) -> NDArray[Any]:
         """Return the values of cells at the pixels of a box."""
         dy, dx = self.cells_origin
-        rows = np.arange(box.y0 + dy, box.y1 + dy) // self.cell_px
-        cols = np.arange(box.x0 + dx, box.x1 + dx) // self.cell_px
-        return cells[np.ix_(rows, cols)]
+        rows = (np.arange(box.y0, box.y1) + dy + 0.5) // self.cell_px
+        cols = (np.arange(box.x0, box.x1) + dx + 0.5) // self.cell_px
+        return cells[np.ix_(rows.astype(np.intp), cols.astype(np.intp))]
 
     def grown(self, box: Box, pixels: Sequence[int]) -> Box:
         """Return a box widened by (y, x) pixels on all sides, as far as the section goes."""
@@ -183,17 +201,24 @@ class ParticleMap:
         """Return a box widened by a distance."""
         return self.grown(box, [math.ceil(um / side) for side in self.pixel_um])
 
+    @property
+    def cell_um(self) -> PixelSize:
+        """Height and width of a cell in um."""
+        return self.pixel_um[0] * self.cell_px, self.pixel_um[1] * self.cell_px
+
     @cached_property
     def depth_um(self) -> NDArray[np.float64] | None:
-        """Distance (rows, cols) of each cell from the tissue's edge; None where none shows.
+        """Distance (rows, cols) of each cell's middle from the tissue's edge; None: none shows.
 
-        The border of the picture is no edge of the tissue.
+        The border of the picture, or of what was predicted, is no edge of the tissue.
         """
-        if self.tissue.all():
+        ground = self.tissue if self.ground is None else self.ground
+        if ground.all():
             return None
-        sides = [side * self.cell_px for side in self.pixel_um]
-        depth: NDArray[np.float64] = ndimage.distance_transform_edt(self.tissue, sampling=sides)
-        return depth
+        sides = self.cell_um
+        depth: NDArray[np.float64] = ndimage.distance_transform_edt(ground, sampling=sides)
+        # that is as far as the middle of a cell beyond the edge, which lies half a cell nearer
+        return np.maximum(depth - min(sides) / 2, 0.0)
 
     def tiles(self, side: int) -> Iterator[Box]:
         """Yield the squares of `side` pixels that hold tissue, row by row."""

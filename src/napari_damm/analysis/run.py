@@ -172,7 +172,9 @@ def _measure(
     )
     rows = [row for each in regions for row in _rows(section, each, counts, (member, known))]
     profiles = [row for each in regions for row in _profile(section, each, counts)]
-    notes = [intervals.note(known, len(section.samples))] if section.predicted else []
+    notes = []
+    if section.predicted:
+        notes = [intervals.note(known, len(section.samples), intervals.is_part(section))]
     return SectionFindings(facts, rows, profiles, notes)
 
 
@@ -270,9 +272,12 @@ def _warnings(
         )
     for region in regions:
         if not counts.regions[region.name].pixels:
+            cell = min(section.cell_um)
+            why = "holds no tissue"
+            if isinstance(region, Band) and region.high_um - region.low_um < cell:
+                why = f"is narrower than the cells of {cell:.3g} um in which tissue is found"
             yield Notice(
-                f"region {region.name!r} of {section.name} holds no tissue: its measures are left "
-                "empty",
+                f"region {region.name!r} of {section.name} {why}: its measures are left empty",
                 "warning",
             )
 

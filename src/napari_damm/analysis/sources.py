@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.analysis.particle_map import Mask, ParticleMap
+from napari_damm.analysis.particle_map import Mask, ParticleMap, cells_of
 from napari_damm.analysis.regions import Region
 from napari_damm.slide import Raster, Slide, read_region, tissue_mask
 from napari_damm.slide.planes import ArraySource, LazyPlane
@@ -42,6 +42,9 @@ class MapSource:
         `particles_channel` is an imaged channel of its section, to compare it with.
     pixel_size_um
         Side of a pixel of the picture, where it states none or a wrong one.
+    image, z, t
+        Of a picture: which of several images in the file, which z plane and time point, as for
+        `open_slide`. A result remembers them.
     section
         Of a result: the picture that it was predicted from, where that has moved.
     regions
@@ -59,6 +62,9 @@ class MapSource:
     section: str | Path | None = None
     regions: str | Path | None = None
     name: str | None = None
+    image: str | int | None = None
+    z: int | None = None
+    t: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +109,8 @@ def slide_map(
     samples
         The map's samples, each on its own.
     given
-        Further fields of `ParticleMap`, such as `vessel_labels` or `record`.
+        Further fields of `ParticleMap`, such as `vessel_labels` or `record`; masks of cells and
+        `areas` are on the pixels of `particles`.
     """
     um = max(particles.pixel_size_um, least_um, FINEST_UM)
     shape = tuple(max(1, round(extent / um)) for extent in particles.extent_um)
@@ -118,7 +125,9 @@ def slide_map(
     given["samples"] = tuple(
         partial(_read, raster, um, origin, (shape[0], shape[1])) for raster in samples
     )
-    if "tissue" not in given:
+    if "tissue" in given:
+        given |= _on_grid(given, particles.pixel_size_um / um, (shape[0], shape[1]))
+    else:
         same = all(
             abs(a - b) <= SAME_PLACE_PX * um
             for a, b in zip(
@@ -135,11 +144,14 @@ def slide_map(
     return ParticleMap(name, (shape[0], shape[1]), (um, um), read, origin=origin, **given)
 
 
-def sample_rasters(result: Result) -> tuple[Raster, ...]:
-    """Return the samples that a result keeps, each in pixels of four of its own."""
+def sample_rasters(result: Result, origin: tuple[float, float] | None = None) -> tuple[Raster, ...]:
+    """Return the samples that a result keeps, each in pixels of four of its own.
+
+    `origin` is where the result lies now, in um (y, x); None: where it lay.
+    """
     um = SAMPLE_PX * result.pixel_size_um
     return tuple(
-        Raster(f"sample {k}", (LazyPlane(ArraySource(sample)),), um, result.origin)
+        Raster(f"sample {k}", (LazyPlane(ArraySource(sample)),), um, origin or result.origin)
         for k, sample in enumerate(result.samples)
     )
 
@@ -187,9 +199,30 @@ def array_map(
     return ParticleMap(name, (height, width), sides, read, tissue, **given)
 
 
+def _on_grid(given: Mapping[str, Any], factor: float, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return masks of cells, and areas, on a grid of `factor` pixels for each of theirs."""
+    if factor == 1:
+        return {}
+    cell_px = factor * given.get("cell_px", CELL)
+    dy, dx = given.get("cells_origin", (0, 0))
+    origin = (dy * factor, dx * factor)
+    wanted = cells_of(shape, cell_px, origin)
+    found: dict[str, Any] = {"cell_px": cell_px, "cells_origin": origin}
+    for name in ("tissue", "ground", "trusted"):
+        if given.get(name) is not None:
+            found[name] = _grown(given[name], wanted)
+    if given.get("areas") is not None:
+        found["areas"] = given["areas"].scaled(factor)
+    return found
+
+
 def _fitted(mask: Mask, shape: tuple[int, int], cell_px: int) -> Mask:
     """Return a mask with as many cells as a shape needs; the model grid may have a pixel more."""
-    wanted = [-(-n // cell_px) for n in shape]
+    return _grown(mask, cells_of(shape, cell_px))
+
+
+def _grown(mask: Mask, wanted: tuple[int, int]) -> Mask:
+    """Return a mask with so many cells (rows, cols); those it lacks are as their neighbours."""
     grown = [(0, max(0, n - m)) for n, m in zip(wanted, mask.shape, strict=True)]
     fitted: Mask = np.pad(mask, grown, mode="edge")[: wanted[0], : wanted[1]]
     return fitted

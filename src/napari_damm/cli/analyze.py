@@ -53,6 +53,13 @@ def analyze(
         str | None, typer.Option(metavar="C", help="Channel that marks perfused vessels.")
     ] = None,
     pixel_size: PixelSize = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="N|NAME", help="Which of several images in a picture.")
+    ] = None,
+    z: Annotated[int | None, typer.Option(metavar="N", help="Plane of a z stack, from 0.")] = None,
+    t: Annotated[
+        int | None, typer.Option(metavar="N", help="Time point of a series, from 0.")
+    ] = None,
     section: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="The picture a result was predicted from, if moved."),
@@ -86,6 +93,9 @@ def analyze(
             pixel_size_um=pixel_size,
             section=section,
             regions=regions,
+            image=image,
+            z=z,
+            t=t,
         )
         for path in inputs
     ]

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from napari_damm.slide import Slide
 
 TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
-IMAGE_ENDINGS = (*TIFF_ENDINGS, ".ome.zarr", ".zarr", ".png", ".jpg", ".jpeg", ".czi")
+IMAGE_ENDINGS = (
+    *TIFF_ENDINGS,
+    ".ome.zarr",
+    ".zarr",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".czi",
+    ".lif",
+    ".lof",
+)
 ENDING = ".ome.zarr"
 
 
@@ -65,7 +75,11 @@ class BatchSection:
     def name(self) -> str:
         """What people call it."""
         which = ", ".join(_which(self.model, self.mode))
-        return f"{self.image.name} ({which})" if which else self.image.name
+        folder = self.image.resolve().parent.name
+        # where several files have one name their results are called by their folders too
+        shared = self.store.name.startswith(f"{folder}_{_stem(self.image)}.")
+        called = f"{folder}/{self.image.name}" if shared else self.image.name
+        return f"{called} ({which})" if which else called
 
     def config(self, common: PredictConfig) -> PredictConfig:
         """Return the settings of the batch with those of this section.

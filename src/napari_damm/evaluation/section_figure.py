@@ -24,7 +24,7 @@ from napari_damm.util.panels import finish_panel, show_image, without_formulas
 if TYPE_CHECKING:
     from napari_damm.util.panels import Extent
 
-BRANCH_NAMES = ("not predicted", "vessels only", "vessels and nuclei")
+BRANCH_NAMES = ("not predicted", "nuclei not trusted", "vessels and nuclei")
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ VARIED = SimulationConfig(
         saturation=(0.4, 0.9),
         puncta=(0.005, 0.02),
         punctum=(1.0, 2.2),
-        bound_sections=0.4,
+        bound_sections=0.15,
         bound=(0.1, 0.95),
     ),
     optics=Optics(

@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -140,21 +141,38 @@ def _images(path: Path) -> list[Described]:
             "or export an OME-TIFF"
         ) from None
     try:
-        with liffile.LifFile(path, squeeze=False) as file:
-            return [
-                Described(
-                    printable(each.path.strip()[:100]),
-                    each.xml_element,
-                    each.memory_block.offset,
-                    each.memory_block.size,
-                )
-                for each in list(file.images)[:MOST_IMAGES]
-                if not each.is_flim
-            ]
+        with liffile.LifFile(path) as file:
+            places = {key: (each.offset, each.size) for key, each in file.memory_blocks.items()}
+            named = islice(_elements(file.xml_element), MOST_IMAGES)
+            if len(places) == 1:  # of a LOF file, whose block may have no name
+                return [Described(*each, *next(iter(places.values()))) for each in named]
+            return [Described(name, each, *places[_memory(each)]) for name, each in named]
     except (ValueError, SyntaxError, LookupError, TypeError, AttributeError, RecursionError) as e:
         # the parser of XML complains with a SyntaxError
         reason = printable(str(e).partition("\n")[0][:150])
         raise OSError(f"{path} cannot be read as LIF ({reason}): copy or export it again") from None
+
+
+def _elements(parent: Element, above: str = "") -> Iterator[tuple[str, Element]]:
+    """Yield the images below an element of the description, and their names: a path of groups.
+
+    Two may have one name, which the library's own list does not allow.
+    """
+    for each in parent.iterfind("./Element"):
+        name = printable(each.get("Name", "").strip()[:100])
+        if each.find("./Data/Image") is not None:
+            yield above + name, each
+        inside = each.find("./Children")
+        if inside is not None:
+            # the outermost group is the file itself
+            nested = f"{above}{name}/" if parent.tag == "Children" else above
+            yield from _elements(inside, nested)
+
+
+def _memory(image: Element) -> str:
+    """Return by what name the pixels of an image are found."""
+    memory = image.find("./Memory")
+    return "" if memory is None else memory.get("MemoryBlockID", "")
 
 
 def _axes(path: Path, description: Element) -> dict[int, Axis]:

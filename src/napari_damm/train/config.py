@@ -67,7 +67,8 @@ class TrainConfig:
     )
     gated_from: float = setting(
         0.4,
-        "Share of the training after which the gated phase follows the joint one (paper: 0.4).",
+        "Share of the training before the detail alone learns, after which the gated phase follows "
+        "the joint one (paper: 0.4).",
         least=0,
         most=1,
     )

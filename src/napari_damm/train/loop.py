@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 
 import torch
+from torch import Tensor
 
 from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
 from napari_damm.train.batches import Batch, Batches, Crops
@@ -191,15 +192,25 @@ class TrainingLoop:
             batch = self._noise_batch(step, progress)
             losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
         crops = self._crops(step, MAP_JITTER * config.jitter)
+        count = len(crops.images)
+        loss = losses.loss
+        for part in torch.arange(count).tensor_split(min(self.checkpoints.trainer.parts, count)):
+            error, share = (
+                self._map_error(Crops(*(x[part] for x in crops)), step),
+                len(part) / count,
+            )
+            self.state.backward(error, share)
+            loss += share * float(error.detach())
+        return replace(losses, loss=loss)
+
+    def _map_error(self, crops: Crops, step: int) -> Tensor:
+        """Return the error of the expected map, or of what is drawn in its place."""
         if reproduces(step):
-            error = config.expected_weight * reproduction_error(self.model, crops, step)
-        else:
-            with torch.set_grad_enabled(self.learns_encoders):
-                encoded = encode_crops(self.model, crops)
-            found = expected_errors(self.model, crops, encoded, step)
-            error = config.expected_weight * found.pixels + self.step.planted_weight * found.gate
-        self.state.backward(error)
-        return replace(losses, loss=losses.loss + float(error.detach()))
+            return self.config.expected_weight * reproduction_error(self.model, crops, step)
+        with torch.set_grad_enabled(self.learns_encoders):
+            encoded = encode_crops(self.model, crops)
+        found = expected_errors(self.model, crops, encoded, step)
+        return self.config.expected_weight * found.pixels + self.step.planted_weight * found.gate
 
     def _detail_gradients(self, step: int) -> StepLosses:
         """Add the gradients of the detail, when all else has learnt."""
@@ -262,11 +273,11 @@ class TrainingLoop:
     def _halve(self, error: Exception) -> Notice:
         """Compute batches in twice as many parts from now on."""
         parts = 2 * self.checkpoints.trainer.parts
-        if parts > self.config.batch_size or self.machine.world > 1:
+        most = max(self.config.batch_size, self.config.expected_crops if self.learns_map else 1)
+        if parts > most or self.machine.world > 1:
             raise MemoryError(
                 Advice(
-                    "out of memory even with "
-                    f"{max(1, self.config.batch_size * 2 // parts)} samples at a time",
+                    f"out of memory even with {max(1, most * 2 // parts)} samples at a time",
                     "choose a smaller {batch_size}, or cpu as {device}",
                 )
             ) from error

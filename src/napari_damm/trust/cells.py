@@ -3,7 +3,7 @@
 1. "do not use": the window is further from what the model knows than every held-out one, or the
    90 % interval is as wide as the whole range of intensities, so that it says nothing.
 2. "with care": the window is unusual (fewer than 1 in 20 lie so far off); or vessels and nuclei
-   disagree there, so that the map is drawn from vessels alone, unless the interval is narrow; or it
+   disagree there, so that nuclei are not trusted, unless the interval is narrow; or it
    is wide.
 3. "use": the rest of what was predicted.
 

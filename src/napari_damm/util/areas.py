@@ -88,6 +88,16 @@ class Areas:
             self.name,
         )
 
+    def moved(self, dy: float, dx: float) -> Areas:
+        """Return the same areas, so many pixels further down and to the right."""
+        return Areas(
+            tuple(
+                tuple(tuple((y + dy, x + dx) for y, x in outline) for outline in area)
+                for area in self.areas
+            ),
+            self.name,
+        )
+
     def mask(self, box: Box) -> Mask:
         """Tell which pixels of a box lie in any area."""
         inside = np.zeros(box.shape, bool)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.widgets.controls import choice
 from napari_damm.widgets.role_pickers import WATCHED
-from napari_damm.widgets.viewer.result_maps import PARTIAL
+from napari_damm.widgets.viewer.result_maps import MAP, NP, PARTIAL
 from napari_damm.widgets.viewer.roles import (
     NUCLEI,
     RESULT_KEY,
@@ -120,5 +120,6 @@ def maps_of(layers: Iterable[Layer]) -> Iterable[Channel]:
     for layer in layers:
         words = str(layer.name).lower().split()
         is_map = bool(words) and words[0] == MAP_LAYER and "std" not in words
+        is_map &= layer.metadata.get(MAP, NP) == NP  # none of those that were made of it
         if isinstance(layer, Image) and RESULT_KEY in layer.metadata and is_map:
             yield Channel(layer)

@@ -23,8 +23,7 @@ def fill_features(layer: Layer | None, report: AnalysisReport) -> None:
     if not isinstance(layer, Shapes):
         return
     features: dict[str, list[Any]] = {}
-    numbers = [k for k, kind in enumerate(layer.shape_type) if kind in AREAS]
-    place = {f"{layer.name} {n}": k for n, k in enumerate(numbers, 1)}
+    place = {f"{layer.name} {n}": k for n, k in enumerate(_marking(layer), 1)}
     for row in report.rows:
         if row.region in place:
             name = NUMBER.format(measure=row.measure, unit=row.unit).removesuffix(" ()")
@@ -40,7 +39,13 @@ def select_region(layer: Layer | None, name: str) -> bool:
     if not isinstance(layer, Shapes) or not name.startswith(f"{layer.name} "):
         return False
     number = int(name.rpartition(" ")[2]) - 1
-    if number >= len(layer.data):
+    marking = _marking(layer)
+    if number >= len(marking):
         return False
-    layer.selected_data = {number}
+    layer.selected_data = {marking[number]}
     return True
+
+
+def _marking(layer: Any) -> list[int]:
+    """Return which of a layer's shapes mark regions: lines and the like do not."""
+    return [k for k, kind in enumerate(layer.shape_type) if kind in AREAS]

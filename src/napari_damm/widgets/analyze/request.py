@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_damm.analysis.regions import Region
     from napari_damm.analysis.report import AnalysisReport
     from napari_damm.events import Event
+    from napari_damm.store import Result
 
 PREVIEW_PX = 600
 
@@ -29,7 +30,8 @@ PREVIEW_PX = 600
 class AnalyzeRequest:
     """The layers, where numbers are wanted, and the settings.
 
-    `record` is the job record of a predicted map, empty for an imaged one.
+    `record` is the job record of a predicted map, empty for an imaged one; `result` is what was
+    predicted, where it is at hand: it tells which pixels were, and which to trust.
     """
 
     slide: SlideRequest
@@ -37,6 +39,7 @@ class AnalyzeRequest:
     marked: MarkedShapes | MarkedLabels | None = None
     region_name: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+    result: Result | None = None
 
     def events(self) -> Iterator[Event]:
         """Measure; slow, for the worker."""
@@ -47,7 +50,8 @@ class AnalyzeRequest:
 
     def section(self, preview: bool = False) -> ParticleMap:
         """Return the map; coarse for a preview, so that it is measured in a moment."""
-        from napari_damm.analysis.sources import slide_map
+        from napari_damm.analysis.predicted import predicted_fields
+        from napari_damm.analysis.sources import sample_rasters, slide_map
         from napari_damm.slide import slide_from_arrays
 
         asked = self.slide
@@ -59,9 +63,13 @@ class AnalyzeRequest:
         compared = "imaged" in asked.planes and not preview
         more = {"imaged": slide.channel("imaged")} if compared else {}
         coarsest = max(particles.extent_um) / PREVIEW_PX if preview else 0.0
-        return slide_map(
-            slide, particles, more, least_um=coarsest, name=asked.name, record=self.record
-        )
+        fields: dict[str, Any] = {"name": asked.name, "record": self.record}
+        if self.result is not None:
+            trusted = self.config.trusted_uncertainty
+            fields |= predicted_fields(self.result, slide, particles, trusted)
+            if not preview:
+                fields["samples"] = sample_rasters(self.result, particles.origin)
+        return slide_map(slide, particles, more, least_um=coarsest, **fields)
 
     def regions(self) -> Iterator[Region]:
         """Yield what is marked, each area a region."""

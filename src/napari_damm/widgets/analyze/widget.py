@@ -32,6 +32,7 @@ from napari_damm.widgets.viewer.layer_slides import request_channels
 from napari_damm.widgets.viewer.marked_region import marked_by
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
 from napari_damm.widgets.viewer.roles import RESULT_KEY, Channel
+from napari_damm.widgets.viewer.run_notes import notes_of, record_of
 from napari_damm.widgets.viewer.slices import shown_plane
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class AnalyzeWidget(RunWidget):
         self._request: AnalyzeRequest | None = None
         self._preview: Preview | None = None
         self._distance: NDArray[np.float64] | None = None
+        self._threshold_by_hand = False
         self._dragged = QTimer(self)
         self._dragged.setSingleShot(True)
         self._dragged.setInterval(DRAG_MS)
@@ -78,7 +80,7 @@ class AnalyzeWidget(RunWidget):
         form.region.changed.connect(self._update)
         form.pixel_size.valueChanged.connect(self._on_pixel_size)
         form.preview.clicked.connect(self._show_vessels)
-        form.threshold.valueChanged.connect(lambda _: self._dragged.start())
+        form.threshold.valueChanged.connect(self._on_threshold)
         self._dragged.timeout.connect(self._draw_preview)
         form.run.start.clicked.connect(self._analyze)
         form.save.clicked.connect(self._ask_and_save)
@@ -93,10 +95,19 @@ class AnalyzeWidget(RunWidget):
     @property
     def vessel_threshold(self) -> float | None:
         """The threshold that was dragged to; None: Otsu's, of all tissue."""
+        return self._shown_threshold if self._threshold_by_hand else None
+
+    @property
+    def _shown_threshold(self) -> float | None:
+        """The threshold of the mask that is shown, to a thousandth of the slider."""
         if self._preview is None:
             return None
         share = self._form.threshold.value() / SLIDER_STEPS
         return self._preview.low + share * (self._preview.high - self._preview.low)
+
+    def _on_threshold(self, _: int) -> None:
+        self._threshold_by_hand = True
+        self._dragged.start()
 
     def _on_layers(self) -> None:
         self._forget_preview()
@@ -119,6 +130,7 @@ class AnalyzeWidget(RunWidget):
 
     def _forget_preview(self) -> None:
         self._preview = self._distance = None
+        self._threshold_by_hand = False
         self._form.threshold.setEnabled(False)
         self._form.threshold_note.say("by Otsu's method, over all tissue")
 
@@ -145,6 +157,9 @@ class AnalyzeWidget(RunWidget):
         channels |= {role: picked for role, picked in more.items() if picked is not None}
         if form.imaged.picked is not None and RESULT_KEY not in particles.layer.metadata:
             raise ValueError("Pick a predicted map as Particles to compare it with imaged ones")
+        record = record_of(particles.layer)
+        if record is not None and not record.get("finished"):
+            raise ValueError(f"{particles.layer.name} is not finished: let Predict go to its end")
         dims = self._viewer.dims
         shown = {role: shown_plane(channel, dims)[0] for role, channel in channels.items()}
         slide = request_channels(shown, form.pixel_size.value())
@@ -158,6 +173,7 @@ class AnalyzeWidget(RunWidget):
             marked,
             "" if layer is None else str(layer.name),
             particles.layer.metadata.get(RESULT_KEY) or {},
+            notes_of(particles.layer).result,
         )
 
     def _show_vessels(self) -> None:
@@ -171,7 +187,7 @@ class AnalyzeWidget(RunWidget):
         if preview.otsu is None:
             self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
-        self._preview, self._request = preview, request
+        self._preview, self._request, self._threshold_by_hand = preview, request, False
         share = (preview.otsu - preview.low) / (preview.high - preview.low)
         with QSignalBlocker(self._form.threshold):
             self._form.threshold.setValue(round(share * SLIDER_STEPS))
@@ -180,7 +196,7 @@ class AnalyzeWidget(RunWidget):
 
     def _draw_preview(self) -> None:
         """Show the mask and the profile of the threshold as it is."""
-        threshold = self.vessel_threshold
+        threshold = self._shown_threshold
         if self._preview is None or self._request is None or threshold is None:
             return
         self._distance, line = self._preview.measure(threshold)

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
 from napari_damm.train.curves import read_rows
 from napari_damm.widgets.notes import Note
-from napari_damm.widgets.viewer.result_maps import branch_meanings
 
 SMOOTHING = 0.95
 MOST_POINTS = 2000
@@ -92,10 +91,11 @@ class LearningCurves(QWidget):
         losses, scores = self._plots
         for plot in self._plots:
             plot.clear()
-        meanings = branch_meanings(planned.modalities)
+        primary, secondary, *_ = planned.modalities
+        both = f"multi-modal: {primary} and {secondary}"
         looks = [
-            (self.uni, losses, meanings[Branch.UNI_MODAL], Branch.UNI_MODAL.colour),
-            (self.multi, losses, meanings[Branch.MULTI_MODAL], Branch.MULTI_MODAL.colour),
+            (self.uni, losses, f"uni-modal: {primary} alone", Branch.UNI_MODAL.colour),
+            (self.multi, losses, both, Branch.MULTI_MODAL.colour),
             (self.autoencoder, losses, "autoencoder", GREEN),
             (self.detail, losses, DETAIL_ALONE, GREEN),
             (self.base, scores, "base model", GREY),

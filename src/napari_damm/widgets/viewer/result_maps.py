@@ -118,7 +118,7 @@ def branch_meanings(modalities: Sequence[str]) -> dict[Branch, str]:
     """Say in words what the labels of the Branch layer mean."""
     primary, secondary = modalities[:2]
     return {
-        Branch.UNI_MODAL: f"uni-modal: {primary} alone",
+        Branch.UNI_MODAL: f"uni-modal: {secondary} not trusted",
         Branch.MULTI_MODAL: f"multi-modal: {primary} and {secondary}",
     }
 

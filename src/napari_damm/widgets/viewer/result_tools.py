@@ -106,8 +106,9 @@ class RunLayers:
         record = record_of(self.maps[BRANCH]) or {}
         names = (record.get("model") or {}).get("modalities", ("vessels", "nuclei"))
         primary, secondary, *_ = names
-        both = f"{primary} and {secondary}" if branch == Branch.MULTI_MODAL else f"{primary} alone"
-        return f"from {both}"
+        if branch == Branch.MULTI_MODAL:
+            return f"from {primary} and {secondary}"
+        return f"{secondary} not trusted"
 
 
 def place_of(layer: Layer) -> dict[str, Any]:
