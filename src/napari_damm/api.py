@@ -102,7 +102,7 @@ def predict(
     ...     print(event)
     """
     config = config or PredictConfig()
-    loaded = load_model(model, config.device)
+    loaded = load_model(model, config.device if client is None else "cpu")
     if client is not None:
         from napari_damm.engine.workers import dask
 
@@ -156,7 +156,7 @@ def predict_batch(
     config = config or PredictConfig()
     batch.check_stores(sections, resume)
     chosen = {each.model or model for each in sections}
-    loaded = {each: load_model(each, config.device) for each in chosen}
+    loaded = {each: load_model(each, config.device if client is None else "cpu") for each in chosen}
 
     def one(each: BatchSection) -> Iterator[Event]:
         of_it = loaded[each.model or model]

@@ -249,8 +249,9 @@ def test_the_difference_of_two_runs(predicted, fake_predict):
     fake_predict.gain = 0.5
     predicted.run()
     predicted.click("difference")
-    layer = predicted.viewer.layers.selection.active
+    layer = predicted.viewer.layers[-1]
     assert "−" in layer.name
+    assert predicted.viewer.layers.selection.active is not layer
     first, second = (np.asarray(run.np.data) for run in runs_in(predicted.viewer.layers))
     np.testing.assert_allclose(layer.data, second - first)
 

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import numpy as np
 from napari_damm.analysis.particle_map import Mask
 from napari_damm.slide import Raster, Slide, tissue_mask
 from napari_damm.store import Result
-from napari_damm.util.areas import Areas
+from napari_damm.util.areas import areas_on_map
 from napari_damm.util.tiling import CELL
 
 UNFAMILIAR = 0.05
@@ -60,28 +58,6 @@ def predicted_fields(
         "cell_px": CELL,
         "cells_origin": result.layout.cells_origin,
     }
-
-
-def areas_on_map(record: Mapping[str, Any]) -> Areas | None:
-    """Return the areas that a job was asked for, in pixels of its map; None: all of the map.
-
-    Raises
-    ------
-    ValueError
-        If what the record says of them cannot be used.
-    """
-    given = record.get("areas")
-    if not given:
-        return None
-    try:
-        areas = Areas.from_json(given)
-        scale = float(record["slide_pixel_size_um"]) / float(record["pixel_size_um"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"the areas of the result's record cannot be used ({error})") from error
-    areas = areas.scaled(scale)
-    # the map begins at the box around the areas, or where the section does
-    y0, x0 = (max(0, math.floor(v + 1e-9)) for v in areas.bounds[:2])
-    return areas.moved(-y0, -x0)
 
 
 def _tissue_at(slide: Slide, corner: Corner, um: float, shape: tuple[int, int]) -> Mask:

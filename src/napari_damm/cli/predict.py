@@ -285,8 +285,8 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     # The record counts what earlier runs and other processes did, too.
     record = getattr(finished.result, "record", {})
     multi_modal = tally.share_multi_modal
-    if record.get("windows"):
-        multi_modal = record["multi_modal_windows"] / record["windows"]
+    if with_cells := record.get("windows_with_cells", record.get("windows")):
+        multi_modal = record["multi_modal_windows"] / with_cells
     yield f"result      {out}"
     yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"

@@ -79,7 +79,7 @@ def train(
     if not sources and not resume:
         raise ValueError("give sections to train on: files, folders, --simulated N or --config")
     if install:
-        _check_name(chosen.name)
+        _check_name(chosen.name, resume)
     return _run(sources or None, base or written.base, chosen, folder, resume, install)
 
 
@@ -173,9 +173,15 @@ def _config(given: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig
     return TrainConfig.from_dict(given)
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, resume: bool) -> None:
     """Refuse, before hours of training, a name that cannot be installed."""
     from napari_damm.model_file import list_models
 
-    if any(info.bundled and info.name == name for info in list_models()):
-        raise ValueError(f"a model named {name!r} is bundled: choose another --name")
+    for info in list_models():
+        if info.name == name and info.bundled:
+            raise ValueError(f"a model named {name!r} is bundled: choose another --name")
+        if info.name == name and not resume:  # a training that goes on may have installed it
+            raise ValueError(
+                f"a model named {name!r} is installed already: choose another --name, or remove "
+                "that one first"
+            )

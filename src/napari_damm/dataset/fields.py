@@ -156,11 +156,22 @@ def _pooled_limits(
         return {}
     step = -(-len(family) // POOLED_IMAGES)
     values: dict[str, list[NDArray[np.float32]]] = {role: [] for role in ROLES}
+    problem: Exception | None = None
     for section in family[::step]:
         um = model_um or section.slide.pixel_size_um
-        mask, cell_px = tissue_mask(section.slide, um)
-        for role, found in values.items():
-            found.append(tissue_values(section.raster(role), section.slide, um, mask, cell_px))
+        try:
+            mask, cell_px = tissue_mask(section.slide, um)
+            read = {
+                role: tissue_values(section.raster(role), section.slide, um, mask, cell_px)
+                for role in values
+            }
+        except (ValueError, OSError) as error:
+            problem = error  # of that section, and told when it is its turn
+            continue
+        for role, found in read.items():
+            values[role].append(found)
+    if problem is not None and not values[ROLES[0]]:
+        raise problem
     return {
         role: intensity_limits(
             np.concatenate(found), f"the {called[role]} images of {family[0].folder}", ADVICE

@@ -78,25 +78,24 @@ class Job:
             disk_bytes=self.cost.disk_bytes,
         )
 
-    def multi_modal_windows(self) -> int:
-        """Count the windows of the whole job that took the multi-modal branch in most cells."""
+    def multi_modal_windows(self) -> tuple[int, int]:
+        """Count the windows that took the multi-modal branch in most cells, and all with cells."""
         lattice, region = self.plan.lattice, self.plan.region
         first = region.cells()
         windows = lattice.windows_touching(region)
         (i0, j0), (i1, j1) = windows[0], windows[-1]
         # rows of cells are owned by rows of windows
-        rows = [
-            lattice.owned_cells(i, j0).intersect(_all_columns(first)) for i in range(i0, i1 + 1)
-        ]
-        cols = [lattice.owned_cells(i0, j).intersect(_all_rows(first)) for j in range(j0, j1 + 1)]
+        tall, wide = _all_columns(first), _all_rows(first)
+        rows = [lattice.owned_cells(i, j0).intersect(tall) for i in range(i0, i1 + 1)]
+        cols = [lattice.owned_cells(i0, j).intersect(wide) for j in range(j0, j1 + 1)]
         y = [box.y0 - first.y0 for box in rows if not box.empty]
         x = [box.x0 - first.x0 for box in cols if not box.empty]
-        multi = np.asarray(self.store.arrays.branch[:]) == Branch.MULTI_MODAL
-        of_windows, cells = (
+        branch = np.asarray(self.store.arrays.branch[:])
+        multi, cells = (  # of a region, a window may own none
             np.add.reduceat(np.add.reduceat(each.astype(np.int64), y, axis=0), x, axis=1)
-            for each in (multi, np.ones_like(multi))
+            for each in (branch == Branch.MULTI_MODAL, branch != Branch.NOT_PREDICTED)
         )
-        return int((2 * of_windows >= cells).sum())
+        return int(((2 * multi >= cells) & (cells > 0)).sum()), int((cells > 0).sum())
 
 
 def _all_columns(box: Box) -> Box:
@@ -301,12 +300,14 @@ def summary(
     job: Job, seconds: float, failed: list[str], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what the record gains at the end of a run."""
+    multi_modal, with_cells = job.multi_modal_windows()
     return {
         "finished": now(),
         "seconds": round(seconds + job.store.record.get("seconds", 0.0), 3),
         "windows": job.plan.all_windows - len(failed),
         "background_windows": job.plan.background_windows,
-        "multi_modal_windows": job.multi_modal_windows(),
+        "multi_modal_windows": multi_modal,
+        "windows_with_cells": with_cells,
         "failed": failed,
         **trust_after(job.store),
         **extra,

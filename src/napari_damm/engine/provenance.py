@@ -33,7 +33,10 @@ KEY = (
 # What older records lack.
 _UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise", "views": 1}
 # A file may be moved, and a model renamed, without becoming another.
-_NOT_KEY = {("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning")}
+_NOT_KEY = {
+    ("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning"),
+    ("areas", "name"),
+}  # fmt: skip
 
 
 def job_record(

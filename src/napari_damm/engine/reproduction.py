@@ -60,9 +60,11 @@ def opening_of(record: Mapping[str, Any]) -> Opening:
         arguments["nuclei"] = nuclei["path"]
     arguments["vessels_channel"] = vessels["channel"]
     arguments["nuclei_channel"] = nuclei["channel"].removesuffix(_beside(nuclei["path"]))
+    # of two files one alone may be a stack; which image is meant is said of the first
+    chosen = {axis: nuclei[axis] for axis in ("z", "t") if axis in nuclei} | vessels
     for name in ("z", "t", "image"):
-        if name in vessels:
-            arguments[name] = vessels[name]
+        if name in chosen:
+            arguments[name] = chosen[name]
     opening = Opening(vessels["path"], arguments)
     with suppress(ValueError, OSError):
         slide = opening.open()
@@ -122,7 +124,9 @@ def as_command(
         If it has areas, which are no option.
     """
     if record.get("areas"):
-        raise ValueError("areas cannot be given on the command line: copy as Python")
+        raise ValueError(
+            "areas are no option: save them as GeoJSON and give --areas FILE, or copy as Python"
+        )
     words = ["napari-damm", "predict", str(opening.path), "--out", out]
     for name, value in opening.arguments.items():
         words += _option(name, value)

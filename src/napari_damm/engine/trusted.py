@@ -22,7 +22,8 @@ from napari_damm.trust import cells
 from napari_damm.trust.known import Known
 from napari_damm.trust.section import assess
 from napari_damm.trust.verdict import NOT_ASSESSED, USE, in_a_line
-from napari_damm.util.tiling import CELL
+from napari_damm.util.areas import Areas, areas_on_map
+from napari_damm.util.tiling import CELL, Box
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -36,7 +37,8 @@ def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
     known = Known.of_card(model.card)
     if known is None:
         return cells.before(None)
-    windows = planned.windows
+    # in the order of the lattice, wherever the run begins: the verdict is the section's
+    windows = sorted(planned.windows)
     found = assess(slide, model.card, planned.model_um, planned.normalisation, windows)
     return cells.before(found, known.fitted_on)
 
@@ -58,12 +60,15 @@ def _cell_maps(result: Result) -> tuple[Any, ...]:
     """Return what is known of the cells of a result: the maps of `trust_cells`."""
     given = (result.familiarity, result.uncertainty, result.branch)
     half = half_width(result)
-    width = None if half is None else 2 * _cell_means(half, result.layout)
+    areas = areas_on_map(result.record)
+    width = None if half is None else 2 * _cell_means(half, result.layout, areas)
     return (*(np.asarray(each) for each in given), width)
 
 
-def _cell_means(values: da.Array, layout: ResultLayout) -> NDArray[np.float64]:
-    """Return the means over cells of a map of pixels, computed band by band."""
+def _cell_means(
+    values: da.Array, layout: ResultLayout, areas: Areas | None = None
+) -> NDArray[np.float64]:
+    """Return the means over cells of a map of pixels (those in areas), computed band by band."""
     (height, width), (dy, dx) = layout.shape, layout.cells_origin
     rows, cols = layout.cells_shape
     x = np.maximum(np.arange(cols) * CELL - dx, 0)
@@ -73,9 +78,20 @@ def _cell_means(values: da.Array, layout: ResultLayout) -> NDArray[np.float64]:
         y = np.maximum(np.arange(first, min(first + CELLS_AT_ONCE, rows) + 1) * CELL - dy, 0)
         y = np.minimum(y, height)
         band = np.asarray(values[y[0] : y[-1]], np.float64)
-        sums = np.add.reduceat(np.add.reduceat(band, y[:-1] - y[0], axis=0), x, axis=1)
-        means[first : first + len(y) - 1] = sums / (np.diff(y)[:, None] * columns)
+        counts = np.diff(y)[:, None] * columns
+        if areas is not None:
+            inside = areas.mask(Box(int(y[0]), 0, int(y[-1]), width)).astype(np.float64)
+            band = band * inside
+            counts = _sums(inside, y[:-1] - y[0], x)
+        means[first : first + len(y) - 1] = _sums(band, y[:-1] - y[0], x) / np.maximum(counts, 1)
     return means
+
+
+def _sums(
+    values: NDArray[np.float64], y: NDArray[np.intp], x: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(values, y, axis=0), x, axis=1)
+    return found
 
 
 def trust_notices(trust: Mapping[str, Any]) -> Iterator[Notice]:

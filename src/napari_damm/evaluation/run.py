@@ -282,7 +282,7 @@ def _of_maps(result: Result, ground: Ground) -> dict[str, float | None]:
     """Return the share of windows that went multi-modal, and the mean uncertainty in tissue."""
     cells = ground.inside[::CELL, ::CELL]
     uncertainty = np.asarray(result.uncertainty, np.float64)[cells]
-    windows = result.record["windows"]
+    windows = result.record.get("windows_with_cells", result.record["windows"])
     return {
         "multi_modal_share": result.record["multi_modal_windows"] / windows if windows else None,
         "uncertainty": float(uncertainty.mean()),

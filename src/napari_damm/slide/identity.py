@@ -40,6 +40,7 @@ MOST_REMEMBERED = 4096
 BAND_PIXELS = 4 * MIB
 SAMPLE_SIDE = 512
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+LEFT_BY_SYSTEMS = ("Thumbs.db", "desktop.ini")
 
 
 def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> dict[str, Any]:
@@ -257,8 +258,13 @@ def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
-                elif entry.is_file():
+                elif entry.is_file() and _is_of_the_image(entry.name):
                     yield entry
+
+
+def _is_of_the_image(name: str) -> bool:
+    """Return whether a file is no trace of a system that showed the folder, such as .DS_Store."""
+    return name not in LEFT_BY_SYSTEMS and (not name.startswith(".") or name.startswith(".z"))
 
 
 def _hash_files(folder: Path, files: Iterable[Path]) -> str:

@@ -3,7 +3,8 @@
 1. Of the blocks of 128 model pixels that hold tissue take all, or 256 spread evenly over the slide
    where it is large. Always the same blocks.
 2. Percentiles 0.1 and 99.9 of each channel, at the model's resolution, over tissue in these
-   blocks. Pixels that are fill (`fill`) are no part of them.
+   blocks. Pixels that are fill (`fill`), and those that the image does not reach, are no part of
+   them.
 3. The model sees them as -1 and 1, and nothing beyond.
 """
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_damm.slide.fill import REACH_PX
 from napari_damm.slide.raster import Raster
-from napari_damm.slide.resample import model_shape, read_region
+from napari_damm.slide.resample import covered, model_shape, read_region
 from napari_damm.slide.tissue import Mask
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory
@@ -153,7 +154,7 @@ def _tissue_values(
                 raise
             unreadable = error
             continue
-        tissue_here = mask[np.ix_(rows, cols)]
+        tissue_here = mask[np.ix_(rows, cols)] & covered(raster, box, model_um, slide.origin, shape)
         at_border = wide.y0 == 0, wide.y1 == shape[0], wide.x0 == 0, wide.x1 == shape[1]
         inside = box.shifted(-wide.y0, -wide.x0).slices
         fill = raster.fill.solid(pixels, at_border)[inside]
@@ -162,4 +163,4 @@ def _tissue_values(
         raise unreadable
     found = np.concatenate(values)
     # a blank channel is all fill: what it is blank with is to be said, not that nothing is left
-    return found if found.size else np.asarray(raster.fill.values[:1], np.float32)
+    return found if found.size else np.asarray(raster.fill.values[:1] or [0.0], np.float32)

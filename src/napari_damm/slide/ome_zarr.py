@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ def _image_file(path: Path, z: int | None, t: int | None, image: str | int | Non
         else [""] * len(planes)
     )
     size, origin, no_size = _place(multiscale, datasets[0], axes)
+    placed = any("translation" in t for t in _transforms(multiscale, datasets[0]))
     if size is not None and (doubt := doubted_size(size)):
         size, no_size = None, doubt
     return ImageFile(
@@ -89,6 +90,7 @@ def _image_file(path: Path, z: int | None, t: int | None, image: str | int | Non
         no_size,
         StackSize(lengths["z"], lengths["t"]),
         choice,
+        placed=placed,
     )
 
 
@@ -188,6 +190,14 @@ def _zarr_plane(level: Any, axes: Sequence[str], at: Mapping[str, int]) -> Plane
     return LazyPlane(ArraySource(level, tuple(None if a in "yx" else at.get(a, 0) for a in axes)))
 
 
+def _transforms(
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what places the finest level in the world, the innermost first."""
+    for holder in (dataset, multiscale):
+        yield from holder.get("coordinateTransformations") or []
+
+
 def _place(
     multiscale: Mapping[str, Any], dataset: Mapping[str, Any], axes: Sequence[str]
 ) -> tuple[Scale | None, Scale, str]:
@@ -198,13 +208,12 @@ def _place(
     """
     scale, translation = np.ones(len(axes)), np.zeros(len(axes))
     translated = False
-    for holder in (dataset, multiscale):
-        for transform in holder.get("coordinateTransformations") or []:
-            if "scale" in transform:
-                factor = np.asarray(transform["scale"], float)
-                scale, translation = scale * factor, translation * factor
-            if "translation" in transform:
-                translation, translated = translation + transform["translation"], True
+    for transform in _transforms(multiscale, dataset):
+        if "scale" in transform:
+            factor = np.asarray(transform["scale"], float)
+            scale, translation = scale * factor, translation * factor
+        if "translation" in transform:
+            translation, translated = translation + transform["translation"], True
     units = [a.get("unit") for a in multiscale.get("axes", [])[-2:] if isinstance(a, dict)]
     um = [to_um(1.0, unit) or 0.0 for unit in units]
     if len(um) < 2 or not all(um):

@@ -31,6 +31,8 @@ from napari_damm.slide.stacks import check_indices, common_stack
 from napari_damm.util.advice import Advice
 
 SIZE_TOLERANCE = 0.01
+NOWHERE = (0.0, 0.0)
+"""The corner of images that state no place."""
 
 
 def open_slide(  # noqa: PLR0913 - one argument for everything that may have to be said
@@ -78,6 +80,10 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     """
     main = open_image(path, z, t, image)
     other = main if nuclei is None else open_further(nuclei, z, t, image)
+    if main.placed != other.placed:  # what states no place lies where the other does
+        main, other = (
+            (main, other.at(main.origin)) if main.placed else (main.at(other.origin), other)
+        )
     stack = common_stack({main.path: main.stack, other.path: other.stack})
     check_indices(main.path, stack, z, t)
     v, n = choose_channels(main, other, vessels_channel, nuclei_channel)
@@ -143,6 +149,8 @@ def open_beside(
         index = find_channel(other.channels, channel, str(other.path))
     if index is None:
         raise unclear_channel(other, role)
+    if not other.placed or slide.vessels.origin == NOWHERE:
+        other = other.at(slide.vessels.origin)
     raster = _raster(other, index, _pixel_size_beside(slide.vessels, other, pixel_size_um))
     _check_same_field(slide.vessels, raster, slide.name, str(other.path))
     return raster

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -169,7 +169,7 @@ class ImageFile:
     `planes[channel][level]`; `pixel_size_um` and `origin` are (y, x); where the file states no
     usable pixel size it is None and `no_size` says why. `stack` says among how many z planes
     and time points these were chosen, `image` which image of the file they are, `beside` in which
-    other files planes of that image lie.
+    other files planes of that image lie, `placed` whether the file states where it lies.
     """
 
     path: Path
@@ -181,6 +181,11 @@ class ImageFile:
     stack: StackSize = NO_STACK
     image: ImageChoice = ONLY_IMAGE
     beside: tuple[Path, ...] = ()
+    placed: bool = False
+
+    def at(self, origin: Scale) -> ImageFile:
+        """Return the same image, elsewhere."""
+        return replace(self, origin=origin)
 
 
 def doubted_size(size: Scale) -> str:

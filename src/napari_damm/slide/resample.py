@@ -158,11 +158,19 @@ class _Axis:
     step: float
     length: int
 
+    def reaches(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return which of the model pixels [start, stop) lie on the source, or hardly beyond."""
+        centre = self.first + np.arange(start, stop) * self.step
+        tolerance = REACH_PX * max(1.0, self.step)
+        found: NDArray[np.bool_] = (centre >= -0.5 - tolerance) & (
+            centre <= self.length - 0.5 + tolerance
+        )
+        return found
+
     def taps(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return source pixels and weights (n, taps) of the model pixels [start, stop)."""
         centre = self.first + np.arange(start, stop) * self.step
-        tolerance = REACH_PX * max(1.0, self.step)
-        outside = (centre < -0.5 - tolerance) | (centre > self.length - 0.5 + tolerance)
+        outside = ~self.reaches(start, stop)
         box = math.sqrt(self.step**2 - 1.0) if self.step > 1.0 else 0.0
         reach = box / 2 + 1.0
         lowest = np.floor(centre - reach).astype(np.int64) + 1
@@ -177,6 +185,21 @@ class _Axis:
             weights = np.maximum(0.0, 1.0 - np.abs(distance))
         weights[outside] = 0.0
         return np.clip(pixels, 0, self.length - 1), weights
+
+
+def covered(
+    raster: Raster, box: Box, model_um: float, origin: Scale, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return which pixels of a box of the model grid a raster reaches; elsewhere it reads as 0.
+
+    Parameters are those of `read_region`; the box must not overhang the slide.
+    """
+    grid = _Grid(model_um, origin, shape)
+    rows, cols = _axes(raster, pick_level(raster, model_um), grid)
+    found: NDArray[np.bool_] = np.logical_and.outer(
+        rows.reaches(box.y0, box.y1), cols.reaches(box.x0, box.x1)
+    )
+    return found
 
 
 def _hat_integral(x: NDArray[np.float64]) -> NDArray[np.float64]:

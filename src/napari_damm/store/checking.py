@@ -197,6 +197,7 @@ def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
 
+COUNTS = ("windows", "background_windows", "multi_modal_windows", "windows_with_cells")
 KINDS: dict[str, Callable[[Any], bool]] = {
     "input": _is_input,
     "model": _is_model,
@@ -204,7 +205,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "versions": _is_words,
     **dict.fromkeys(("mode", "device", "machine", "started"), _is_text),
     **dict.fromkeys(("seed", "samples", "batch_size"), _is_count),
-    **dict.fromkeys(("windows", "background_windows", "multi_modal_windows"), _is_count),
+    **dict.fromkeys(COUNTS, _is_count),
     **dict.fromkeys(("spread_factor", "gamma", "seconds"), _is_number),
     **dict.fromkeys(("pixel_size_um", "slide_pixel_size_um"), _is_number),
     **dict.fromkeys(("resumed", "failed"), _is_texts),

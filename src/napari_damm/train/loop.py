@@ -192,15 +192,11 @@ class TrainingLoop:
             batch = self._noise_batch(step, progress)
             losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
         crops = self._crops(step, MAP_JITTER * config.jitter)
-        count = len(crops.images)
-        loss = losses.loss
+        count, loss = len(crops.images), losses.loss
         for part in torch.arange(count).tensor_split(min(self.checkpoints.trainer.parts, count)):
-            error, share = (
-                self._map_error(Crops(*(x[part] for x in crops)), step),
-                len(part) / count,
-            )
-            self.state.backward(error, share)
-            loss += share * float(error.detach())
+            error = self._map_error(Crops(*(x[part] for x in crops)), step)
+            self.state.backward(error, len(part) / count)
+            loss += len(part) / count * float(error.detach())
         return replace(losses, loss=loss)
 
     def _map_error(self, crops: Crops, step: int) -> Tensor:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -143,6 +144,28 @@ class Areas:
             edges[upwards] = edges[upwards][:, [2, 3, 0, 1]]
             found.append(edges[edges[:, 0] < edges[:, 2]])
         return found
+
+
+def areas_on_map(record: Mapping[str, Any]) -> Areas | None:
+    """Return the areas that a job was asked for, in pixels of its map; None: all of the map.
+
+    Raises
+    ------
+    ValueError
+        If what the record says of them cannot be used.
+    """
+    given = record.get("areas")
+    if not given:
+        return None
+    try:
+        areas = Areas.from_json(given)
+        scale = float(record["slide_pixel_size_um"]) / float(record["pixel_size_um"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"the areas of the result's record cannot be used ({error})") from error
+    areas = areas.scaled(scale)
+    # the map begins at the box around the areas, or where the section does
+    y0, x0 = (max(0, math.floor(v + 1e-9)) for v in areas.bounds[:2])
+    return areas.moved(-y0, -x0)
 
 
 def _is_place(value: float) -> bool:

@@ -147,7 +147,7 @@ class RegionPicker(LayerChoice):
 
     def begin_from(self, record: Mapping[str, Any] | None) -> None:
         """Take the region of an unfinished result that is to be resumed; None for none."""
-        if (record is None) == (self._begun is None):
+        if record == self._begun:
             return
         self._begun = record
         words = "" if record is None else region_of_record(record)

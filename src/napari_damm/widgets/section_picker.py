@@ -87,6 +87,18 @@ class SectionPicker(QWidget):
         """The channel picked for the first role."""
         return self._pickers.picked[0]
 
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What tells the planes that are picked and shown from others.
+
+        Raises
+        ------
+        ValueError
+            If the viewer shows no single plane of one of them.
+        """
+        planes = [shown_plane(c, self._viewer.dims)[0] for c in self._pickers.picked if c]
+        return tuple((id(plane.layer.data), plane) for plane in planes)
+
     def request(self, roles: Sequence[str], modalities: Sequence[str], empty: str) -> SlideRequest:
         """Resolve the picked channels to planes that lie in one world, by the engine's `roles`.
 

@@ -59,6 +59,7 @@ class BatchQueue(RunWidget):
         self.setWindowTitle("Many sections")
         self._viewer, self._choices = viewer, choices
         self._inputs: list[Path] = []
+        self._paired: list[Path] = []
         self._sections: list[BatchSection] = []
         self._problem = NOTHING
         self.list = QListWidget()
@@ -120,7 +121,7 @@ class BatchQueue(RunWidget):
             return
         from napari_damm.engine.batch_sections import find_sections, in_all_ways
 
-        self._sections, self._problem = [], ""
+        self._sections, self._problem, self._paired = [], "", list(self._inputs)
         folder = Path(self.folder.text().strip() or "results").expanduser()
         size = self.pixel_size.value() or None
         try:
@@ -189,6 +190,8 @@ class BatchQueue(RunWidget):
         self._begin(BatchRun(tuple(self._sections), choices, self.show_state, self))
 
     def _after_run(self, run: LiveRun) -> None:
+        if self._inputs != self._paired:  # files were added, or all taken away, meanwhile
+            self._pair()
         self._update()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:

@@ -36,7 +36,7 @@ def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, floa
     """Say what a request will take at most, and return the seconds, None where nobody knows."""
     um = request.slide.pixel_sizes_um["vessels"]
     shape = request.slide.planes["vessels"][0].shape
-    box, whole = _model_box(shape, um / (model_um or um), request.region)
+    box, whole = _model_box(shape, um / (model_um or um), _part(request))
     windows = _touching(whole[0], box.y0, box.y1) * _touching(whole[1], box.x0, box.x1)
     per_window = seconds_per_window(request.model, request.settings)
     seconds = None if per_window is None else windows * per_window
@@ -110,6 +110,15 @@ def _kept() -> dict[str, Any]:
 
 def _key(model: Path, settings: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in (model, *(settings.get(n) for n in _NAMES)))
+
+
+def _part(request: PredictRequest) -> MarkedPart | None:
+    """Return what is predicted: of a result that is resumed, what it was begun with."""
+    if request.begun is None:
+        return request.region
+    roi = request.begun.record.get("roi")
+    areas = request.begun.record.get("areas")
+    return Areas.from_json(areas) if areas else (tuple(roi) if roi else None)
 
 
 def _model_box(

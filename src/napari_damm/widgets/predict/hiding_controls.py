@@ -87,6 +87,11 @@ class HidingControls(QWidget):
         if self.rule.currentText() != chosen:
             self._set_up_slider()
 
+    def refresh(self) -> None:
+        """Cover what is to be hidden of the cells as they are now."""
+        if self.slider.value():
+            self._on_slider()
+
     def _set_up_slider(self) -> None:
         _, last, meaning = RULES[self.rule.currentText()]
         with QSignalBlocker(self.slider):

@@ -59,7 +59,7 @@ class PredictionSummary(RunSummary):
     def done(self, finished: Finished) -> str:
         """Say in one line what a finished job did, with what earlier runs did for it."""
         record = finished.result.record
-        windows = record.get("windows", self.eta.windows_done)
+        windows = record.get("windows_with_cells", record.get("windows", self.eta.windows_done))
         multi_modal = record.get("multi_modal_windows", self.windows_multi_modal)
         share = 100 * multi_modal / max(windows, 1)
         seconds = finished.seconds

@@ -41,7 +41,9 @@ from napari_damm.widgets.viewer.result_tools import (
     run_of,
     runs_in,
 )
+from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
+from napari_damm.widgets.viewer.slices import in_units_shown
 from napari_damm.widgets.viewer.trust_layer import add_trust_map
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class ResultPanel(QGroupBox):
         super().__init__("Result")
         self.setObjectName("result")
         self._viewer = viewer
+        self._known: set[int] = set()
         self._run: RunLayers | None = None
         self._places: Iterator[tuple[float, float]] = iter(())
         self.heading = Note("result_title")
@@ -130,10 +133,19 @@ class ResultPanel(QGroupBox):
         active = layers.selection.active
         runs = runs_in(layers)
         run = None if active is None else run_of(active, layers)
-        chosen = run or (runs[-1] if runs else None)
+        # none is active while a layer is inserted; another image asks for the newest run
+        stays = active is None or RESULT_KEY in active.metadata
+        chosen = run or (self._kept(runs) if stays else next(iter(runs[-1:]), None))
         if chosen is None or self._run is None or chosen.maps != self._run.maps:
             self._show(chosen)
         self._list_others()
+
+    def _kept(self, runs: list[RunLayers]) -> RunLayers | None:
+        """Return the run to stay with, or one that is new."""
+        new = [each for each in runs if each.key not in self._known]
+        self._known = {each.key for each in runs}
+        same = [each for each in runs if self._run is not None and each.key == self._run.key]
+        return next(iter([*new[-1:], *same, *runs[-1:]]), None)
 
     def _show(self, run: RunLayers | None) -> None:
         self._run = run
@@ -154,7 +166,9 @@ class ResultPanel(QGroupBox):
             record = record_of(layer) or {}
             self.record.say(record_words(record))
             self.legend.say(map_legend(self._run.maps, modalities_of(record)))
+            self._places = iter(())
             self.hiding.update_rules()
+            self.hiding.refresh()
 
     def _list_others(self) -> None:
         choices = self._others(None)
@@ -220,11 +234,12 @@ class ResultPanel(QGroupBox):
             place = next(self._places, None)
         if place is None:
             raise ValueError("Nothing was predicted here")
-        camera = camera_of(self._viewer)
-        camera.center = (*camera.center[:-2], *place)
-        cell = float(run.maps["Uncertainty"].scale[-1])
+        camera, layer = camera_of(self._viewer), run.maps["Uncertainty"]
+        y, x = in_units_shown(layer, self._viewer.dims, place)
+        camera.center = (*camera.center[:-2], y, x)
+        cell = in_units_shown(layer, self._viewer.dims, layer.scale)[-1]
         camera.zoom = max(camera.zoom, 400 / (CLOSE_UP_CELLS * cell))
-        self.answer.say(run.values_at(self._in_world(place)))
+        self.answer.say(run.values_at(self._in_world((y, x)), self._viewer.dims))
 
     @answered
     def _trust(self) -> None:
@@ -253,5 +268,5 @@ class ResultPanel(QGroupBox):
 
     def _say_values(self) -> None:
         if self._run is not None:
-            said = self._run.values_at(self._viewer.cursor.position)
+            said = self._run.values_at(self._viewer.cursor.position, self._viewer.dims)
             self.values.say(f"Under the cursor: {said}" if said else "")

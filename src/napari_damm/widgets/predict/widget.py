@@ -30,6 +30,8 @@ from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
 from napari_damm.widgets.section_picker import SAMPLE, SectionPicker
 from napari_damm.widgets.viewer.camera import camera_of
+from napari_damm.widgets.viewer.roles import Channel
+from napari_damm.widgets.viewer.slices import in_units_of
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -99,13 +101,13 @@ class PredictWidget(RunWidget):
         """Look at the picked images with the model's eyes, if they are others than before."""
         try:
             card = self._model.chosen()
-            slide = self._slide_request(card.modalities)
+            slide, shown = self._slide_request(card.modalities), self._section.shown
         except ValueError:  # said beside Predict
             self._looked_at = ()
             self._form.trust.clear_answer()
             return
-        planes = [id(levels[0]) for levels in slide.planes.values()]
-        key = (card.path, *planes, *slide.pixel_sizes_um.values(), *slide.origins_um.values())
+        sizes, corners = slide.pixel_sizes_um.values(), slide.origins_um.values()
+        key = (card.path, *shown, *sizes, *corners)
         if key != self._looked_at:
             self._looked_at = key
             self._form.trust.ask(slide, card.path)
@@ -148,7 +150,7 @@ class PredictWidget(RunWidget):
             region=region,
             out=destination.path,
             begun=destination.unfinished,
-            focus=None if primary is None else place_in(primary, camera_of(self._viewer).center),
+            focus=None if primary is None else place_in(primary, self._centre(primary)),
         )
 
     def _slide_request(self, modalities: Sequence[str]) -> SlideRequest:
@@ -168,10 +170,14 @@ class PredictWidget(RunWidget):
         slide = self._slide_request(card.modalities)
         assert primary is not None  # else there were no slide
         size = slide.pixel_sizes_um["vessels"]
-        centre = camera_of(self._viewer).center[-2:]
-        box = preview_box(primary, size, card.pixel_size_um or size, centre)
+        box = preview_box(primary, size, card.pixel_size_um or size, self._centre(primary))
         settings = self._form.settings.values()
         return PredictRequest(slide, card.path, settings, region=box, preview=True)
+
+    def _centre(self, channel: Channel) -> list[float]:
+        """Return the place (y, x) at the middle of the view, in the units of a channel's layer."""
+        centre = camera_of(self._viewer).center[-2:]
+        return in_units_of(channel.layer, self._viewer.dims, centre)
 
     def _run_if_possible(self, make: Callable[[], PredictRequest]) -> None:
         try:

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.hiding import Hidden, masked_map
-from napari_damm.widgets.viewer.result_maps import MAP, UNCERTAINTY
+from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
     COVER,
     DIFFERENCE,
-    MASKED,
     RunLayers,
     difference,
     place_of,
+    predicted_pixels,
+    run_of,
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
-from napari_damm.widgets.viewer.run_notes import NOTES
+from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, notes_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -36,7 +37,7 @@ def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
     from napari.utils.colormaps import DirectLabelColormap
 
     np_map = run.np
-    cover = next((layer for layer in viewer.layers if _covers(layer, np_map)), None)
+    cover = next((layer for layer in viewer.layers if _covers(layer, run)), None)
     if hidden is None or not hidden.cells.any():
         if cover is not None:
             viewer.layers.remove(cover)
@@ -54,7 +55,11 @@ def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
         colormap=DirectLabelColormap(color_dict=colours),
         opacity=1.0,
         **place_of(place),
-        metadata={RESULT_KEY: {"shows": COVER}, COVERED: np_map},
+        metadata={
+            RESULT_KEY: {"shows": COVER},
+            COVERED: _key(run),
+            NOTES: place.metadata.get(NOTES),  # so that the panel stays with its run
+        },
     )
     layer.editable = False
     active = viewer.layers.selection.active
@@ -69,7 +74,9 @@ def add_rest(viewer: Any, run: RunLayers, hidden: Hidden) -> Layer:
     assert np_map is not None  # since masked_map
     layer = _like(np_map, levels, f"{np_map.name}, {hidden.rest}", MASKED)
     layer.metadata[RESULT_KEY]["hidden"] = hidden.words
+    active = viewer.layers.selection.active
     viewer.layers.insert(_above(viewer, np_map), layer)
+    viewer.layers.selection.active = active  # the panel stays with the run
     np_map.visible = False
     return layer
 
@@ -84,7 +91,9 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
     """
     from napari.layers import Image
 
-    values, corner = difference(first, second)
+    runs = [run_of(layer, viewer.layers) for layer in (first, second)]
+    known = [None if run is None else predicted_pixels(run) for run in runs]
+    values, corner = difference(first, second, known)
     layer = Image(
         values,
         name=f"{first.name} − {second.name}",
@@ -96,7 +105,9 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
         units=first.units[-2:],
         metadata={RESULT_KEY: {"shows": DIFFERENCE}, MAP: DIFFERENCE},
     )
+    active = viewer.layers.selection.active
     viewer.layers.append(layer)
+    viewer.layers.selection.active = active  # the panel stays with the run
     return layer
 
 
@@ -119,8 +130,14 @@ def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
     )
 
 
-def _covers(layer: Layer, np_map: Layer | None) -> bool:
-    return np_map is not None and layer.metadata.get(COVERED) is np_map
+def _covers(layer: Layer, run: RunLayers) -> bool:
+    return layer.metadata.get(COVERED) is _key(run)
+
+
+def _key(run: RunLayers) -> object:
+    """Return what is the same of all layers of a run, and of no other."""
+    first = next(iter(run.maps.values()))
+    return first if notes_of(first) is NO_NOTES else notes_of(first).key
 
 
 def _above(viewer: Any, layer: Layer | None) -> int:

@@ -24,6 +24,8 @@ from napari_damm.widgets.viewer.result_maps import (
     MAP,
     NP,
     PARTIAL,
+    PARTICLES,
+    PREVIEW,
     Maps,
     layer_tuples,
     with_share,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from napari_damm.store import Result
 
-PREVIEW = "Preview"
 STORE_PATH = "napari_damm_path"
 
 
@@ -141,9 +142,11 @@ class ResultLayers:
 
 
 def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
-    """Hide the maps of the kind and place of this one."""
+    """Hide the maps of the kind and place of this one: light of two would add up."""
+    shows = layer.metadata[MAP]
+    kind = PARTICLES if shows in PARTICLES else (shows,)
     for other in layers:
-        same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) == layer.metadata[MAP]
+        same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) in kind
         if same_kind and other is not layer and _overlap(other, layer):
             other.visible = False
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 NP, STD, UNCERTAINTY, BRANCH = "NP distribution", "NP std", "Uncertainty", "Branch"
 FAMILIARITY = "Familiarity"
+PREVIEW, MASKED = "Preview", "sure map"
+PARTICLES = (NP, PREVIEW, MASKED)
+"""What shows particles: of these one is to be seen at a place."""
 STD_LIMITS = (0.0, 0.35)
 """The same for every result, so that they can be compared; few pixels lie beyond."""
 CELL_PX = 32

@@ -17,21 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.events import Branch
-from napari_damm.widgets.viewer.result_layers import PREVIEW
+from napari_damm.util.areas import areas_on_map
+from napari_damm.util.tiling import Box
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
     FAMILIARITY,
     MAP,
+    MASKED,
     NP,
+    PREVIEW,
     UNCERTAINTY,
 )
-from napari_damm.widgets.viewer.run_notes import notes_of, record_of, result_layers
+from napari_damm.widgets.viewer.run_notes import NO_NOTES, notes_of, record_of, result_layers
+from napari_damm.widgets.viewer.slices import in_units_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
 APART_CELLS = 4
-COVER, MASKED, DIFFERENCE, TRUST = "Less sure", "sure map", "difference", "Trust"
+COVER, DIFFERENCE, TRUST = "Less sure", "difference", "Trust"
 """What layers made here show, in place of a map."""
 MADE_HERE = (COVER, MASKED, DIFFERENCE, TRUST, PREVIEW)
 
@@ -41,6 +45,11 @@ class RunLayers:
     """The layers of one run that are in the viewer, by which of its maps they show."""
 
     maps: dict[str, Layer]
+
+    @property
+    def key(self) -> int:
+        """What is the same of all layers of a run."""
+        return _run_key(next(iter(self.maps.values())))
 
     @property
     def np(self) -> Layer | None:
@@ -88,18 +97,24 @@ class RunLayers:
             raise ValueError("Not assessed: the model does not say which images it knows")
         return worth
 
-    def values_at(self, position: Sequence[float]) -> str:
-        """Say in words what the maps hold at a place in the world; "" outside."""
-        values = {name: _value(layer, position) for name, layer in self.maps.items()}
+    def values_at(self, position: Sequence[float], dims: Any = None) -> str:
+        """Say in words what the maps hold at a place in the viewer's world; "" outside.
+
+        `dims` are the viewer's, whose units the place is in; None: those of the layers.
+        """
+        values = {name: _value(layer, position, dims) for name, layer in self.maps.items()}
         found = {name: value for name, value in values.items() if value is not None}
-        if not found.get(BRANCH):
+        if not found:
+            return ""
+        if BRANCH in self.maps and not found.get(BRANCH):
             return "not predicted here" if NP in found else ""
         said = [f"NP {found[NP]:.2f}"] if NP in found else []
         if UNCERTAINTY in found:
             said.append(f"{100 * (1 - found[UNCERTAINTY]):.0f} % sure")
         if FAMILIARITY in found:
             said.append(f"familiarity {found[FAMILIARITY]:.2f}")
-        said.append(self._branch_in_words(round(found[BRANCH])))
+        if BRANCH in found:
+            said.append(self._branch_in_words(round(found[BRANCH])))
         return ", ".join(said)
 
     def _branch_in_words(self, branch: int) -> str:
@@ -127,8 +142,12 @@ def runs_in(layers: Iterable[Layer]) -> list[RunLayers]:
 
 
 def run_of(layer: Layer, layers: Iterable[Layer]) -> RunLayers | None:
-    """Return the run that a layer shows a map of, if any."""
-    return next((run for run in runs_in(layers) if layer in run.maps.values()), None)
+    """Return the run that a layer shows a map of, or was made of, if any."""
+    key = None if notes_of(layer) is NO_NOTES else _run_key(layer)
+    for run in runs_in(layers):
+        if layer in run.maps.values() or key == run.key:
+            return run
+    return None
 
 
 def least_sure_places(run: RunLayers) -> Iterator[tuple[float, float]]:
@@ -143,8 +162,30 @@ def least_sure_places(run: RunLayers) -> Iterator[tuple[float, float]]:
         left[near, max(0, x - APART_CELLS) : x + APART_CELLS + 1] = -1
 
 
-def difference(first: Layer, second: Layer) -> tuple[NDArray[np.float32], tuple[float, float]]:
+def predicted_pixels(run: RunLayers) -> NDArray[np.bool_] | None:
+    """Return which pixels of a run's NP map were predicted; None where that is not known."""
+    if run.np is None or BRANCH not in run.maps:
+        return None
+    data = run.np.data[0] if run.np.multiscale else run.np.data
+    branch = run.maps[BRANCH]
+    places = []
+    for axis, (pixels, cells) in enumerate(zip(data.shape, branch.data.shape, strict=True)):
+        world = np.arange(pixels) * run.np.scale[axis] + run.np.translate[axis]
+        cell = (world - branch.translate[axis]) / branch.scale[axis] + 0.5
+        places.append(np.clip(np.floor(cell + 1e-9).astype(int), 0, cells - 1))
+    found: NDArray[np.bool_] = np.asarray(branch.data)[np.ix_(*places)] > 0
+    areas = areas_on_map(record_of(run.np) or {})
+    return found if areas is None else found & areas.mask(Box(0, 0, *found.shape))
+
+
+def difference(
+    first: Layer,
+    second: Layer,
+    predicted: Sequence[NDArray[np.bool_] | None] = (None, None),
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Return the first map minus the second, where both are, and the place of its first pixel.
+
+    `predicted` are the pixels that either has; NaN where one of them has none.
 
     Raises
     ------
@@ -168,6 +209,9 @@ def difference(first: Layer, second: Layer) -> tuple[NDArray[np.float32], tuple[
     here = tuple(slice(*ends) for ends in zip(low, high, strict=True))
     there = tuple(slice(*ends) for ends in zip(low - shift, high - shift, strict=True))
     values = np.asarray(a[here], np.float32) - np.asarray(b[there], np.float32)
+    for known, place in zip(predicted, (here, there), strict=True):
+        if known is not None:
+            values[~known[place]] = np.nan
     y, x = np.asarray(first.translate) + low * first.scale
     return values, (float(y), float(x))
 
@@ -176,10 +220,10 @@ def _run_key(layer: Layer) -> int:
     return id(notes_of(layer).key)
 
 
-def _value(layer: Layer, position: Sequence[float]) -> float | None:
+def _value(layer: Layer, position: Sequence[float], dims: Any = None) -> float | None:
     """Return the value of a layer at a place in the world, whether it is shown or not."""
     data = layer.data[0] if layer.multiscale else layer.data
-    y, x = (round(float(v)) for v in layer.world_to_data(tuple(position))[-2:])
+    y, x = (round(float(v)) for v in layer.world_to_data(in_units_of(layer, dims, position))[-2:])
     if not (0 <= y < data.shape[0] and 0 <= x < data.shape[1]):
         return None
     return float(np.asarray(data[y : y + 1, x : x + 1])[0, 0])

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.roles import Channel
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 
 def stack_axes(channel: Channel) -> tuple[int, ...]:
@@ -41,7 +42,7 @@ def shown_plane(channel: Channel, dims: Any) -> tuple[Channel, str]:
             f"'{layer.name}' is a stack: show its y and x in the 2-D view, so that the slider "
             "picks a slice"
         )
-    at = layer.world_to_data(_slider_point(layer, dims))
+    at = layer.world_to_data(in_units_of(layer, dims, dims.point))
     index = list(channel.index)
     for axis in axes:
         index[axis] = round(float(at[axis]))
@@ -51,17 +52,30 @@ def shown_plane(channel: Channel, dims: Any) -> tuple[Channel, str]:
     return replace(channel, index=tuple(index)), words
 
 
-def _slider_point(layer: Image, dims: Any) -> list[float]:
-    """Return the sliders' positions along the layer's axes, in the layer's own units."""
-    point = list(dims.point)[-layer.ndim :]
+def in_units_of(layer: Layer, dims: Any, point: Sequence[float]) -> list[float]:
+    """Return a point of the viewer's world along the layer's axes, in the layer's own units.
+
+    `dims` are the viewer's; None: it is in these units already.
+    """
+    return [at * factor for at, factor in zip(*_ends(layer, dims, point), strict=True)]
+
+
+def in_units_shown(layer: Layer, dims: Any, point: Sequence[float]) -> list[float]:
+    """Return a point in the layer's units in those of the viewer: the inverse of `in_units_of`."""
+    return [at / factor for at, factor in zip(*_ends(layer, dims, point), strict=True)]
+
+
+def _ends(layer: Layer, dims: Any, point: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return the last coordinates that both have, and layer units in one unit of the viewer."""
+    count = min(layer.ndim, len(point))
+    at = [float(value) for value in point][-count:]
     shown_units = getattr(dims, "units", None)  # napari before 0.9 has none
     if shown_units is None:
-        return point
-    return [
-        float((value * shown).to(own).magnitude) if own.is_compatible_with(shown) else value
-        for value, shown, own in zip(
-            point, list(shown_units)[-layer.ndim :], layer.units, strict=True
-        )
+        return at, [1.0] * count
+    pairs = zip(list(shown_units)[-count:], layer.units[-count:], strict=True)
+    return at, [
+        float((1.0 * shown).to(own).magnitude) if own.is_compatible_with(shown) else 1.0
+        for shown, own in pairs
     ]
 
 

@@ -184,6 +184,8 @@ class ValidationLayers:
         for layer in self._viewer.layers:
             half = np.abs(layer.scale[-2:]) / 2  # the extent is that of pixel centres
             low, high = layer.extent.world[:, -2:] + [-half, half]
+            if not np.isfinite([low, high]).all():
+                continue  # an empty layer lies nowhere
             ratio = um_per(self._world, layer)
             ends.append((low[0] * ratio, high[1] * ratio))
         if not ends:

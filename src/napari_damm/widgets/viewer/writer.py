@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.widgets.viewer.result_maps import MAP, MASKED
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
 
@@ -72,6 +73,11 @@ def write_store(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
     metadata = attributes.get("metadata") or {}
     notes = metadata.get(NOTES)
     result = getattr(notes, "result", None)
+    if metadata.get(MAP) == MASKED:
+        raise ValueError(
+            f"'{attributes.get('name')}' is a part of a prediction, which is saved as a whole: "
+            "save this layer as .ome.tif"
+        )
     if result is None:
         raise ValueError(
             f"'{attributes.get('name')}' belongs to no finished prediction: choose another layer"
