@@ -1,0 +1,146 @@
+"""Features that meet: areas and trust, images that cover a part, files that lie elsewhere."""
+
+from __future__ import annotations
+
+import dask.array as da
+import jobs
+import numpy as np
+import pytest
+import tifffile
+from image_files import IMAGE, ome, ome_zarr
+
+from napari_damm import api
+from napari_damm.dataset import FolderSource, open_sections, survey
+from napari_damm.engine import trusted
+from napari_damm.engine.planning import plan
+from napari_damm.engine.provenance import differences
+from napari_damm.engine.reproduction import as_command, opening_of
+from napari_damm.slide import open_slide, slide_from_arrays
+from napari_damm.store import ResultLayout
+from napari_damm.util.areas import Areas
+from napari_damm.util.errors import JobFault
+
+CIRCLE = tuple((60 + 50 * np.sin(a), 60 + 50 * np.cos(a)) for a in np.linspace(0, 6.2, 60))
+SQUARE = ((0.0, 0.0), (0.0, 60.0), (60.0, 60.0), (60.0, 0.0))
+
+
+def changes(key, before, now):
+    """Return in what two records differ that are alike but for one entry."""
+    return [each for each in differences({key: before}, {key: now}) if each.startswith(key)]
+
+
+# ---------------------------------------------------------------- what an image does not reach
+
+
+def test_nuclei_that_cover_a_part_have_the_limits_of_what_they_show():
+    rng = np.random.default_rng(0)
+    vessels, nuclei = rng.integers(400, 4000, (2, 256, 256))
+    images = {"vessels": vessels, "nuclei": nuclei}
+    whole = plan(slide_from_arrays(images, 1.0), {}).normalisation.nuclei
+    moved = slide_from_arrays(images, 1.0, {"vessels": (0.0, 0.0), "nuclei": (5.0, 0.0)})
+    assert plan(moved, {}).normalisation.nuclei == pytest.approx(whole, rel=0.01)
+
+
+@pytest.mark.parametrize("vessels_placed", [True, False])
+def test_a_file_that_states_no_place_lies_where_the_other_does(tmp_path, vessels_placed):
+    then = [{"type": "translation", "translation": [0.0, 300.0, 40.0]}]
+    placed = ome_zarr(tmp_path / "a.zarr", image=IMAGE, then=then)
+    other = ome(tmp_path / "b.ome.tif")
+    pair = (placed, other) if vessels_placed else (other, placed)
+    slide = open_slide(pair[0], nuclei=pair[1], vessels_channel=0, nuclei_channel=1)
+    assert slide.vessels.origin == slide.nuclei.origin != (0.0, 0.0)
+
+
+def test_what_systems_leave_in_a_folder_is_no_part_of_the_image(tmp_path):
+    path = ome_zarr(tmp_path / "a.zarr")
+    slide = open_slide(path)
+    before = slide.identity
+    (path / ".DS_Store").write_bytes(b"x")
+    (path / "0" / "Thumbs.db").write_bytes(b"x")
+    slide.check_unchanged(whole=True)
+    assert changes("input", before, open_slide(path).identity) == []
+    (path / "0" / "other").write_bytes(b"x")
+    with pytest.raises(JobFault):
+        slide.check_unchanged(whole=True)
+
+
+def test_one_unusable_image_of_a_folder_spoils_no_other(tmp_path):
+    rng = np.random.default_rng(0)
+    for role in ("CD31", "DAPI", "QD"):
+        (tmp_path / role).mkdir()
+        for k in range(3):
+            image = rng.normal(100, 20, (256, 256)).astype(np.float32)
+            if (role, k) == ("QD", 1):
+                image[3, 3] = np.nan
+            tifffile.imwrite(tmp_path / role / f"s{k}.tif", image)
+    sections = list(open_sections(FolderSource(tmp_path, pixel_size_um=1.0)))
+    fields = survey(sections, 1.0)
+    assert next(fields).section.name == sections[0].name
+    with pytest.raises(ValueError, match="s1"):
+        next(fields)
+
+
+# ---------------------------------------------------------------- areas, and where a view looks
+
+
+def test_the_width_of_a_cell_is_that_of_its_pixels_inside():
+    areas = Areas(((CIRCLE,),))
+    layout = ResultLayout((128, 128), 1.0, (0.0, 0.0))
+    inside = areas.mask(layout_box(layout))
+    width = da.from_array(np.where(inside, 0.6, 0.0))
+    plain, within = (trusted._cell_means(width, layout, given) for given in (None, areas))
+    some = areas.cells(layout_box(layout).cells())
+    assert within[some] == pytest.approx(0.6)
+    assert plain[some].min() < 0.3
+
+
+def layout_box(layout):
+    from napari_damm.util.tiling import Box
+
+    return Box(0, 0, *layout.shape)
+
+
+def test_the_share_of_windows_is_of_those_with_cells(folder):
+    config = {"gamma": 0.0, "areas": Areas(((SQUARE,),))}
+    *_, finished = jobs.run(folder, None, **config)
+    record = finished.result.record
+    assert (record["multi_modal_windows"], record["windows_with_cells"]) == (1, 1)
+
+
+def test_a_verdict_does_not_depend_on_where_a_run_begins(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(trusted.Known, "of_card", lambda *_: trusted.Known)
+    monkeypatch.setattr(trusted.Known, "fitted_on", "", raising=False)
+    monkeypatch.setattr(trusted, "assess", lambda *given: seen.append(list(given[-1])))
+    slide = open_slide(folder / "section.ome.tif")
+    model = api.load_model(folder / "tiny.safetensors")
+    for focus in (None, (400.0, 600.0)):
+        planned = plan(slide, model.card, api.PredictConfig(focus=focus))
+        trusted.trust_before(slide, model, planned)
+    assert seen[0] == seen[1]
+
+
+def test_areas_of_another_name_are_the_same_job():
+    given = Areas(((SQUARE,),), "a").to_json()
+    assert changes("areas", given, {**given, "name": "b"}) == []
+    assert changes("areas", given, Areas(((CIRCLE,),), "a").to_json())
+
+
+# ---------------------------------------------------------------- opened again
+
+
+def test_a_stack_of_nuclei_alone_is_opened_at_its_plane(tmp_path):
+    size = {"PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0}
+    vessels, nuclei = tmp_path / "v.ome.tif", tmp_path / "n.ome.tif"
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 4000, (3, 260, 260)).astype(np.uint16)
+    tifffile.imwrite(vessels, image[0], ome=True, metadata={"axes": "YX", **size})
+    tifffile.imwrite(nuclei, image, ome=True, metadata={"axes": "ZYX", **size})
+    slide = open_slide(vessels, nuclei=nuclei, z=1)
+    record = {"input": slide.identity, "slide_pixel_size_um": 1.0}
+    assert opening_of(record).open().identity == slide.identity
+
+
+def test_of_areas_the_command_says_how_they_are_given():
+    with pytest.raises(ValueError, match="give --areas FILE, or copy as Python"):
+        as_command({"areas": {"name": "a"}}, None)
