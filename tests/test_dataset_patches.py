@@ -259,3 +259,11 @@ def test_a_wider_reach_finds_the_border_and_stays_where_training_is_allowed():
     last = int(np.flatnonzero(corners.any(axis=1))[-1])
     assert last in rows[6]
     assert last not in rows[3]
+
+
+def test_a_strip_validates_on_tissue_and_not_on_the_glass_beyond():
+    tissue = np.zeros((44, 32), bool)
+    tissue[:34] = True
+    split = split_patches([bare_field(np.ones((44, 32), bool), tissue)], 0.2, 0)
+    assert split.validation
+    assert all(patch.row + SIDE <= 34 for patch in split.validation)

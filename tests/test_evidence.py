@@ -63,7 +63,14 @@ def test_the_numbers_are_there_as_well(measured) -> None:
     for preset in ("internal", "external"):
         means = numbers["headline"]["means"][preset]
         assert means["linear"]["taken/fitted"]["ssim"]["n"] == 2
-        assert set(means) >= {"gated-mean", "gated-one", "uni-one", "multi-mean", "blur"}
+        assert set(means) >= {
+            "gated-expected",
+            "gated-mean",
+            "gated-one",
+            "uni-one",
+            "multi-mean",
+            "blur",
+        }
         # a fit to the truth cannot make the error larger
         for views in means.values():
             assert views["taken/fitted"]["mse"]["mean"] <= views["taken/raw"]["mse"]["mean"] + 1e-9

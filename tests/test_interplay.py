@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dask.array as da
 import jobs
 import numpy as np
 import pytest
 import tifffile
 from image_files import IMAGE, ome, ome_zarr
+from training_data import write_folder, write_slide
 
 from napari_damm import api
-from napari_damm.dataset import FolderSource, open_sections, survey
+from napari_damm.cli.data_options import DataOptions
+from napari_damm.dataset import FolderSource, SlideSource, open_sections, survey
 from napari_damm.engine import trusted
 from napari_damm.engine.planning import plan
 from napari_damm.engine.provenance import differences
 from napari_damm.engine.reproduction import as_command, opening_of
 from napari_damm.slide import open_slide, slide_from_arrays
 from napari_damm.store import ResultLayout
+from napari_damm.train.config import TrainConfig
+from napari_damm.train.setup import find_base, measure, open_data
 from napari_damm.util.areas import Areas
 from napari_damm.util.errors import JobFault
 
@@ -144,3 +150,43 @@ def test_a_stack_of_nuclei_alone_is_opened_at_its_plane(tmp_path):
 def test_of_areas_the_command_says_how_they_are_given():
     with pytest.raises(ValueError, match="give --areas FILE, or copy as Python"):
         as_command({"areas": {"name": "a"}}, None)
+
+
+# ---------------------------------------------------------------- what trains and what validates
+
+
+def measured(sources, **changes):
+    config = TrainConfig(preset="tiny", first_stage_steps=1, **changes)
+    base = find_base(None, config)
+    return list(measure(open_data(sources), base, config))
+
+
+def test_parts_of_one_section_that_overlap_are_refused(tmp_path):
+    path = write_slide(tmp_path / "a.ome.tif", shape=(320, 1200))
+    left, right = (SlideSource(path, roi=(0, x, 320, x + 590)) for x in (0, 600))
+    measured([left, right])
+    for other in (SlideSource(path), SlideSource(path, roi=(0, 300, 320, 900))):
+        with pytest.raises(ValueError, match=r"two parts of .* overlap"):
+            measured([left, other])
+    with pytest.raises(ValueError, match=r"two parts of .* overlap"):
+        measured([SlideSource(path, use="train"), SlideSource(path, use="validation")])
+
+
+def test_two_stains_in_a_file_of_a_folder_are_refused(tmp_path):
+    write_folder(tmp_path, 2)
+    two = np.zeros((2, 256, 256), np.uint16)
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD31"]}}
+    tifffile.imwrite(tmp_path / "CD31" / "patch_00.tif", two, ome=True, metadata=metadata)
+    with pytest.raises(ValueError, match="has 2 channels"):
+        list(open_sections(FolderSource(tmp_path, pixel_size_um=1.0)))
+
+
+def test_with_several_devices_the_map_is_made_as_it_was(tmp_path):
+    one, two = (find_base(None, TrainConfig(preset="tiny", devices=n)) for n in (1, 2))
+    assert (one.model.config.expected_from, two.model.config.expected_from) == ("zero", "noise")
+
+
+def test_a_plane_of_a_stack_can_be_trained_on_by_the_command():
+    data = DataOptions([Path("a.ome.tif")], z=1, t=0, image="2")
+    (source,) = data.sources(0)
+    assert (source.z, source.t, source.image) == (1, 0, "2")

@@ -86,3 +86,10 @@ def test_a_damaged_card_is_refused_in_one_sentence(damage):
     with pytest.raises(ValueError, match="damaged"):
         Known.of_card({**CARD, KEY: "text"})
     assert Known.of_card(card()) is not None
+
+
+def test_one_small_section_beside_a_large_one_leaves_trust_on():
+    sections = np.repeat([0, 1], [200, 1])
+    lopsided = Reference.fit(drawn(201, 0), sections)
+    assert lopsided.familiarity(3.0 * np.ones(len(NAMES))) < 0.05
+    assert max(lopsided.usual.values()) < 20

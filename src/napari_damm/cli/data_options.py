@@ -50,6 +50,11 @@ Roi = Annotated[
     tuple[int, int, int, int] | None,
     typer.Option(metavar="Y0 X0 Y1 X1", help="Only this region, in vessel pixels."),
 ]
+Image = Annotated[
+    str | None, typer.Option(metavar="N|NAME", help="Which of several images in a file.")
+]
+ZPlane = Annotated[int | None, typer.Option(metavar="N", help="Plane of a z stack, from 0.")]
+TimePoint = Annotated[int | None, typer.Option(metavar="N", help="Time point, from 0.")]
 Folders = Annotated[
     str | None,
     typer.Option(
@@ -84,6 +89,9 @@ class DataOptions:
     target: Path | None = None
     pixel_size: float | None = None
     roi: tuple[int, int, int, int] | None = None
+    image: str | None = None
+    z: int | None = None
+    t: int | None = None
     folders: str | None = None
     simulated: int = 0
     simulated_preset: str | None = None
@@ -128,6 +136,9 @@ class DataOptions:
             self.target,
             self.pixel_size,
             self.roi,
+            self.z,
+            self.t,
+            image=self.image,
         )
 
     def _simulated(self, first_seed: int) -> SimulatedSource:
@@ -188,6 +199,9 @@ class DataOptions:
         yield "--nuclei", self.nuclei
         yield "--target", self.target
         yield "--roi", self.roi
+        yield "--image", self.image
+        yield "--z", self.z
+        yield "--t", self.t
 
 
 _TYPES = {
@@ -199,6 +213,9 @@ _TYPES = {
     "target": TargetFile,
     "pixel_size": PixelSize,
     "roi": Roi,
+    "image": Image,
+    "z": ZPlane,
+    "t": TimePoint,
     "folders": Folders,
     "simulated": Simulated,
     "simulated_preset": SimulatedPreset,

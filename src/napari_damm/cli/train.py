@@ -167,7 +167,7 @@ def _config(given: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig
         begun = read_training(folder)
         if begun is None:
             raise ValueError(f"there is no training in {folder} to resume")
-        return replace(begun.config, **given)
+        return replace(begun.config, **{OLD_NAMES.get(k, k): v for k, v in given.items()})
     if "name" not in given and re.fullmatch(r"\w[\w. -]*", folder.name):
         given = {**given, "name": folder.name}
     return TrainConfig.from_dict(given)

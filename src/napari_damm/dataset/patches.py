@@ -131,7 +131,7 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
     if field.section.use != "split":
         cells[:] = field.section.use == "validation"
         return cells
-    extent = _extent(field)
+    extent = _extent(field.usable & field.tissue) or _extent(field.usable)
     if extent is None:
         return cells
     top, bottom, left, right = extent
@@ -154,9 +154,9 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
     return cells
 
 
-def _extent(field: Field) -> tuple[int, int, int, int] | None:
-    """Return the usable cells' bounds: top, bottom, left, right; None where there are none."""
-    rows, cols = (np.flatnonzero(field.usable.any(axis)) for axis in (1, 0))
+def _extent(cells: Mask) -> tuple[int, int, int, int] | None:
+    """Return the bounds of cells: top, bottom, left, right; None where there are none."""
+    rows, cols = (np.flatnonzero(cells.any(axis)) for axis in (1, 0))
     if not len(rows):
         return None
     return int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
@@ -164,7 +164,7 @@ def _extent(field: Field) -> tuple[int, int, int, int] | None:
 
 def _blocks(field: Field) -> list[tuple[int, int]]:
     """Return the corners of the blocks of tissue."""
-    top, bottom, left, right = _extent(field) or (0, 0, 0, 0)
+    top, bottom, left, right = _extent(field.usable) or (0, 0, 0, 0)
     return [
         (y, x)
         for y in range(top, bottom - BLOCK + 1, BLOCK)
@@ -174,7 +174,7 @@ def _blocks(field: Field) -> list[tuple[int, int]]:
 
 
 def _holds_few_blocks(field: Field) -> bool:
-    return _extent(field) is not None and len(_blocks(field)) < LEAST_BLOCKS
+    return _extent(field.usable) is not None and len(_blocks(field)) < LEAST_BLOCKS
 
 
 def _spread(k: int, field: Field, corners: Mask, step: int) -> list[Patch]:

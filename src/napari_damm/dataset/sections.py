@@ -277,7 +277,8 @@ def _one_image(path: Path, raster: Raster) -> Raster:
 
     image = open_image(path, 0, 0)
     colours = [i for i, name in enumerate(image.channels) if name in RGB[:3]]
-    if len(image.channels) in (1, 2) and len(colours) < 3:  # grey, with or without alpha
+    grey = len(image.channels) == 1 or [n.casefold() for n in image.channels[1:]] == [RGB[3]]
+    if grey and len(colours) < 3:
         return raster
     if len(colours) == 3:
         levels = zip(*(image.planes[i] for i in colours), strict=True)

@@ -99,6 +99,8 @@ def open_data(data: Source | Sequence[Source]) -> list[Section]:
     for section in sections:
         same = [without_names(section.identity), section.roi, section.use]
         text = json.dumps(same, sort_keys=True, default=str)
+        if section.folder:
+            text = f"{section.folder} {section.name}"  # blank patches of a folder are all alike
         if section.region is None and text in seen:
             raise ValueError(
                 f"{section.name} is the same as {seen[text]}: give every section once, or the copy "
@@ -120,7 +122,7 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             made = DAMM(DAMMConfig.of_preset(config.preset, config.recipe), _new_card(config))
-        if config.expected_weight > 0 and made.detail is not None:
+        if _learns_map(config) and made.detail is not None:
             made = learning_from_zero(made)
         _check_crops(made, config)
         trained = config.first_stage_steps is None and take_trained_autoencoders(made)
@@ -139,10 +141,15 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
     _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
     start = loaded.config.expected_from
-    if config.expected_weight > 0 and can_have_detail(loaded.config):
+    if _learns_map(config) and can_have_detail(loaded.config):
         loaded = learning_from_zero(with_detail(loaded, config.seed))
     name = str(loaded.card.get("name", "unnamed"))
     return Base(loaded, name, checksum, expected_from=start)
+
+
+def _learns_map(config: TrainConfig) -> bool:
+    """Return whether the expected map is learnt: of several devices each would need all of it."""
+    return config.expected_weight > 0 and config.devices == 1
 
 
 def _check_crops(model: DAMM, config: TrainConfig) -> None:
@@ -177,7 +184,33 @@ def measure(
                 f"{field.section.name}: only there is something to learn",
                 "warning",
             )
+    _check_apart(fields)
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
+
+
+def _check_apart(fields: Sequence[Field]) -> None:
+    """Refuse parts of one section that overlap: each is split on its own.
+
+    Raises
+    ------
+    ValueError
+        If tissue of one would be that of another.
+    """
+    by_section: dict[str, list[Field]] = {}
+    for field in fields:
+        if not field.section.folder:
+            identity = without_names(field.section.identity)
+            by_section.setdefault(json.dumps(identity, sort_keys=True, default=str), []).append(
+                field
+            )
+    for parts in by_section.values():
+        for k, part in enumerate(parts):
+            for other in parts[:k]:
+                if (part.usable & other.usable).any():
+                    raise ValueError(
+                        f"two parts of {part.section.name} overlap: give regions that lie apart, "
+                        "or what one trains on would be what the other validates on"
+                    )
 
 
 def settle_pixel_size(base: Base, sections: Sequence[Section], config: TrainConfig) -> None:

@@ -84,7 +84,8 @@ class Reference:
         if len(rows) < FEWEST:
             raise ValueError(f"there must be at least {FEWEST} rows of statistics, got {len(rows)}")
         fold = np.searchsorted(known, sections) % min(FOLDS, len(known))
-        if len(known) < 2:
+        fewest_left = len(rows) - np.bincount(fold).max()
+        if len(known) < 2 or fewest_left < FEWEST:  # too few to fit on without the largest section
             fold = np.arange(len(rows)) * FOLDS // len(rows)
         held_out = np.zeros((len(rows), len(PARTS)))
         for k in np.unique(fold):

@@ -109,7 +109,7 @@ class Lab:
 
     def predict(self, section: Section, job: Job) -> Predicted:
         """Return the maps, from the folder where they are there."""
-        if job.steps is None:
+        if job.steps is None and job.mode == "fast":
             job = replace(job, steps=self.settings.fast_steps)
         folder = self.settings.work / "predictions" / self.digest(job.model)
         path = folder / section.specimen.name / f"{job.name}-seed{self.settings.seed}.npz"

@@ -14,7 +14,7 @@ import calibration
 import numpy as np
 from section_metrics import auroc
 
-from napari_damm.model.damm import READ_OUTS
+from napari_damm.model.damm import CHOICES
 
 from ..lab import Job, Lab
 from ..rows import Row
@@ -25,6 +25,7 @@ from ..tables import table, told
 from . import Summary
 
 TRUTH = "noise-free"
+READ_OUTS = CHOICES["read_out"]
 TITLES = {"last": "of the last step", "mean": "mean over steps"}
 
 
