@@ -46,10 +46,10 @@ from napari_damm.trust.intervals import KEY
 from napari_damm.util.tiling import WINDOW
 
 SIZE, STRIDE, TOKEN = 640, 192, 8
-INTERNAL_SHARE = 0.35
+INTERNAL_SHARE = 0.3
 KEPT, FIRST, BATCH = 400, 40, 4
 NEW_EVERY, NOISE_EVERY, UNI_AT = 2, 5, (0, 2)
-WARM_UP, DECAY, CLIP = 200, 0.999, 1.0
+WARM_UP, DECAY, CLIP = 200, 0.997, 1.0
 SAVE_EVERY_S = 300.0
 PORT = "29517"
 

@@ -169,9 +169,9 @@ VARIED = SimulationConfig(
         ),
         bleed=BleedThrough(
             nuclei_in_vessels=(0.0, 0.08),
-            nanoparticles_in_vessels=(0.0, 0.08),
+            nanoparticles_in_vessels=(0.0, 0.02),
             vessels_in_nuclei=(0.0, 0.08),
-            nanoparticles_in_nuclei=(0.0, 0.05),
+            nanoparticles_in_nuclei=(0.0, 0.01),
             vessels_in_nanoparticles=(0.0, 0.12),
             nuclei_in_nanoparticles=(0.0, 0.06),
         ),
