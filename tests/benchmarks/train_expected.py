@@ -14,6 +14,11 @@ Run, again and again: python tests/benchmarks/train_expected.py --work DIR [--ba
 DIR keeps the training: cut off at any time, the same command goes on where it was saved last. With
 --out the averaged weights are written as a model, without the intervals that were fitted for the
 base (`fit_intervals.py` fits new ones); what it knows of its images is as it was.
+
+The bundled model has not had this. A trial of 4163 steps from it, in three pieces, got r of 0.891
+and 0.898 (internal, external) against the noise-free field of 20 + 20 reserved sections instead of
+0.878 and 0.890, with four views 0.903 and 0.906. But particles without noise have more contrast
+than the mean of images as taken: SSIM and PSNR were better only after an affine fit.
 """
 
 from __future__ import annotations
@@ -145,7 +150,8 @@ class Training:
         decay = min(DECAY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.unet.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
         return float(loss.detach())
 
     def save(self) -> None:
