@@ -30,7 +30,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -252,13 +251,13 @@ def write(training: Training, out: Path, processes: int) -> Path:
     model = training.model
     model.unet.load_state_dict(training.average)
     model.config = replace(model.config, expected_from="zero")
-    card: dict[str, Any] = {k: v for k, v in model.card.items() if k != KEY}
-    card["expected_map"] = (
+    model.card.pop(KEY, None)
+    learnt = (
         f"learnt from x_t = 0 in {training.step} steps of {BATCH * processes} windows on latents, "
         f"of about {processes * training.sections} further simulated sections (varied, with fewer "
         "vessel-bound tracers, and internal; training seeds) and their particles without noise"
     )
-    return save_model(model.eval().requires_grad_(False), out, card)
+    return save_model(model.eval().requires_grad_(False), out, {"expected_map": learnt})
 
 
 def main() -> None:
