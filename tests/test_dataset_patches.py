@@ -267,3 +267,15 @@ def test_a_strip_validates_on_tissue_and_not_on_the_glass_beyond():
     split = split_patches([bare_field(np.ones((44, 32), bool), tissue)], 0.2, 0)
     assert split.validation
     assert all(patch.row + SIDE <= 34 for patch in split.validation)
+
+
+def test_patches_of_one_section_validate_together():
+    fields = [bare_field(np.ones((8, 8), bool)) for _ in range(30)]
+    for k, field in enumerate(fields):
+        field.section.folder = f"data s{k // 10}"
+    split = split_patches(fields, 0.2, 0)
+    assert {patch.field for patch in split.validation} == set(range(20, 30))
+    for field in fields:
+        field.section.folder = "data"
+    split = split_patches(fields, 0.2, 0)
+    assert {patch.field for patch in split.validation} == set(range(24, 30))

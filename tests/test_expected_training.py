@@ -219,6 +219,7 @@ def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encode
     assert all(torch.equal(again[name], value) for name, value in made.items())
 
 
+@pytest.mark.slow
 def test_crops_of_the_map_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatch):
     from napari_damm.train import loop
 

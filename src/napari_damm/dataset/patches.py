@@ -76,7 +76,7 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     keep = max(int(none_is_cut), round(share * len(whole)))
     if none_is_cut:
         keep = min(keep, len(whole) - 1)
-    last = set(whole[len(whole) - keep :])
+    last = _last_ones(fields, whole, keep)
     validation: list[Patch] = []
     opened: list[Mask] = []
     for k, field in enumerate(fields):
@@ -93,6 +93,21 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     validation = _without_empty(validation)
     _check_enough(fields, train, validation)
     return Split(tuple(train), tuple(validation), tuple(opened))
+
+
+def _last_ones(fields: Sequence[Field], whole: Sequence[int], keep: int) -> set[int]:
+    """Return at least `keep` of the fields that are not cut: patches of one section together.
+
+    Neighbours may overlap. Where all patches are of one section, the last ones.
+    """
+    names = [getattr(fields[k].section, "folder", "") or str(k) for k in whole]
+    chosen: list[int] = []
+    for name in reversed(dict.fromkeys(names)):
+        group = [k for k, its in zip(whole, names, strict=True) if its == name]
+        if len(chosen) >= keep or len(chosen) + len(group) == len(whole):
+            break
+        chosen += group
+    return set(chosen if len(chosen) >= keep else whole[len(whole) - keep :])
 
 
 def corners_inside(cells: Mask) -> Mask:
