@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+
 import numpy as np
 import tifffile
 import zarr
@@ -40,6 +42,18 @@ def imagej(path, image=IMAGE, **options):
 def plain(path, image=IMAGE, **options):
     tifffile.imwrite(path, image, **({"photometric": "minisblack"} | options))
     return path
+
+
+def uninstall(monkeypatch, library):
+    """Make imports of a library fail, as if it were not there."""
+    found = builtins.__import__
+
+    def without(name, *more):
+        if name.partition(".")[0] == library:
+            raise ImportError(name)
+        return found(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
 
 
 def page_by_page(path, image=IMAGE):

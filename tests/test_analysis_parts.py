@@ -10,8 +10,9 @@ from particle_maps import nuclei, report_of, straight_vessel, write_picture
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.intervals import PART
 from napari_damm.analysis.opening import open_source
+from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Band
-from napari_damm.analysis.sources import MapSource, array_map
+from napari_damm.analysis.sources import MapSource
 from napari_damm.slide import open_slide
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.util.areas import Areas
@@ -101,8 +102,8 @@ def test_a_map_of_finer_pixels_gives_the_same_numbers(picture, tmp_path):
 def test_a_band_reaches_from_the_edge_of_the_outermost_cells():
     tissue = np.zeros((10, 12), bool)
     tissue[2:8, 2:10] = True
-    section = array_map({"particles": np.ones((320, 384), np.float32)}, 1.0)
-    section = type(section)("cells", section.shape, (1.0, 1.0), section.images, tissue, cell_px=32)
+    images = {"particles": lambda box: np.ones(box.shape, np.float32)}
+    section = ParticleMap("cells", (320, 384), (1.0, 1.0), images, tissue, cell_px=32)
     outer = Band(0.0, 20.0).mask(section, section.whole)  # middles lie 16 um deep
     assert outer.sum() == (6 * 8 - 4 * 6) * 32**2
 

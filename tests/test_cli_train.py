@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,25 @@ def test_a_folder_that_is_taken_is_exit_2(slide, tmp_path, tiny_base_file, capfd
 def test_a_name_that_is_bundled_is_refused_before_the_training(slide, tmp_path, capfd):
     arguments = [slide, "--out", tmp_path / "run", "--name", "small", "--install"]
     assert "bundled" in refusal(capfd, *arguments)
+
+
+def test_a_name_that_is_installed_is_refused_before_the_training(
+    slide, tmp_path, tiny_base_file, monkeypatch, capfd
+):
+    monkeypatch.setenv("NAPARI_DAMM_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    shutil.copy(tiny_base_file, tmp_path / "models" / "mine.safetensors")
+    arguments = [slide, "--out", tmp_path / "run", "--name", "mine", "--install"]
+    assert "is installed already" in refusal(capfd, *arguments)
+
+
+def test_a_setting_of_the_last_release_is_known_when_it_goes_on(slide, tmp_path, tiny_base_file):
+    out = tmp_path / "run"
+    assert train(slide, "--base", tiny_base_file, "--out", out, *QUICK) == 0
+    from napari_damm.cli.train import _config
+
+    config = _config({"average": 0.99, "epochs": 4}, out, resume=True)
+    assert (config.ema_decay, config.epochs) == (0.99, 4)
 
 
 def test_patches_that_cannot_be_read_are_exit_1(tmp_path, tiny_base_file, monkeypatch, capfd):

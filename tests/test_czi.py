@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from image_files import uninstall
 
 from napari_damm.slide import open_slide, stack_size
 from napari_damm.slide.czi import _described
@@ -68,14 +68,8 @@ def test_without_a_pixel_size_it_is_asked_for(tmp_path):
 
 
 def test_without_the_library_it_says_how_to_get_it(tmp_path, monkeypatch):
-    path, found = panel(tmp_path / "a.czi"), builtins.__import__
-
-    def without(name, *more):
-        if name.startswith("pylibCZIrw"):
-            raise ImportError(name)
-        return found(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    path = panel(tmp_path / "a.czi")
+    uninstall(monkeypatch, "pylibCZIrw")
     with pytest.raises(ValueError, match=r"pip install 'napari-damm\[czi\]'"):
         open_image(path)
 

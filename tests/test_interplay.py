@@ -13,6 +13,8 @@ from image_files import IMAGE, ome, ome_zarr
 from training_data import write_folder, write_slide
 
 from napari_damm import api
+from napari_damm.analysis.opening import _nuclei_file
+from napari_damm.analysis.sources import MapSource
 from napari_damm.cli.data_options import DataOptions
 from napari_damm.dataset import FolderSource, SlideSource, open_sections, survey
 from napari_damm.engine import trusted
@@ -23,6 +25,7 @@ from napari_damm.slide import open_slide, slide_from_arrays
 from napari_damm.store import ResultLayout
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.setup import find_base, measure, open_data
+from napari_damm.trust import section
 from napari_damm.util.areas import Areas
 from napari_damm.util.errors import JobFault
 
@@ -45,6 +48,18 @@ def test_nuclei_that_cover_a_part_have_the_limits_of_what_they_show():
     whole = plan(slide_from_arrays(images, 1.0), {}).normalisation.nuclei
     moved = slide_from_arrays(images, 1.0, {"vessels": (0.0, 0.0), "nuclei": (5.0, 0.0)})
     assert plan(moved, {}).normalisation.nuclei == pytest.approx(whole, rel=0.01)
+
+
+def test_the_look_before_a_run_leaves_out_what_nuclei_do_not_reach():
+    seen = []
+    rng = np.random.default_rng(0)
+    vessels, nuclei = rng.integers(400, 4000, (2, 600, 600))
+    for origin in ((0.0, 0.0), (30.0, 0.0)):
+        corners = {"vessels": (0.0, 0.0), "nuclei": origin}
+        slide = slide_from_arrays({"vessels": vessels, "nuclei": nuclei}, 1.0, corners)
+        window = section._read(slide, (0, 0), 1.0)
+        seen.append(section._limits(section._shown(slide, (0, 0), 1.0, 1, window)))
+    assert seen[1] == pytest.approx(seen[0], rel=0.02)
 
 
 @pytest.mark.parametrize("vessels_placed", [True, False])
@@ -145,6 +160,34 @@ def test_a_stack_of_nuclei_alone_is_opened_at_its_plane(tmp_path):
     slide = open_slide(vessels, nuclei=nuclei, z=1)
     record = {"input": slide.identity, "slide_pixel_size_um": 1.0}
     assert opening_of(record).open().identity == slide.identity
+
+
+def test_nuclei_that_moved_with_the_picture_are_found_beside_it(tmp_path):
+    size = {"PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0}
+    (tmp_path / "new").mkdir()
+    for name in ("v", "n"):
+        image = np.random.default_rng(0).integers(0, 4000, (260, 260)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", image, ome=True, metadata=size)
+    slide = open_slide(tmp_path / "v.ome.tif", nuclei=tmp_path / "n.ome.tif")
+    for name in ("v", "n"):
+        (tmp_path / f"{name}.ome.tif").rename(tmp_path / "new" / f"{name}.ome.tif")
+    vessels, nuclei = slide.identity["vessels"], slide.identity["nuclei"]
+    source = MapSource("r.ome.zarr", section=tmp_path / "new" / "v.ome.tif")
+    assert _nuclei_file(source, vessels, nuclei) == tmp_path / "new" / "n.ome.tif"
+    assert _nuclei_file(MapSource("r.ome.zarr"), vessels, nuclei) == tmp_path / "n.ome.tif"
+
+
+def test_a_cluster_has_the_device_that_this_machine_lacks(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "napari_damm.engine.workers.dask.predict", lambda *given: seen.append(given) or []
+    )
+    slide = open_slide(folder / "section.ome.tif")
+    config = api.PredictConfig(device="cuda")
+    assert list(api.predict(slide, folder / "tiny.safetensors", config, client=object())) == []
+    (_, model, asked, *_), *_ = seen
+    assert asked.device == "cuda"
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
 
 
 def test_of_areas_the_command_says_how_they_are_given():

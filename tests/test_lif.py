@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
+import struct
 
 import numpy as np
 import pytest
+from image_files import uninstall
 from leica import write_lif
 
 from napari_damm.slide import open_slide, stack_size
@@ -78,6 +79,21 @@ def test_two_images_of_one_name_are_both_there(tmp_path):
         assert np.array_equal(file.planes[0][0][5:9, 5:9], pixels[0, 5:9, 5:9])
 
 
+def test_an_image_without_pixels_is_left_out(tmp_path):
+    path = write_lif(tmp_path / "a.lif", PANEL, dyes=DYES)
+    memory = '<Memory Size="0" MemoryBlockID="MemBlock_9"/>'
+    empty = f'<Element Name="none"><Data><Image/></Data>{memory}</Element>'
+    head = path.read_bytes()[13:]
+    length = int.from_bytes(path.read_bytes()[9:13], "little") * 2
+    header = head[:length].decode("utf-16-le").replace("<Children>", "<Children>" + empty)
+    coded = header.encode("utf-16-le")
+    start = struct.pack("<IIBI", 0x70, 5 + len(coded), 0x2A, len(coded) // 2)
+    path.write_bytes(start + coded + head[length:])
+    file = open_image(path)
+    assert file.image.names == ("section 0",)
+    assert np.array_equal(file.planes[1][0][5:9, 5:9], PANEL[1, 5:9, 5:9])
+
+
 def test_without_dyes_a_channel_is_called_by_its_table(tmp_path):
     file = open_image(write_lif(tmp_path / "a.lif", PANEL[:2]))
     assert file.channels == ("channel 0 (Green)", "channel 1 (Blue)")
@@ -100,14 +116,8 @@ def test_what_is_no_one_picture_is_refused(tmp_path, axes, said):
 
 
 def test_without_the_library_it_says_how_to_get_it(tmp_path, monkeypatch):
-    path, found = write_lif(tmp_path / "a.lif", PANEL), builtins.__import__
-
-    def without(name, *more):
-        if name == "liffile":
-            raise ImportError(name)
-        return found(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    path = write_lif(tmp_path / "a.lif", PANEL)
+    uninstall(monkeypatch, "liffile")
     with pytest.raises(ValueError, match=r"pip install 'napari-damm\[lif\]'"):
         open_image(path)
 

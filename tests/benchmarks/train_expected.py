@@ -38,11 +38,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_damm import api
+from napari_damm.engine.views import turned_image
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import save_model
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.simulate import simulate_slide
 from napari_damm.simulate.section import training_seed
+from napari_damm.slide.normalisation import PERCENTILES, normalise
 from napari_damm.train.expected import clean
 from napari_damm.train.losses import planted_loss
 from napari_damm.train.step import DIVERGENCE_WEIGHT, velocity_weights
@@ -61,17 +63,6 @@ Window = tuple[Tensor, Tensor]
 """Latents (4, c, h, w) of vessels, nuclei, particles as taken and without noise; what misleads."""
 
 
-def limits(image: np.ndarray) -> tuple[float, float]:
-    """Return the intensities that become -1 and 1."""
-    low, high = np.percentile(image, (0.1, 99.9))
-    return float(low), float(high)
-
-
-def scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return an image in [-1, 1]."""
-    return (np.clip((image - low) / (high - low), 0, 1) * 2 - 1).astype(np.float32)
-
-
 def windows(model: DAMM, rng: np.random.Generator, seeds: Iterator[int]) -> Iterator[Window]:
     """Yield windows of new sections for ever."""
     roles = ("primary", "secondary", "target", "target")
@@ -82,26 +73,25 @@ def windows(model: DAMM, rng: np.random.Generator, seeds: Iterator[int]) -> Iter
             each.astype(np.float64) for each in (drawn.nanoparticles, drawn.nanoparticles_true)
         )
         gain, offset = np.polyfit(true.ravel(), taken.ravel(), 1)
-        ends = limits(taken)
-        images = [scaled(image, *limits(image)) for image in (drawn.vessels, drawn.nuclei)]
-        images += [scaled(taken, *ends), scaled(gain * true + offset, *ends)]
+        ends = np.percentile(taken, PERCENTILES)
+        images = [
+            normalise(image, *np.percentile(image, PERCENTILES))
+            for image in (drawn.vessels, drawn.nuclei)
+        ]
+        images += [normalise(taken, *ends), normalise(gain * true + offset, *ends)]
         for y, x in np.ndindex(3, 3):
             at = slice(y * STRIDE, y * STRIDE + WINDOW), slice(x * STRIDE, x * STRIDE + WINDOW)
             turn = int(rng.integers(8))
             with torch.no_grad():
                 latents = [
-                    model.encode(torch.from_numpy(turned(image[at], turn))[None, None], role)[0]
+                    model.encode(torch.from_numpy(turned_image(image[at], turn))[None, None], role)[
+                        0
+                    ]
                     for image, role in zip(images, roles, strict=True)
                 ]
-            misleads = torch.from_numpy(turned(drawn.divergence[at].astype(np.float32), turn))
+            misleads = torch.from_numpy(turned_image(drawn.divergence[at].astype(np.float32), turn))
             side = WINDOW // TOKEN
             yield torch.stack(latents), misleads.reshape(side, TOKEN, side, TOKEN).mean((1, 3))
-
-
-def turned(image: np.ndarray, turn: int) -> np.ndarray:
-    """Return one of the eight ways in which a square can lie."""
-    image = np.rot90(image, turn % 4)
-    return np.ascontiguousarray(image[:, ::-1] if turn > 3 else image)
 
 
 class Training:

@@ -27,6 +27,15 @@ def fake_predict(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePredict]:
     fake.resume.set()
 
 
+@pytest.fixture
+def predicted(open_widget, fake_predict):
+    """A widget with one finished (made-up) prediction; two of its four windows are unsure."""
+    fake_predict.doubts = True
+    driver = open_widget()
+    driver.run()
+    return driver
+
+
 @pytest.fixture(autouse=True)
 def one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Offer one model, whatever is bundled or installed."""

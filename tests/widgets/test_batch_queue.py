@@ -151,3 +151,21 @@ def test_a_double_click_opens_a_result(queue, tmp_path, monkeypatch):
     store.mkdir(parents=True)
     queue.queue._open(queue.sections.item(0))
     assert opened == [str(store)]
+
+
+def test_files_that_are_added_while_it_runs_are_listed_afterwards(queue, fake_predict, tmp_path):
+    fake_predict.pause_after = 2
+    queue.batch_rule.setText("CD31=DAPI")
+    queue.batch_folder.setText(str(tmp_path / "out"))
+    queue.click("batch_start")
+    queue.wait_for(lambda: "%" in states(queue)[1])
+    for name in ("m3_CD31.tif", "m3_DAPI.tif"):
+        (tmp_path / name).write_bytes(b"")
+    queue.queue.add([tmp_path / "m3_CD31.tif", tmp_path / "m3_DAPI.tif"])
+    with queue.qtbot.waitSignal(queue.queue.ended):
+        queue.click("batch_cancel")
+    assert [text.partition(" + ")[0] for text in states(queue)] == [
+        "m1_CD31.tif",
+        "m2_CD31.tif",
+        "m3_CD31.tif",
+    ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_damm.widgets.predict import forecast
+from napari_damm.widgets.predict.destination import Unfinished
 from napari_damm.widgets.predict.forecast import (
     keep_timing,
     seconds_per_window,
@@ -96,3 +98,14 @@ def test_a_run_of_hours_asks_first(open_widget, fake_predict, monkeypatch):
     assert asked[0].startswith("This will take up to 4 windows, about 2 h 13 min, with pixels of 1")
     driver.run()
     assert len(fake_predict.calls) == 2
+
+
+def test_what_is_resumed_takes_what_its_region_takes(open_widget):
+    driver = open_widget()
+    request = driver.widget._request()
+    begun = Unfinished({"roi": [0, 0, 100, 100]}, 64, 0, 1)
+    assert forecast.forecast(request, 2.0)[0] == "up to 4 windows"
+    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == "up to 1 window"
+    outline = [[[[0, 0], [0, 90], [90, 90]]]]
+    begun = Unfinished({"areas": {"name": "a", "areas": outline}}, 64, 0, 1)
+    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == "up to 1 window"

@@ -122,3 +122,16 @@ def test_a_region_to_train_in_that_is_gone_is_not_replaced_either(open_trainer):
     driver.viewer.layers.remove(labels)
     assert "'tumour' marks no region any more" in driver.reason.text()
     assert not driver.start.isEnabled()
+
+
+def test_of_two_unfinished_results_the_one_that_is_resumed_is_told(open_widget):
+    driver = open_widget()
+    picker = driver.widget._region
+    whole, part = {"mode": "fast"}, {"mode": "fast", "roi": [0, 0, 64, 64]}
+    picker.begin_from(whole)
+    before = picker.note.text()
+    picker.begin_from(part)
+    assert picker.note.text() != before
+    assert "64" in picker.note.text()
+    picker.begin_from(whole)
+    assert picker.note.text() == before

@@ -13,15 +13,6 @@ from napari_damm.widgets.viewer.result_figure import draw
 from napari_damm.widgets.viewer.result_tools import runs_in
 
 
-@pytest.fixture
-def predicted(open_widget, fake_predict):
-    """A widget with one finished (made-up) prediction; two of its four windows are unsure."""
-    fake_predict.doubts = True
-    driver = open_widget()
-    driver.run()
-    return driver
-
-
 def clipboard() -> str:
     return QApplication.clipboard().text()
 

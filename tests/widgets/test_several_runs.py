@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_damm.util.areas import Areas
+from napari_damm.widgets.viewer.hiding import predicted_pixels
 from napari_damm.widgets.viewer.result_layers import hide_older
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, NP, PREVIEW, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import runs_in
 from napari_damm.widgets.viewer.roles import RESULT_KEY
-
-
-@pytest.fixture
-def predicted(open_widget, fake_predict):
-    """A widget with one finished (made-up) prediction; two of its four windows are unsure."""
-    fake_predict.doubts = True
-    driver = open_widget()
-    driver.run()
-    return driver
+from napari_damm.widgets.viewer.writer import write_store
 
 
 def test_what_one_run_did_not_predict_is_no_difference(predicted):
@@ -34,6 +28,17 @@ def test_what_one_run_did_not_predict_is_no_difference(predicted):
     )
     np.testing.assert_array_equal(np.isnan(layer.data), missing)
     assert missing.any()
+
+
+def test_of_areas_the_pixels_inside_were_predicted(predicted):
+    (run,) = runs_in(predicted.viewer.layers)
+    outline = ((10.0, 20.0), (10.0, 50.0), (40.0, 50.0), (40.0, 20.0))
+    asked = {"areas": Areas(((outline,),)).to_json()}
+    sizes = {"slide_pixel_size_um": 1.0, "pixel_size_um": 1.0}
+    run.np.metadata = {**run.np.metadata, RESULT_KEY: {"mode": "expected", **asked, **sizes}}
+    found = predicted_pixels(run)
+    assert found[:30, :30].all()  # the map begins at the box around them
+    assert found.sum() == 30 * 30
 
 
 def test_the_panel_stays_with_the_run_that_a_layer_was_kept_of(predicted):
@@ -84,3 +89,13 @@ def test_of_all_that_shows_particles_at_a_place_the_newest_is_seen(shows):
     )
     hide_older([older, newer, elsewhere], newer)
     assert [each.visible for each in (older, newer, elsewhere)] == [False, True, True]
+
+
+def test_a_part_of_a_map_is_not_saved_as_the_whole_prediction(predicted, tmp_path):
+    predicted.least_sure.setValue(60)
+    predicted.click("sure_map")
+    kept = next(each for each in predicted.viewer.layers if each.metadata.get(MAP) == MASKED)
+    data, attributes, _ = kept.as_layer_data_tuple()
+    with pytest.raises(ValueError, match=r"save this layer as \.ome\.tif"):
+        write_store(str(tmp_path / "r.ome.zarr"), data, attributes)
+    assert not (tmp_path / "r.ome.zarr").exists()

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_damm.widgets.viewer.roles import channels_of
-from napari_damm.widgets.viewer.slices import shown_plane
+from napari_damm.widgets.viewer.slices import in_units_of, in_units_shown, shown_plane
 
 
 def show(shape, step=None, **arguments):
@@ -69,3 +69,16 @@ def test_a_slider_beyond_the_stack_is_refused():
     viewer.dims.set_point(0, 40)
     with pytest.raises(ValueError, match="outside"):
         shown_plane(channels_of([stack])[0], viewer.dims)
+
+
+def test_a_point_of_the_view_is_told_in_a_layer_s_own_units():
+    viewer = ViewerModel()
+    coarse = viewer.add_image(np.zeros((8, 9)), scale=(1e-3, 1e-3), units="mm")
+    fine = viewer.add_image(np.zeros((8, 9)), units="um")
+    shown = [1.0 if unit == "micrometer" else 1e-3 for unit in map(str, viewer.dims.units)]
+    centre = [4.0 * factor for factor in shown]  # 4 um
+    assert in_units_of(coarse, viewer.dims, centre) == pytest.approx([4e-3, 4e-3])
+    assert in_units_of(fine, viewer.dims, centre) == pytest.approx([4.0, 4.0])
+    for layer in (coarse, fine):
+        own = in_units_of(layer, viewer.dims, centre)
+        assert in_units_shown(layer, viewer.dims, own) == pytest.approx(centre)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -86,3 +87,23 @@ def test_the_widget_looks_as_soon_as_layers_are_picked(open_widget, qtbot, monke
     driver.pixel_size.setValue(3.0)
     assert len(asked) == 2
     assert set(asked[-1].planes) == {"vessels", "nuclei"}
+
+
+def test_every_slice_is_looked_at_and_none_twice(open_widget, monkeypatch):
+    asked = []
+
+    def ask(self, request, model):
+        asked.append(int(np.asarray(request.planes["vessels"][0][0:1, 0:1])[0, 0]))
+
+    monkeypatch.setattr(TrustNote, "ask", ask)
+    driver = open_widget(empty=True)
+    for name in ("vessels", "nuclei"):
+        slices = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((64, 64), np.uint8)
+        place = {"scale": (3, 1, 1), "units": "um", "axis_labels": ("z", "y", "x")}
+        driver.viewer.add_image(da.from_array(slices, (1, 64, 64)), name=name, **place)
+    asked.clear()
+    nuclei = driver.viewer.layers["nuclei"]
+    for z in range(1, 9):
+        driver.viewer.dims.current_step = (z, 0, 0)
+        nuclei.name = f"nuclei {z}"  # the same planes
+    assert asked == list(range(1, 9))

@@ -123,3 +123,14 @@ def test_the_next_training_takes_the_place_of_the_last():
     shown(viewer, World())
     assert len(viewer.layers) == 7
     np.testing.assert_allclose(viewer.layers["Validation vessels"].translate, place)
+
+
+def test_an_empty_layer_is_in_nobody_s_way():
+    viewer = ViewerModel()
+    viewer.add_shapes(None, ndim=2, name="drawn later", units="um")
+    viewer.add_image(np.zeros((60, 60)), units="um")
+    table = shown(viewer, World(1.0, "um"))
+    corner = viewer.layers["Validation truth"].translate
+    assert np.isfinite(corner).all()
+    assert corner[1] > 60
+    assert not table.incomplete

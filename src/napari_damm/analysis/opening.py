@@ -25,6 +25,7 @@ from napari_damm.analysis.sources import (
     sample_rasters,
     slide_map,
 )
+from napari_damm.engine.reproduction import recorded_plane
 from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide
 from napari_damm.slide.channels import listed
 from napari_damm.slide.identity import file_identity
@@ -38,8 +39,6 @@ from napari_damm.util.files import open_regular
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
 
-WHICH = ("image", "z", "t")
-"""What tells one picture in a file from others."""
 REMEDY = "give the picture it was predicted from as {section}"
 
 
@@ -118,7 +117,7 @@ def _section_of(source: MapSource, result: Result) -> Slide:
     channel = nuclei.get("channel")
     if beside is not None and channel is not None:
         channel = str(channel).removesuffix(f" ({Path(beside).name})")
-    chosen = {**_plane_of(nuclei), **_plane_of(vessels), **_plane_of(asdict(source))}
+    chosen = recorded_plane({"vessels": vessels, "nuclei": nuclei}) | _plane_of(source)
     slide = open_slide(
         path,
         nuclei=beside,
@@ -134,9 +133,10 @@ def _section_of(source: MapSource, result: Result) -> Slide:
     return slide
 
 
-def _plane_of(values: Mapping[str, Any]) -> dict[str, Any]:
+def _plane_of(source: MapSource) -> dict[str, Any]:
     """Return which image of a file, and which plane of a stack, as far as it is said."""
-    return {name: values[name] for name in WHICH if values.get(name) is not None}
+    said = {"image": source.image, "z": source.z, "t": source.t}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _nuclei_file(
@@ -158,7 +158,7 @@ def _nuclei_file(
 
 def _open_picture(source: MapSource, path: Path) -> MapLayers:
     """Open a picture with an imaged particle channel."""
-    which = _plane_of(asdict(source))
+    which = _plane_of(source)
     names = open_image(path, **which).channels
     particles = _channel(path, names, source.particles_channel, "target", "particles")
     vessels = _channel(path, names, source.vessels_channel, "vessels", "vessels")

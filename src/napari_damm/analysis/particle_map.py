@@ -82,17 +82,17 @@ class ParticleMap:
         imaged particle channel that a prediction is compared with): each reads a box.
     tissue
         Cells (rows, cols) of `cell_px` pixels, True = tissue.
-    ground
-        Cells that are tissue whether they are measured or not: where the tissue ends is seen here.
-        None: `tissue` is all there is.
-    areas
-        Where the particles are known, in pixels of the map; None: everywhere.
     cell_px
         Side of a cell in pixels.
     cells_origin
         Offset (y, x), in pixels, of pixel (0, 0) inside its cell.
     trusted
         Cells whose prediction is to be trusted; None where nothing was predicted.
+    ground
+        Cells that are tissue whether they are measured or not: where the tissue ends is seen here.
+        None: `tissue` is all there is.
+    areas
+        Where the particles are known, in pixels of the map; None: everywhere.
     vessel_labels, nucleus_labels
         What the analyst drew or segmented, instead of thresholds.
     samples
@@ -110,12 +110,12 @@ class ParticleMap:
     pixel_um: PixelSize
     images: Mapping[str, Read]
     tissue: Mask
-    ground: Mask | None = None
-    areas: Areas | None = None
     cell_px: float = CELL
     origin: tuple[float, float] = (0.0, 0.0)
     cells_origin: tuple[float, float] = (0, 0)
     trusted: Mask | None = None
+    ground: Mask | None = None
+    areas: Areas | None = None
     vessel_labels: LabelImage | None = None
     nucleus_labels: LabelImage | None = None
     samples: Sequence[Read] = ()

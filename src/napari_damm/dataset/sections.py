@@ -37,23 +37,7 @@ from napari_damm.slide.channels import find_channel, guess_channel, listed
 from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import RGB
 from napari_damm.util.advice import Advice
-
-LEFTOVERS = {
-    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon", "__macosx",
-    "lost+found", "system volume information",
-}  # fmt: skip
-"""What Windows, macOS and Linux leave in folders (macOS's "Icon" ends in a line break)."""
-LEFTOVER_STARTS = (
-    ".",
-    "@eadir",
-    "#recycle",
-    "@recycle",
-    "#snapshot",
-    "@snapshot",
-    "$recycle",
-    "~$",
-)
-"""Hidden files, what a NAS (Synology, QNAP) keeps for itself, the wastebasket, files in use."""
+from napari_damm.util.files import is_leftover
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +184,7 @@ def _open_folder(source: FolderSource) -> Iterator[Section]:
                 f"{folder} has no sub-folder {name!r} (the {role} image): "
                 + (f"it has {', '.join(there[:6])}" if there else "it has none")
             )
-        files[role] = {p.name: p for p in sorted(inside.iterdir()) if not _is_leftover(p.name)}
+        files[role] = {p.name: p for p in sorted(inside.iterdir()) if not is_leftover(p.name)}
     if not any(files.values()):
         raise ValueError(f"{folder} holds no images: put equally named files into its sub-folders")
     for role, named in files.items():
@@ -219,17 +203,11 @@ def _open_folder(source: FolderSource) -> Iterator[Section]:
 
 def _open_npy_folder(folder: Path, source: FolderSource) -> Iterator[Section]:
     """Yield the patches of numpy files; those of one section may share intensity limits."""
-    for patch in find_npy_patches(folder, _is_leftover):
+    for patch in find_npy_patches(folder, is_leftover):
         slide, target = open_npy_patch(patch, source.pixel_size_um)
         family = f"{folder} (section {patch.section})"
         section = Section(slide.name, slide, target, folder=family, use=source.use)
         yield replace(section, intensities=source.intensities)
-
-
-def _is_leftover(name: str) -> bool:
-    """Whether a system, a NAS or a program keeps its own things under this name: no image."""
-    plain = name.strip().casefold()
-    return plain in LEFTOVERS or plain.startswith(LEFTOVER_STARTS)
 
 
 def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Section:

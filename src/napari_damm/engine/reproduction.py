@@ -43,6 +43,14 @@ class Opening:
         return Opening(self.path, {**self.arguments, "pixel_size_um": size, **more})
 
 
+def recorded_plane(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which image of a file, and which plane of a stack, a record's input is."""
+    vessels, nuclei = (given.get(role, {}) for role in ROLES)
+    # of two files one alone may be a stack; which image is meant is said of the first
+    chosen = {axis: nuclei[axis] for axis in ("z", "t") if axis in nuclei} | dict(vessels)
+    return {name: chosen[name] for name in ("z", "t", "image") if name in chosen}
+
+
 def opening_of(record: Mapping[str, Any]) -> Opening:
     """Return how the section of a record is opened again.
 
@@ -60,11 +68,7 @@ def opening_of(record: Mapping[str, Any]) -> Opening:
         arguments["nuclei"] = nuclei["path"]
     arguments["vessels_channel"] = vessels["channel"]
     arguments["nuclei_channel"] = nuclei["channel"].removesuffix(_beside(nuclei["path"]))
-    # of two files one alone may be a stack; which image is meant is said of the first
-    chosen = {axis: nuclei[axis] for axis in ("z", "t") if axis in nuclei} | vessels
-    for name in ("z", "t", "image"):
-        if name in chosen:
-            arguments[name] = chosen[name]
+    arguments |= recorded_plane(given)
     opening = Opening(vessels["path"], arguments)
     with suppress(ValueError, OSError):
         slide = opening.open()

@@ -23,7 +23,9 @@ VIEWS = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
 def turned(window: WindowInput, view: int) -> WindowInput:
     """Return a copy (h, w) of a window; not square ones change sides in odd quarter turns."""
     return replace(
-        window, primary=_turned(window.primary, view), secondary=_turned(window.secondary, view)
+        window,
+        primary=turned_image(window.primary, view),
+        secondary=turned_image(window.secondary, view),
     )
 
 
@@ -42,7 +44,8 @@ def mean_of(outputs: Sequence[WindowOutput]) -> WindowOutput:
     return replace(combine(outputs), std=outputs[0].std, samples=outputs[0].samples)
 
 
-def _turned(image: NDArray[Any], view: int) -> NDArray[Any]:
+def turned_image(image: NDArray[Any], view: int) -> NDArray[Any]:
+    """Return one of the eight ways in which an image (h, w) can lie, by its number."""
     quarter = np.rot90(image, view % 4)
     return np.ascontiguousarray(quarter[:, ::-1] if view >= 4 else quarter)
 

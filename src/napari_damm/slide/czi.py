@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_damm.slide.images import choose_image
 from napari_damm.slide.planes import LazyPlane, Plane
-from napari_damm.slide.raster import RGB, ImageFile, Scale
+from napari_damm.slide.raster import RGB, ImageFile, Scale, lacks_library
 from napari_damm.slide.stacks import StackSize, choose_plane
 from napari_damm.util.text import printable
 
@@ -108,10 +108,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         from pylibCZIrw import czi as library
     except ImportError:
-        raise ValueError(
-            f"{path} is a CZI file: pip install 'napari-damm[czi]' to read it, "
-            "or export an OME-TIFF"
-        ) from None
+        raise lacks_library(path, "a CZI file", "czi") from None
     try:
         with library.open_czi(str(path)) as czi:
             yield czi

@@ -29,6 +29,7 @@ import numpy as np
 from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import Raster
 from napari_damm.util.errors import JobFault
+from napari_damm.util.files import is_leftover
 
 ChosenFile = tuple[Path, dict[str, int], tuple[Path, ...]]
 
@@ -40,7 +41,7 @@ MOST_REMEMBERED = 4096
 BAND_PIXELS = 4 * MIB
 SAMPLE_SIDE = 512
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-LEFT_BY_SYSTEMS = ("Thumbs.db", "desktop.ini")
+HIDDEN_METADATA = (*ZARR_METADATA, ".zmetadata")
 
 
 def identify_files(files: dict[str, ChosenFile], rasters: dict[str, Raster]) -> dict[str, Any]:
@@ -256,15 +257,12 @@ def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
     while todo:
         with os.scandir(todo.pop()) as entries:
             for entry in entries:
+                if is_leftover(entry.name) and entry.name not in HIDDEN_METADATA:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
-                elif entry.is_file() and _is_of_the_image(entry.name):
+                elif entry.is_file():
                     yield entry
-
-
-def _is_of_the_image(name: str) -> bool:
-    """Return whether a file is no trace of a system that showed the folder, such as .DS_Store."""
-    return name not in LEFT_BY_SYSTEMS and (not name.startswith(".") or name.startswith(".z"))
 
 
 def _hash_files(folder: Path, files: Iterable[Path]) -> str:

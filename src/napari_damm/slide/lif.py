@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_damm.slide.images import choose_image
 from napari_damm.slide.planes import LazyPlane, Plane
-from napari_damm.slide.raster import RGB, ImageFile, Scale, to_um
+from napari_damm.slide.raster import RGB, ImageFile, Scale, lacks_library, to_um
 from napari_damm.slide.stacks import StackSize, choose_plane
 from napari_damm.util.text import printable
 
@@ -100,7 +100,7 @@ def read_lif(path: Path, z: int | None, t: int | None, image: str | int | None) 
     OSError
         If it cannot be read.
     """
-    images = [(each, _axes(path, each.description)) for each in _images(path)]
+    images = [(each, _axes(each.description)) for each in _images(path)]
     images = [(each, axes) for each, axes in images if {1, 2} <= set(axes)]
     if not images:
         raise ValueError(f"{path} holds no image: export an OME-TIFF of what is meant")
@@ -136,17 +136,17 @@ def _images(path: Path) -> list[Described]:
     try:
         import liffile
     except ImportError:
-        raise ValueError(
-            f"{path} is a Leica file: pip install 'napari-damm[lif]' to read it, "
-            "or export an OME-TIFF"
-        ) from None
+        raise lacks_library(path, "a Leica file", "lif") from None
     try:
         with liffile.LifFile(path) as file:
             places = {key: (each.offset, each.size) for key, each in file.memory_blocks.items()}
-            named = islice(_elements(file.xml_element), MOST_IMAGES)
-            if len(places) == 1:  # of a LOF file, whose block may have no name
-                return [Described(*each, *next(iter(places.values()))) for each in named]
-            return [Described(name, each, *places[_memory(each)]) for name, each in named]
+            named = [
+                (name, each, _memory(each))
+                for name, each in islice(_elements(file.xml_element), MOST_IMAGES)
+            ]
+            if file.type == liffile.LifFileType.LOF:  # it has one block, which may have no name
+                named = [(name, each, next(iter(places))) for name, each, _ in named]
+            return [Described(name, each, *places[key]) for name, each, key in named if key]
     except (ValueError, SyntaxError, LookupError, TypeError, AttributeError, RecursionError) as e:
         # the parser of XML complains with a SyntaxError
         reason = printable(str(e).partition("\n")[0][:150])
@@ -170,12 +170,14 @@ def _elements(parent: Element, above: str = "") -> Iterator[tuple[str, Element]]
 
 
 def _memory(image: Element) -> str:
-    """Return by what name the pixels of an image are found."""
+    """Return by what name the pixels of an image are found; "" of one that has none."""
     memory = image.find("./Memory")
-    return "" if memory is None else memory.get("MemoryBlockID", "")
+    if memory is None or memory.get("Size", "0") == "0":
+        return ""
+    return memory.get("MemoryBlockID", "")
 
 
-def _axes(path: Path, description: Element) -> dict[int, Axis]:
+def _axes(description: Element) -> dict[int, Axis]:
     """Return the dimensions of an image by their number; {} for what has none that can be read."""
     found: dict[int, Axis] = {}
     try:

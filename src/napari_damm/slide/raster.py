@@ -188,6 +188,13 @@ class ImageFile:
         return replace(self, origin=origin)
 
 
+def lacks_library(path: Path, what: str, extra: str) -> ValueError:
+    """Return the refusal of a file that a library reads which is not installed."""
+    return ValueError(
+        f"{path} is {what}: pip install 'napari-damm[{extra}]' to read it, or export an OME-TIFF"
+    )
+
+
 def doubted_size(size: Scale) -> str:
     """Return why a stated pixel size (y, x) in um is not believed without asking, or ""."""
     if max(size) <= LARGEST_USUAL_PIXEL_UM:

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read_region
 from napari_damm.slide.normalisation import PERCENTILES
+from napari_damm.slide.resample import covered
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
 from napari_damm.trust.verdict import USE, WITH_CARE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, reasons
-from napari_damm.util.tiling import Lattice, Window
+from napari_damm.util.tiling import Box, Lattice, Window
 
 MOST_WINDOWS = 16
 WHOLE = 0.95
@@ -87,10 +88,11 @@ def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
     # where there is tissue both channels vary; glass is left out
     weight = [min(float(image.std(dtype=np.float64)) for image in pair) for pair in pairs]
     most = max(weight)
-    kept = [pair for pair, w in zip(pairs, weight, strict=True) if w >= most / 4]
-    images = []
+    there = [k for k, w in enumerate(weight) if w >= most / 4]
+    kept, images = [pairs[k] for k in there], []
     limits = [
-        _limits(np.concatenate([pair[role].ravel()[::3] for pair in kept])) for role in (0, 1)
+        _limits(np.concatenate([_shown(slide, grid[k], model_um, role, pairs[k]) for k in there]))
+        for role in (0, 1)
     ]
     for pair in kept:
         images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
@@ -138,6 +140,18 @@ def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats
     return first, second
 
 
+def _shown(
+    slide: Slide, window: Window, model_um: float, role: int, pair: tuple[Floats, Floats]
+) -> Floats:
+    """Return a third of the pixels of one image of a window, without those it does not reach."""
+    lattice = Lattice(model_shape(slide, model_um))
+    box, raster = lattice.window_box(*window), (slide.vessels, slide.nuclei)[role]
+    inside = box.intersect(Box(0, 0, *lattice.shape))
+    reached = covered(raster, inside, model_um, slide.origin, lattice.shape)
+    found: Floats = pair[role][inside.shifted(-box.y0, -box.x0).slices][reached]
+    return found[::3]
+
+
 def _some(windows: Sequence[Window], most: int) -> list[Window]:
     """Return at most so many of the windows, evenly."""
     chosen = np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int)
@@ -153,5 +167,5 @@ def _spread(count: int, length: int, lattice: Lattice) -> NDArray[np.intp]:
 
 
 def _limits(values: Floats) -> tuple[float, float]:
-    low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+    low, high = (float(v) for v in np.percentile(values, PERCENTILES)) if values.size else (0, 0)
     return low, high if high > low else low + max(abs(low), 1.0)

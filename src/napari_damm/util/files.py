@@ -42,6 +42,24 @@ class OutputExists(FileExistsError, ValueError):
     """Something is there already where a result is to go."""
 
 
+LEFTOVERS = {
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon", "__macosx",
+    "lost+found", "system volume information",
+}  # fmt: skip
+"""What Windows, macOS and Linux leave in folders (macOS's "Icon" ends in a line break)."""
+LEFTOVER_STARTS = (
+    ".",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "#snapshot",
+    "@snapshot",
+    "$recycle",
+    "~$",
+)
+"""Hidden files, what a NAS (Synology, QNAP) keeps for itself, the wastebasket, files in use."""
+
+
 def check_new(path: Path, remedy: str = REMOVE) -> Path:
     """Return `path` if something new can be put there.
 
@@ -187,6 +205,12 @@ def open_regular(path: str | Path) -> BufferedReader:
     except BaseException:
         os.close(handle)
         raise
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a system, a NAS or a program keeps its own things under this name."""
+    plain = name.strip().casefold()
+    return plain in LEFTOVERS or plain.startswith(LEFTOVER_STARTS)
 
 
 def sha256(path: str | Path) -> str:

@@ -61,7 +61,7 @@ class ResultPanel(QGroupBox):
         super().__init__("Result")
         self.setObjectName("result")
         self._viewer = viewer
-        self._known: set[int] = set()
+        self._known: list[object] = []
         self._run: RunLayers | None = None
         self._places: Iterator[tuple[float, float]] = iter(())
         self.heading = Note("result_title")
@@ -133,19 +133,18 @@ class ResultPanel(QGroupBox):
         active = layers.selection.active
         runs = runs_in(layers)
         run = None if active is None else run_of(active, layers)
+        new = [each for each in runs if each.key not in self._known]
+        self._known = [each.key for each in runs]
         # none is active while a layer is inserted; another image asks for the newest run
-        stays = active is None or RESULT_KEY in active.metadata
-        chosen = run or (self._kept(runs) if stays else next(iter(runs[-1:]), None))
+        if (active is None or RESULT_KEY in active.metadata) and not new:
+            run = run or next((each for each in runs if self._is_shown(each)), None)
+        chosen = run or next(iter(runs[-1:]), None)
         if chosen is None or self._run is None or chosen.maps != self._run.maps:
             self._show(chosen)
         self._list_others()
 
-    def _kept(self, runs: list[RunLayers]) -> RunLayers | None:
-        """Return the run to stay with, or one that is new."""
-        new = [each for each in runs if each.key not in self._known]
-        self._known = {each.key for each in runs}
-        same = [each for each in runs if self._run is not None and each.key == self._run.key]
-        return next(iter([*new[-1:], *same, *runs[-1:]]), None)
+    def _is_shown(self, run: RunLayers) -> bool:
+        return self._run is not None and run.key is self._run.key
 
     def _show(self, run: RunLayers | None) -> None:
         self._run = run

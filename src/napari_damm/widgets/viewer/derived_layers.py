@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.widgets.viewer.hiding import Hidden, masked_map
+from napari_damm.widgets.viewer.hiding import Hidden, masked_map, predicted_pixels
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
     COVER,
@@ -17,11 +17,10 @@ from napari_damm.widgets.viewer.result_tools import (
     RunLayers,
     difference,
     place_of,
-    predicted_pixels,
     run_of,
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
-from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, notes_of
+from napari_damm.widgets.viewer.run_notes import NOTES
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -57,7 +56,7 @@ def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
         **place_of(place),
         metadata={
             RESULT_KEY: {"shows": COVER},
-            COVERED: _key(run),
+            COVERED: run.key,
             NOTES: place.metadata.get(NOTES),  # so that the panel stays with its run
         },
     )
@@ -131,13 +130,7 @@ def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
 
 
 def _covers(layer: Layer, run: RunLayers) -> bool:
-    return layer.metadata.get(COVERED) is _key(run)
-
-
-def _key(run: RunLayers) -> object:
-    """Return what is the same of all layers of a run, and of no other."""
-    first = next(iter(run.maps.values()))
-    return first if notes_of(first) is NO_NOTES else notes_of(first).key
+    return layer.metadata.get(COVERED) is run.key
 
 
 def _above(viewer: Any, layer: Layer | None) -> int:

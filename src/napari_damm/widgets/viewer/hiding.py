@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 
 from napari_damm.trust.cells import CellTrust
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
-from napari_damm.widgets.viewer.result_maps import CELL_PX, NP, UNCERTAINTY
+from napari_damm.util.areas import areas_on_map
+from napari_damm.util.tiling import Box
+from napari_damm.widgets.viewer.result_maps import BRANCH, CELL_PX, NP, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import RunLayers
+from napari_damm.widgets.viewer.run_notes import record_of
 
 
 @dataclass(frozen=True)
@@ -98,19 +102,36 @@ def masked_map(run: RunLayers, hidden: Hidden) -> list[Any]:
         raise ValueError("The layer NP distribution was removed: predict again, or open the store")
     left = hidden.predicted & ~hidden.cells
     levels = list(layer.data) if layer.multiscale else [layer.data]
-    top, start = _first_pixel(run)
     masked = []
     for level in levels:
-        # A level's pixels are 1, 2, 4 ... of the finest; the cells are 32.
+        # A level's pixels are 1, 2, 4 ... of the finest.
         factor = max(1, round(levels[0].shape[0] / level.shape[0]))
-        rows = np.minimum((np.arange(level.shape[0]) * factor + top) // CELL_PX, len(left) - 1)
-        cols = np.minimum(
-            (np.arange(level.shape[1]) * factor + start) // CELL_PX, left.shape[1] - 1
-        )
+        rows, cols = _cells_of(run, level.shape, left.shape, factor)
         lazy = level if isinstance(level, da.Array) else _lazy(np.asarray(level))
         mask = _lazy(left)[rows][:, cols].rechunk(lazy.chunks)
         masked.append(da.where(mask, lazy, 0).astype(lazy.dtype))
     return masked
+
+
+def predicted_pixels(run: RunLayers) -> NDArray[np.bool_] | None:
+    """Return which pixels of a run's NP map were predicted; None where a layer was removed."""
+    if run.np is None or BRANCH not in run.maps:
+        return None
+    shape = (run.np.data[0] if run.np.multiscale else run.np.data).shape
+    branch = np.asarray(run.maps[BRANCH].data)
+    found: NDArray[np.bool_] = branch[np.ix_(*_cells_of(run, shape, branch.shape))] > 0
+    areas = areas_on_map(record_of(run.np) or {})
+    return found if areas is None else found & areas.mask(Box(0, 0, *shape))
+
+
+def _cells_of(
+    run: RunLayers, shape: Sequence[int], cells: Sequence[int], factor: int = 1
+) -> list[NDArray[np.intp]]:
+    """Return in which rows and columns of cells pixels lie that are `factor` of the finest wide."""
+    return [
+        np.minimum((np.arange(n) * factor + first) // CELL_PX, count - 1)
+        for n, first, count in zip(shape, _first_pixel(run), cells, strict=True)
+    ]
 
 
 def _lazy(array: NDArray[Any]) -> Any:

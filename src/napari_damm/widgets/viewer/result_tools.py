@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.events import Branch
-from napari_damm.util.areas import areas_on_map
-from napari_damm.util.tiling import Box
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
     FAMILIARITY,
@@ -47,9 +45,10 @@ class RunLayers:
     maps: dict[str, Layer]
 
     @property
-    def key(self) -> int:
-        """What is the same of all layers of a run."""
-        return _run_key(next(iter(self.maps.values())))
+    def key(self) -> object:
+        """What is the same of all layers of a run, and of no other."""
+        first = next(iter(self.maps.values()))
+        return first if notes_of(first) is NO_NOTES else notes_of(first).key
 
     @property
     def np(self) -> Layer | None:
@@ -137,17 +136,15 @@ def runs_in(layers: Iterable[Layer]) -> list[RunLayers]:
     for layer in result_layers(layers):
         shows = layer.metadata.get(MAP)
         if shows is not None and shows not in MADE_HERE:
-            found.setdefault(_run_key(layer), {})[shows] = layer
+            found.setdefault(id(notes_of(layer).key), {})[shows] = layer
     return [RunLayers(maps) for maps in found.values()]
 
 
 def run_of(layer: Layer, layers: Iterable[Layer]) -> RunLayers | None:
     """Return the run that a layer shows a map of, or was made of, if any."""
-    key = None if notes_of(layer) is NO_NOTES else _run_key(layer)
-    for run in runs_in(layers):
-        if layer in run.maps.values() or key == run.key:
-            return run
-    return None
+    key = notes_of(layer).key
+    found = (run for run in runs_in(layers) if layer in run.maps.values() or key is run.key)
+    return next(found, None)
 
 
 def least_sure_places(run: RunLayers) -> Iterator[tuple[float, float]]:
@@ -160,22 +157,6 @@ def least_sure_places(run: RunLayers) -> Iterator[tuple[float, float]]:
         yield tuple(float(v) for v in layer.data_to_world((y, x))[-2:])  # type: ignore[misc]
         near = slice(max(0, y - APART_CELLS), y + APART_CELLS + 1)
         left[near, max(0, x - APART_CELLS) : x + APART_CELLS + 1] = -1
-
-
-def predicted_pixels(run: RunLayers) -> NDArray[np.bool_] | None:
-    """Return which pixels of a run's NP map were predicted; None where that is not known."""
-    if run.np is None or BRANCH not in run.maps:
-        return None
-    data = run.np.data[0] if run.np.multiscale else run.np.data
-    branch = run.maps[BRANCH]
-    places = []
-    for axis, (pixels, cells) in enumerate(zip(data.shape, branch.data.shape, strict=True)):
-        world = np.arange(pixels) * run.np.scale[axis] + run.np.translate[axis]
-        cell = (world - branch.translate[axis]) / branch.scale[axis] + 0.5
-        places.append(np.clip(np.floor(cell + 1e-9).astype(int), 0, cells - 1))
-    found: NDArray[np.bool_] = np.asarray(branch.data)[np.ix_(*places)] > 0
-    areas = areas_on_map(record_of(run.np) or {})
-    return found if areas is None else found & areas.mask(Box(0, 0, *found.shape))
 
 
 def difference(
@@ -214,10 +195,6 @@ def difference(
             values[~known[place]] = np.nan
     y, x = np.asarray(first.translate) + low * first.scale
     return values, (float(y), float(x))
-
-
-def _run_key(layer: Layer) -> int:
-    return id(notes_of(layer).key)
 
 
 def _value(layer: Layer, position: Sequence[float], dims: Any = None) -> float | None:
