@@ -86,6 +86,15 @@ def test_the_maps_are_those_of_the_other_sampler(model, mode, steps, samples):
     check_maps(model, sampling(model, mode, steps, samples))
 
 
+def test_a_single_step_is_not_recorded_but_those_of_samples_beside_it_are(model):
+    tape = Tape()
+    expected = sampling(model, "expected", 1)
+    outputs(DeviceSampler(model, expected, "cpu", tape), windows(1))
+    assert tape.recorded == 0
+    outputs(DeviceSampler(model, replace(expected, samples=2), "cpu", tape), windows(1))
+    assert tape.recorded == 1
+
+
 def test_the_mean_of_turned_copies_is_too(model):
     check_maps(model, sampling(model, "expected", 1, 2, views=2))
 
@@ -219,7 +228,7 @@ class _Free:
 
 def test_where_steps_cannot_be_recorded_it_goes_on_and_says_so_once(model):
     tape = Tape(fails=RuntimeError("no graphs"))
-    device = DeviceSampler(model, sampling(model, steps=1), "cpu", tape)
+    device = DeviceSampler(model, sampling(model, steps=2), "cpu", tape)
     messages = list(sample_pool(Ladder(device), windows(BATCH)))
     messages += sample_pool(Ladder(device), windows(1))
     (told,) = [each for each in messages if isinstance(each, Downgraded)]
@@ -239,7 +248,7 @@ def test_the_ladder_steps_down_where_a_recording_does_not_fit(model):
     def device_of(work):
         return ladder.current
 
-    ladder = Ladder(DeviceSampler(model, sampling(model, steps=1), "cpu", Small()))
+    ladder = Ladder(DeviceSampler(model, sampling(model, steps=2), "cpu", Small()))
     messages = list(sample_pool(ladder, windows(BATCH)))
     assert isinstance(ladder.current, DeviceSampler)
     assert ladder.current.sampling.batch_size == 1
@@ -261,19 +270,19 @@ def test_a_whole_prediction_is_that_of_the_processor(tmp_path, monkeypatch):
     """With several readers and two pools in flight, as on CUDA; cut into other shards too."""
     jobs.quick_first_stages(monkeypatch.setattr)
     jobs.make(tmp_path)
-    known = jobs.run(tmp_path, None)[-1].result
+    known = jobs.run(tmp_path, None, steps=2)[-1].result
     tape = Tape()
     monkeypatch.setattr(device_sampler, "GRAPHED", ("cpu",))
     monkeypatch.setattr(device_sampler, "cuda_recorder", tape)
     monkeypatch.setattr("napari_damm.engine.pipeline.default_readers", lambda device: 3)
     monkeypatch.setattr("napari_damm.engine.pipeline.pool_batches", lambda device: 1)
-    *events, last = jobs.run(tmp_path, None, lanes=2)
+    *events, last = jobs.run(tmp_path, None, steps=2, lanes=2)
     assert tape.replayed > tape.recorded == 1
     assert not any(isinstance(event, FailedItem) for event in events)
     np.testing.assert_allclose(last.result.np, known.np, atol=2e-3)
     np.testing.assert_allclose(last.result.uncertainty, known.uncertainty, atol=2e-3)
     assert np.array_equal(last.result.branch.compute(), known.branch.compute())
-    again = jobs.run(tmp_path, None, lanes=1, shard=512)[-1].result
+    again = jobs.run(tmp_path, None, steps=2, lanes=1, shard=512)[-1].result
     for name in ("np", "uncertainty", "branch"):
         one, other = (getattr(each, name).compute() for each in (again, last.result))
         assert np.array_equal(one, other)

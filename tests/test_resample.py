@@ -46,6 +46,23 @@ def test_a_slide_of_the_models_pixel_size_is_copied():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("shift", [(0, 0), (-4, 2), (3, -5), (40, 0)])
+def test_a_shift_by_whole_pixels_is_copied_and_what_lies_beyond_is_no_stain(shift, dtype):
+    image = NOISE.astype(dtype)
+    box = Box(0, 0, 60, 70)
+    moved = raster(image, origin=tuple(map(float, shift)))
+    got = read_region(moved, box, 1.0, ORIGIN, NOISE.shape)
+    reach = int(resample.REACH_PX)
+    padded = np.pad(image, 50, mode="edge").astype(np.float32)
+    y, x = (np.arange(n) - s for n, s in zip((60, 70), shift, strict=True))
+    wanted = padded[np.ix_(y + 50, x + 50)]
+    wanted[y < -reach] = wanted[:, x < -reach] = 0
+    np.testing.assert_array_equal(got, wanted)
+    assert got.dtype == np.float32
+    assert not np.shares_memory(got, image)
+
+
 @pytest.mark.parametrize("model_um", [0.31, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 2.7, 4.0, 9.3])
 def test_a_ramp_stays_where_it_is_in_the_world(model_um):
     um = 1.0

@@ -29,7 +29,8 @@ MAX_SAMPLES = 64
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
 CUDA_BATCH = 256
-MOST_READERS = 16
+MOST_READERS = 4
+"""More of them wait for Python's lock: sixteen took a whole second for 441 windows in memory."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ than the card needs to compute them. A CUDA graph starts all of them at once.
 3. Where recording fails, or gives something else, the function itself is called, now and later;
    `trouble` says why. Lack of memory is raised: whoever calls has smaller batches.
 
-One thread at a time may call. This has not yet been run on a card: tests record on the CPU.
+One thread at a time may call. Tests record on the CPU; `tests/benchmarks/gpu.py` on a card.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Each direction has a stream of its own, and goes through pinned memory, which the card reads by
 itself. On any other device all this is done at once, and nothing waits.
-
-This has not yet been run on a card.
 """
 
 from __future__ import annotations

@@ -94,9 +94,7 @@ def where_multi(image: Tensor, multi: Tensor) -> Tensor:
 
     What the uni-modal branch draws must not depend on it.
     """
-    height, width = image.shape[2] // multi.shape[1], image.shape[3] // multi.shape[2]
-    fine = multi.repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None]
-    return torch.where(fine, image, torch.full_like(image, BACKGROUND))
+    return torch.where(_on_pixels(multi, image), image, torch.full_like(image, BACKGROUND))
 
 
 def select_branch(outputs: BranchOutputs, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:

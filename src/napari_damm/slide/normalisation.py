@@ -52,9 +52,11 @@ class Normalisation:
 
 def normalise(pixels: np.ndarray, low: float, high: float) -> NDArray[np.float32]:
     """Map [low, high] to [-1, 1], float32, and clip what is outside."""
-    scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(2.0 / (high - low))
-    clipped: NDArray[np.float32] = np.clip(scaled - np.float32(1.0), -1.0, 1.0)
-    return clipped
+    scaled = pixels.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled *= np.float32(2.0 / (high - low))
+    scaled -= np.float32(1.0)
+    return np.clip(scaled, -1.0, 1.0, out=scaled)
 
 
 def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: float) -> Normalisation:

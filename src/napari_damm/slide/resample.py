@@ -232,8 +232,17 @@ def _resample(
     source = _read(raster, level, (top, int(y_pixels.max()) + 1), (left, int(x_pixels.max()) + 1))
     if not source.any():  # Sparse slides are mostly this, and it is what sums of zeros give.
         return np.zeros((rows[1] - rows[0], cols[1] - cols[0]), np.float32)
+    if _is_copy(y_pixels, y_weights) and _is_copy(x_pixels, x_weights):
+        return np.array(source, dtype=np.float32, order="C")  # never the raster's own memory
     out = _gather(_gather(source, y_pixels - top, y_weights).T, x_pixels - left, x_weights).T
     return np.ascontiguousarray(out, dtype=np.float32)
+
+
+def _is_copy(pixels: NDArray[np.int64], weights: NDArray[np.float64]) -> bool:
+    """Return whether each model pixel is a source pixel, and the next one the next."""
+    count = len(pixels)
+    alone = pixels.shape[1] == 1 and int(pixels[-1, 0] - pixels[0, 0]) == count - 1
+    return alone and bool(weights.all())
 
 
 def _gather(

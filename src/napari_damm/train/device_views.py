@@ -6,7 +6,7 @@
    is gathered from where it was shifted to, and changed as the view says.
 3. Windows are turned and flipped last, by another gather.
 
-Tests compare it with `dataset.views` on the CPU; on a card it has not been run.
+Tests compare it with `dataset.views` on the CPU.
 """
 
 from __future__ import annotations

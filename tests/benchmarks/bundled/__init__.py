@@ -1,0 +1,1 @@
+"""How the bundled model is trained: sections, latents, steps, and what it is judged by."""
