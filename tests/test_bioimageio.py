@@ -44,6 +44,15 @@ def export(model, out, *options):
     return cli.main([*command, *options])
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [(torch.zeros(2), "starts without any noise"), (torch.ones(2), "Its noise, of seed 3, is")],
+)
+def test_its_page_says_what_it_starts_from(start, said):
+    choice = bioimageio.PackageChoice("expected", 1, 3, start.numpy(), "A. Nalyst")
+    assert said in bioimageio._documentation(CARD, choice)
+
+
 def described(package):
     return json.loads(package["rdf.yaml"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import queue
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,13 +26,12 @@ SETTINGS = Settings(
 class Drawn(queue.SimpleQueue):
     """Stands for the processes: sections of noise, without end."""
 
-    def get(self, timeout=None):
+    def get(self, block=True, timeout=None):
+        if not block:
+            raise queue.Empty
         pixels = np.random.default_rng(1).uniform(-1, 1, (CHANNELS, SIZE, SIZE))
         pixels[3] = pixels[3] > 0.99
         return pixels.astype(np.float16)
-
-    def get_nowait(self):
-        raise queue.Empty
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +131,28 @@ def test_a_training_ends_in_time_and_goes_on_where_it_ended(sections, tmp_path, 
     assert second.share == 1
     assert not second.model.training
     assert second.told()["sections"] == 2 * sections.count
+    again = Training(replace(SETTINGS, processes=7), kept)
+    assert again.run(sections, 1e9, clock)  # nothing is left to learn
+    assert (again.step, again.sections) == (second.step, second.sections)
     with pytest.raises(ValueError, match="other settings"):
         Training(Settings(device="cpu"), kept)
+
+
+def test_where_nobody_draws_any_more_it_ends():
+    class Dead:
+        exitcode = -9
+
+        def is_alive(self):
+            return False
+
+    with pytest.raises(RuntimeError, match="ended with -9"):
+        Sections(SETTINGS, queue.Queue(), [Dead()])
+
+
+def test_the_card_says_what_it_learns_from():
+    card = training.new_card()
+    assert card["training_data"]["kind"] == "simulated"
+    assert "no real tissue" in card["training_data"]["description"]
 
 
 def test_a_rate_warms_up_and_falls():

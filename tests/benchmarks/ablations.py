@@ -8,7 +8,7 @@ joins the two branches: fusions and attention are made anew in each, in the full
 the same sections in the same order for the same number of steps, few enough to be trained on a
 processor: read the differences, not the scores.
 
-1. full: the bundled model's architecture.
+1. full: the architecture of the model given.
 2. no MMFM: the features of both branches are joined by a 1x1 convolution instead.
 3. no UAFM: plain cross-attention, never damped by the confidence.
 

@@ -30,6 +30,8 @@ from napari_damm import api
 from napari_damm.analysis.intervals import OF_PARTICLES, interval
 from napari_damm.analysis.measures import Measured
 from napari_damm.analysis.regions import TISSUE, Tissue
+from napari_damm.model.damm import DAMM
+from napari_damm.model_file import content_hash
 from napari_damm.simulate import EVALUATION_SEEDS_FROM
 from napari_damm.trust.intervals import Intervals
 from napari_damm.util.files import replace_file
@@ -37,7 +39,12 @@ from napari_damm.util.files import replace_file
 Row = dict[str, Any]
 
 
-def measured(model: object, asked: argparse.Namespace, preset: str, seed: int) -> Row:
+def weights_of(model: DAMM) -> str:
+    """Return what a model's weights are known by."""
+    return content_hash(model)[:12]
+
+
+def measured(model: DAMM, asked: argparse.Namespace, preset: str, seed: int) -> Row:
     """Predict and measure one section: of each measure true, predicted, low and high."""
     config = api.PredictConfig(mode=asked.mode, samples=asked.samples)
     found = measure_section(api.simulate_slide(asked.size, seed, preset), model, config)
@@ -45,7 +52,7 @@ def measured(model: object, asked: argparse.Namespace, preset: str, seed: int) -
     for name in OF_PARTICLES:
         row = next(r for r in found.predicted.rows if (r.measure, r.region) == (name, TISSUE))
         numbers[name] = [found.true.value(name), row.value, row.low, row.high]
-    return {**key(asked, preset, seed), "measures": numbers}
+    return {**key(asked, preset, seed), "weights": weights_of(model), "measures": numbers}
 
 
 def key(asked: argparse.Namespace, preset: str, seed: int) -> Row:
@@ -56,11 +63,12 @@ def key(asked: argparse.Namespace, preset: str, seed: int) -> Row:
     }  # fmt: skip
 
 
-def read_rows(path: Path | None) -> list[Row]:
-    """Return the rows that were kept."""
+def read_rows(path: Path | None, weights: str) -> list[Row]:
+    """Return the rows that were kept of these weights; those of others count no more."""
     if path is None or not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row for row in rows if row["weights"] == weights]
 
 
 def missing(rows: Sequence[Row], asked: argparse.Namespace) -> Iterator[tuple[str, int]]:
@@ -109,9 +117,9 @@ def main() -> None:
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--page", type=Path)
     asked = parser.parse_args()
-    rows = read_rows(asked.rows)
-    todo = list(missing(rows, asked))
     model = api.load_model(asked.model)
+    rows = read_rows(asked.rows, weights_of(model))
+    todo = list(missing(rows, asked))
     for preset, seed in todo:
         row = measured(model, asked, preset, seed)
         print(f"{preset} {seed}", flush=True)

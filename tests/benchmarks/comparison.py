@@ -108,7 +108,9 @@ def loop_window(cut: Sequence[np.ndarray], model: DAMM, gamma: float, n: int) ->
 
     with torch.inference_mode():
         start = time.perf_counter()
-        primary, secondary = fast.latent(vessels, "primary"), fast.latent(nuclei, "secondary")
+        primary, features = model.encode_primary(fast.shown(vessels, "primary"))
+        shown = fast.shown(nuclei, "secondary")
+        secondary = model.encode(shown, "secondary")
         encoded = time.perf_counter()
         x_T = torch.randn_like(primary)
         noise = lambda _: torch.randn_like(x_T)  # noqa: E731
@@ -119,7 +121,7 @@ def loop_window(cut: Sequence[np.ndarray], model: DAMM, gamma: float, n: int) ->
         for _ in range(n):
             x = next(steps).x
         stepped = time.perf_counter()
-        model.decode(x).mean(dim=1)
+        fast.drawn(x, features, shown, torch.ones(1, 1, 1, dtype=torch.bool))
         decoded = time.perf_counter()
     return {
         "encode s": encoded - start,

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from analyze_evidence import read_rows, weights_of
 from fit_trust import write
 from interval_scores import FIRST_SEED, PRESET, judge, judge_unet
 from measured_sections import MeasuredSection, measure_section, predict_section
@@ -39,6 +40,7 @@ from napari_damm import api
 from napari_damm.analysis.intervals import OF_PARTICLES
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.regions import TISSUE
+from napari_damm.model.damm import DAMM
 from napari_damm.simulate import simulate_slide
 from napari_damm.trust.intervals import (
     DIFFERENCE,
@@ -73,11 +75,9 @@ def fit(model: object, count: int) -> Intervals:
     return Intervals.fit(pairs, "sections", "noise-free field", said)
 
 
-def measured_rows(model: object, count: int, kept: Path | None) -> list[Row]:
+def measured_rows(model: DAMM, count: int, kept: Path | None) -> list[Row]:
     """Return true and predicted measures of so many sections of each kind; kept ones are read."""
-    rows: list[Row] = []
-    if kept is not None and kept.exists():
-        rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    rows = read_rows(kept, weights_of(model))
     done = {(row["preset"], row["seed"]) for row in rows}
     for k, preset in ((k, preset) for k in range(count) for preset in KINDS):
         seed = FIRST_SEED + k
@@ -85,7 +85,8 @@ def measured_rows(model: object, count: int, kept: Path | None) -> list[Row]:
             continue
         found = measure_section(simulate_slide(SIZES[k % len(SIZES)], seed, preset), model)
         pairs = {n: [found.true.value(n), found.predicted.value(n)] for n in OF_PARTICLES}
-        rows.append({"preset": preset, "seed": seed, "measures": pairs})
+        known = {"preset": preset, "seed": seed, "weights": weights_of(model)}
+        rows.append({**known, "measures": pairs})
         if kept is not None:
             with kept.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")

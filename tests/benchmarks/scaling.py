@@ -124,20 +124,20 @@ def count_flops(model: DAMM, steps: int, multi_share: float) -> Numbers:
 
     image = torch.zeros(1, 1, WINDOW, WINDOW)
 
-    def encode() -> list[Any]:
-        roles = ("primary", "secondary")
-        channels = [model.first_stage(role).config.image_channels for role in roles]
-        return [
-            model.encode(image.expand(-1, n, -1, -1), role)
-            for role, n in zip(roles, channels, strict=True)
-        ]
+    first, second = (
+        image.expand(-1, model.first_stage(role).config.image_channels, -1, -1)
+        for role in ("primary", "secondary")
+    )
 
-    encoders, (primary, secondary) = counted(encode)
+    def encode() -> tuple[Any, Any, Any]:
+        return *model.encode_primary(first), model.encode(second, "secondary")
+
+    encoders, (primary, features, secondary) = counted(encode)
     t = torch.full((1,), 500)
     both, encoded = counted(lambda: model.unet.encode(primary, t, primary, secondary))
     uni, _ = counted(lambda: model.unet.decode_uni(encoded))
     multi, _ = counted(lambda: model.unet.decode_multi(encoded))
-    decoder, _ = counted(lambda: model.decode(primary))
+    decoder, _ = counted(lambda: model.decode(primary, primary=features, secondary=second))
     step = both + multi_share * multi + (1 - multi_share) * uni
     return {
         "encode, both images": encoders,

@@ -11,13 +11,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from bundled.drawing import learn, pool, with_new_detail
 from bundled.judging import judged
 
 from napari_damm import api
 from napari_damm.model_file import save_model
+
+OF_OTHER_WEIGHTS = ("metrics", "spread_factor", "intervals")
+"""What a card says of the weights as they were."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,19 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pool", type=Path, help="file that keeps the pool")
     parser.add_argument("--judge", type=int, default=4, help="on so many sections of each preset")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    if args.pool is not None and args.pool.exists():
-        windows = np.load(args.pool)
-    else:
-        windows = pool(args.model, args.sections, args.first_seed)
-        if args.pool is not None:
-            np.save(args.pool, windows)
+    windows = pool(args.model, args.sections, args.first_seed)
     model = with_new_detail(api.load_model(args.model, "cpu"), seed=0)
     steps = learn(model, windows, args.minutes)
     told = {"sections": args.sections, "windows": len(windows), "steps": steps}
+    model.card = {key: value for key, value in model.card.items() if key not in OF_OTHER_WEIGHTS}
     save_model(model, args.out, {"drawing": told})
     print(json.dumps(told), flush=True)
     for name in (args.out, args.model):

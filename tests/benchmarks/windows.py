@@ -128,10 +128,20 @@ class FastWindows:
         self.model, self.gamma = model, gamma
         self.multi: list[bool] = []
 
-    def latent(self, images: Tensor, role: str) -> Tensor:
-        """Encode images (b, 1, h, w)."""
+    def shown(self, images: Tensor, role: str) -> Tensor:
+        """Return images (b, 1, h, w) with the channels that an encoder takes."""
         channels = self.model.first_stage(role).config.image_channels
-        return self.model.encode(images.expand(-1, channels, -1, -1), role)
+        return images.expand(-1, channels, -1, -1)
+
+    def drawn(
+        self, x_0: Tensor, features: list[Tensor], secondary: Tensor, multi: Tensor
+    ) -> Tensor:
+        """Draw clean latents as a prediction does: with all that helps to; (b, 1, h, w)."""
+        from napari_damm.model.gate import where_multi
+
+        other = where_multi(secondary, multi) if features else None
+        image = self.model.decode(x_0, primary=features, secondary=other)
+        return (image.mean(dim=1, keepdim=True) + 1) / 2
 
     def __call__(self, images: Tensor) -> Tensor:
         """Vessels and nuclei (b, 2, h, w) -> NP (b, 1, h, w)."""
@@ -142,18 +152,19 @@ class FastWindows:
         from napari_damm.schedule import NoiseSchedule
 
         with torch.inference_mode():
-            primary = self.latent(images[:, :1], "primary")
-            secondary = self.latent(images[:, 1:], "secondary")
+            primary, features = self.model.encode_primary(self.shown(images[:, :1], "primary"))
+            nuclei = self.shown(images[:, 1:], "secondary")
+            secondary = self.model.encode(nuclei, "secondary")
 
             def denoise(x_t: Tensor, t: Tensor) -> Tensor:
                 gated = self.model.gated_noise(x_t, t, primary, secondary, self.gamma)
-                self.last = gated.multi.flatten(1).float().mean(dim=1) >= 0.5
+                self.last = gated.multi
                 return gated.eps
 
             steps = STEPS["fast"]
             x_0 = sample_dpm_solver(denoise, torch.randn_like(primary), NoiseSchedule(), steps)
-            self.multi += self.last.tolist()
-            return (self.model.decode(x_0).mean(dim=1, keepdim=True) + 1) / 2
+            self.multi += (self.last.flatten(1).float().mean(dim=1) >= 0.5).tolist()
+            return self.drawn(x_0, features, nuclei, self.last)
 
 
 def machine() -> str:

@@ -115,7 +115,7 @@ class DAMMConfig:
 
     @classmethod
     def small(cls) -> DAMMConfig:
-        """Return the bundled size: one image channel, 8x autoencoders, under 30 MB in float16."""
+        """Return a small size: one image channel, 8x autoencoders, under 30 MB in float16."""
         stage = VQGANConfig((32, 32, 64, 64), image_channels=1, latent_channels=4, codebook=4096)
         return cls((stage,) * 3, UNetConfig((32, 32, 64, 128), 128, latent_channels=4))
 

@@ -44,11 +44,15 @@ PAPER = {
 }
 REPOSITORY = "https://github.com/napari-damm/napari-damm"
 
+FROM_NOISE = (
+    "Its noise, of seed {seed}, is part of the weights, so the\nsame images give the same map."
+)
+FROM_ZERO = "It starts without any noise, so the same images give the same map."
+
 DOCUMENTATION = """# {name}
 
 Predicts {target} from {primary} and {secondary} by a diffusion model with two branches
-(DAMM-Diffusion), in mode {mode}: {steps}. Its noise, of seed {seed}, is part of the weights, so the
-same images give the same map.
+(DAMM-Diffusion), in mode {mode}: {steps}. {start}
 
 Trained on: {trained}.
 
@@ -270,7 +274,7 @@ def _documentation(card: Mapping[str, Any], choice: PackageChoice) -> str:
         target=target,
         mode=choice.mode,
         steps="one step" if choice.steps == 1 else f"{choice.steps} steps",
-        seed=choice.seed,
+        start=FROM_NOISE.format(seed=choice.seed) if choice.start.any() else FROM_ZERO,
         trained=trained or "the card does not say",
         side=SIDE,
     )

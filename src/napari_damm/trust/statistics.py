@@ -111,7 +111,8 @@ def _dimmed(image: Floats) -> Floats:
     scaled = (image + np.float32(1.0)) / np.float32(2.0)
     background = float(np.median(scaled[::2, ::2]))  # of a quarter of the pixels: it is as good
     logarithm: Floats = np.log(scaled + np.float32(max(background, 0.01)))
-    return logarithm - np.float32(logarithm.mean(dtype=np.float64))
+    logarithm -= logarithm.mean()
+    return logarithm
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,13 @@ class _Bands:
     registered: NDArray[np.bool_]
     near: NDArray[np.bool_]
     beyond: NDArray[np.bool_]
-    octave: NDArray[np.intp]
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
 
     def by_octave(self, values: Floats) -> Vector:
         """Return the sum of coefficients (y, x) over each octave."""
-        count = len(self.octaves) + 1
-        sums: Vector = np.bincount(self.octave, values.ravel(), count).astype(np.float64)
-        return sums[:-1]
+        sums: Vector = np.add.reduceat(values.ravel()[self.order], self.starts).astype(np.float64)
+        return sums
 
 
 @lru_cache(maxsize=4)
@@ -152,6 +153,8 @@ def _bands(shape: tuple[int, int]) -> _Bands:
     distance = np.hypot(lag_y[:, None], lag_x[None])
     lags = np.rint(distance[: FURTHEST + 1, : FURTHEST + 1]).astype(int)
     lags = np.minimum(lags, FURTHEST + 1)
+    of_octaves = [np.flatnonzero(octave) for octave in octaves]
+    starts = np.cumsum([0, *(len(each) for each in of_octaves[:-1])])
     return _Bands(
         weight,
         taper,
@@ -163,7 +166,8 @@ def _bands(shape: tuple[int, int]) -> _Bands:
         (1 / REGISTERED[1] < frequency) & (frequency < 1 / REGISTERED[0]),
         distance <= NEAR_PX,
         (distance > BEYOND_PX) & (distance < FAR_PX),
-        np.select(octaves, range(len(octaves)), len(octaves)).ravel(),
+        np.concatenate(of_octaves),
+        starts,
     )
 
 
@@ -180,15 +184,24 @@ class _Spectrum:
     def of(cls, image: Floats) -> _Spectrum:
         shape = image.shape[0], image.shape[1]
         bands = _bands(shape)
-        flat = image.astype(np.float32) - np.float32(image.mean(dtype=np.float64))
+        flat = image.astype(np.float32, copy=False) - np.float32(image.mean())
         coefficients = fft.rfft2(flat * bands.taper)
         power = bands.weight * (coefficients.real**2 + coefficients.imag**2)
         return cls(shape, coefficients, power, bands.by_octave(power))
 
-    def filtered(self, mask: NDArray[np.bool_]) -> Floats:
-        """Return the part of the image in a band, without the tapered border."""
-        height, width = self.shape
-        band: Floats = fft.irfft2(np.where(mask, self.coefficients, 0), self.shape)
+    def filtered(self, mask: NDArray[np.bool_], step: int = 1) -> Floats:
+        """Return every `step`-th pixel of the image in a band, without the tapered border.
+
+        No wave of the band may be shorter than two steps.
+        """
+        height, width = (side // step for side in self.shape)
+        if step > 1:
+            rows = np.r_[: height // 2, self.shape[0] - height // 2 : self.shape[0]]
+            kept = (rows[:, None], np.arange(width // 2 + 1)[None])
+            coefficients = np.where(mask[kept], self.coefficients[kept], 0) / step**2
+        else:
+            coefficients = np.where(mask, self.coefficients, 0)
+        band: Floats = fft.irfft2(coefficients, (height, width))
         return band[height // 8 : height - height // 8, width // 8 : width - width // 8]
 
 
@@ -198,11 +211,11 @@ def _channel(image: Floats, spectrum: _Spectrum) -> Vector:
     power = spectrum.by_octave
     shares = np.log10(power / max(power.sum(), _NO_POWER) + 1e-6)
     values = image.astype(np.float32, copy=False).ravel()
-    mean = float(values.mean(dtype=np.float64))
+    mean = float(values.mean())
     centred = values - np.float32(mean)
     square = centred * centred
     spread, cubes = math.sqrt(_mean_of(centred, centred)), _mean_of(square, centred)
-    coarse = spectrum.filtered(bands.coarse)
+    coarse = spectrum.filtered(bands.coarse, 2 if all(n % 4 == 0 for n in spectrum.shape) else 1)
     found = [
         *shares,
         np.log2(_width(spectrum)),
@@ -213,8 +226,7 @@ def _channel(image: Floats, spectrum: _Spectrum) -> Vector:
         np.log10(np.count_nonzero(values <= DARK) / values.size + _LEAST * 10),
         _peakedness(spectrum.filtered(bands.fine)),
         _peakedness(coarse),
-        float(np.mean(coarse * coarse * coarse, dtype=np.float64))
-        / max(float(coarse.std()), _NO_POWER) ** 3,
+        float(np.mean(coarse * coarse * coarse)) / max(float(coarse.std()), _NO_POWER) ** 3,
         _squares(image),
     ]
     return np.nan_to_num(np.array(found, np.float64), nan=0.0, posinf=10.0, neginf=-10.0)
@@ -246,7 +258,7 @@ def _width(spectrum: _Spectrum) -> float:
 def _peakedness(band: Floats) -> float:
     """Return the logarithm of the kurtosis: log10 3 for noise, more where details are sparse."""
     square = (band * band).ravel()
-    variance = float(square.mean(dtype=np.float64))
+    variance = float(square.mean())
     return float(np.log10(_mean_of(square, square) / max(variance**2, _NO_POWER) + 0.1))
 
 
@@ -260,7 +272,7 @@ def _squares(image: Floats) -> float:
     """Return how much larger steps are at one of eight columns and rows than at the others."""
     worst = 0.0
     for axis in (0, 1):
-        steps = np.abs(np.diff(image, axis=axis)).mean(axis=1 - axis, dtype=np.float64)
+        steps = np.abs(np.diff(image, axis=axis)).mean(axis=1 - axis)
         whole = len(steps) // JPEG_SIDE * JPEG_SIDE
         phases = steps[:whole].reshape(-1, JPEG_SIDE).mean(axis=0)
         worst += float(np.log10((phases.max() + 1e-6) / (np.median(phases) + 1e-6)))

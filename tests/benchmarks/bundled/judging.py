@@ -91,6 +91,8 @@ def expected_latent(model: DAMM, primary: Tensor, secondary: Tensor) -> Expected
     """Return the expected maps' latents of windows (n, 1, 256, 256) in [-1, 1], as predicted."""
     latent, features = model.encode_primary(primary)
     x_t = torch.zeros_like(latent)
+    if model.config.expected_from == "noise":
+        x_t = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0)).to(latent)
     t = torch.full((len(latent),), TIMESTEPS - 1, device=latent.device)
     between = model.unet.encode(x_t, t, latent, model.encode(secondary, "secondary"))
     multi = choose_multi(between.confidence, GAMMA, model.config.gate)

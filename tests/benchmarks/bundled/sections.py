@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ SEEDS = 9000
 INTERNAL_SHARE = 1 / 3
 """Of sections of preset internal; the others are varied, none is external."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-PATIENCE_S = 300.0
+PATIENCE_S = 1.0
 
 
 def drawn(seed: int, preset: str) -> NDArray[np.float16]:
@@ -67,7 +67,7 @@ def drawn_sections(settings: Settings, piece: int) -> Iterator[Sections]:
     try:
         for process in processes:
             process.start()
-        yield Sections(settings, drawing)
+        yield Sections(settings, drawing, processes)
     finally:
         for process in processes:
             process.kill()
@@ -78,21 +78,36 @@ def drawn_sections(settings: Settings, piece: int) -> Iterator[Sections]:
 class Sections:
     """The last sections that were drawn, on the device."""
 
-    def __init__(self, settings: Settings, drawing: Any) -> None:
+    def __init__(self, settings: Settings, drawing: Any, drawers: Sequence[Any] = ()) -> None:
+        """Wait for the first sections.
+
+        Raises
+        ------
+        RuntimeError
+            If a process that draws has ended.
+        """
         shape = settings.sections, CHANNELS, SIZE, SIZE
         self.device = torch.device(settings.device)
         self.pixels = torch.empty(shape, dtype=torch.half, device=self.device)
         self.count = 0
-        self._drawing = drawing
+        self._drawing, self._drawers = drawing, drawers
         while self.count < settings.first:
-            self._put(drawing.get(timeout=PATIENCE_S))
+            self._take(PATIENCE_S)
 
     def take(self) -> None:
         """Take a section that was drawn meanwhile, if there is one; the oldest goes."""
+        self._take(0.0)
+
+    def _take(self, patience_s: float) -> None:
         try:
-            self._put(self._drawing.get_nowait())
+            waits = patience_s > 0
+            section = self._drawing.get(timeout=patience_s if waits else None, block=waits)
         except queue.Empty:
+            dead = [each.exitcode for each in self._drawers if not each.is_alive()]
+            if dead:
+                raise RuntimeError(f"a process that draws sections ended with {dead[0]}") from None
             return
+        self._put(section)
 
     def windows(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Cut windows at random, turned at random: images (n, 3, 256, 256) and what misleads."""

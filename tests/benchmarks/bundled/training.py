@@ -18,10 +18,12 @@ import torch
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import take_trained_autoencoders
 from napari_damm.schedule import TIMESTEPS
+from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.util.files import written_whole
+from napari_damm.util.version import __version__
 
 from .learner import Bank, Learner, shares
-from .sections import Sections
+from .sections import SEEDS, SIZE, Sections
 from .settings import Settings
 
 RATE, PIXEL_RATE, LEAST_RATE, WARM_UP = 1e-3, 2e-3, 0.02, 200
@@ -31,7 +33,33 @@ AVERAGES_FROM = 300
 FIRST_LATENTS = 4
 """Windows of each of the first sections that are encoded before the first step."""
 STATISTICS_BATCHES = 60
+COUNTS = ("step", "pixel_steps", "seconds", "sections", "pieces")
 PACE, TOLD_EVERY_S, SAVED_EVERY_S = 8, 15.0, 60.0
+
+
+def new_card() -> dict[str, Any]:
+    """Return what is known of the model before it has learnt."""
+    low, high = PERCENTILES
+    shape, um = [SIZE, SIZE], 1.0
+    examples = [("varied", 0), ("internal", 1), ("varied", SEEDS - 1)]
+    return {
+        "name": "small",
+        "pixel_size_um": um,
+        "licence": "BSD-3-Clause",
+        "intensity_reference": {"kind": "percentile", "low": low, "high": high},
+        "versions": {"napari-damm": __version__, "torch": str(torch.__version__)},
+        "training_data": {
+            "kind": "simulated",
+            "description": f"simulated sections of {SIZE} px, no real tissue (two thirds of preset "
+            f"varied, one third internal, none external; seeds 0 to {SEEDS - 1})",
+            "pixel_size_um": um,
+            "sections": [
+                {"name": f"simulated {preset} {seed}", "kind": "simulated", "shape": shape,
+                 "identity": {"kind": "simulated", "preset": preset, "seed": seed, "size": SIZE}}
+                for preset, seed in examples
+            ],
+        },
+    }  # fmt: skip
 
 
 def new_model(seed: int, device: torch.device) -> DAMM:
@@ -45,7 +73,7 @@ def new_model(seed: int, device: torch.device) -> DAMM:
     torch.manual_seed(seed)
     ours = DAMMConfig.of_preset("small", "ours")
     config = replace(ours, expected_from="zero", uni_share=UNI_SHARE)
-    model = DAMM(config, {"name": "small", "pixel_size_um": 1.0})
+    model = DAMM(config, new_card())
     if not take_trained_autoencoders(model):
         raise FileNotFoundError("the autoencoders that new models start with are not there")
     return model.to(device)
@@ -80,9 +108,11 @@ class Training:
             If a loss is no number.
         """
         settings, bank = self.settings, Bank(self.model, sections, self.settings)
+        self.pieces += 1
+        self._save()  # a piece that is cut off counts: the next one draws other sections
         for _ in range(-(-settings.first * FIRST_LATENTS // settings.renewed)):
             bank.renew(settings.renewed, self.generator)
-        start, before, told, saved = clock(), self.seconds, 0.0, 0.0
+        start, before, step, told, saved = clock(), self.seconds, self.step, 0.0, 0.0
         while self.share < 1 and (now := clock() - start) < until_s:
             self.seconds = before + now
             sections.take()
@@ -95,9 +125,9 @@ class Training:
                     print(f"{self.seconds:.0f} s, step {self.step}: {losses}", flush=True)
                 if now - saved > SAVED_EVERY_S:
                     saved = now
-                    self._save()
-        self.sections += sections.count
-        self.pieces += 1
+                    self._save(sections.count)
+        if self.step > step:
+            self.sections += sections.count
         self._save()
         if self.share < 1:
             return False
@@ -151,21 +181,23 @@ class Training:
             raise FloatingPointError(f"a loss is no number at step {self.step}: {found}")
         return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
 
-    def _save(self) -> None:
+    def _save(self, more_sections: int = 0) -> None:
         if self.kept is None:
             return
-        names = ("step", "pixel_steps", "seconds", "sections", "pieces")
-        counts = {name: getattr(self, name) for name in names}
+        counts = {name: getattr(self, name) for name in COUNTS}
+        counts["sections"] += more_sections
         state = {"learner": self.learner.state_dict(), "settings": asdict(self.settings)}
         with written_whole(self.kept) as stream:
             torch.save({**state, **counts}, stream)
 
     def _go_on(self, state: dict[str, Any]) -> None:
-        settings = asdict(self.settings)
-        if state["settings"] != settings:
+        then, now = (
+            {**held, "processes": 0} for held in (state["settings"], asdict(self.settings))
+        )
+        if then != now:
             raise ValueError(f"{self.kept} is of other settings: {state['settings']}")
         self.learner.load_state_dict(state["learner"])
-        for name in ("step", "pixel_steps", "seconds", "sections", "pieces"):
+        for name in COUNTS:
             setattr(self, name, state[name])
 
 
