@@ -10,7 +10,9 @@ from skimage.draw import disk
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.particle_map import LabelImage
+from napari_damm.analysis.profile import confinement
 from napari_damm.util.extravasation import (
+    Profile,
     extravasation_distance,
     extravasation_profile,
     vessel_distance,
@@ -188,6 +190,19 @@ def test_round_nuclei_are_found_and_counted():
         nuclei[disk(place, 4)] = 1.0
     report, _ = measured({"particles": signal, "vessels": vessels, "nuclei": nuclei})
     assert next(r.n for r in report.rows if r.measure == "cell_dose") == len(places)
+
+
+@pytest.mark.parametrize(("inside", "told"), [(1.9, False), (2.1, True)])
+def test_particles_that_stay_in_the_vessels_are_told_of(inside, told):
+    profile = Profile(np.array([-7.0, -2.0, 2.0]), np.array([9.0, inside, 1.0]), np.full(3, 500))
+    found = confinement(profile, "a section")
+    assert bool(found) == told
+    assert all(each.startswith("a section: most particles stay in the vessels") for each in found)
+
+
+def test_without_a_profile_inside_vessels_nothing_is_told():
+    outside = Profile(np.array([2.0, 7.0]), np.array([1.0, 0.5]), np.full(2, 500))
+    assert confinement(outside, "a") == confinement(None, "a") == []
 
 
 def test_a_signal_that_does_not_fall_has_no_half_distance():

@@ -123,6 +123,21 @@ def test_a_section_that_the_table_does_not_name_is_refused(picture, tmp_path):
         report_of(picture, groups=table)
 
 
+@pytest.mark.parametrize(("verdict", "told"), [("use", 0), ("with care", 1), ("do not use", 1)])
+def test_what_a_prediction_was_said_to_be_worth_is_repeated(verdict, told):
+    from napari_damm.analysis import run as analysis_run
+
+    class Section:
+        name = "s"
+        record = {"trust": {"verdict": verdict, "reasons": ["nuclei look odd"]}}  # noqa: RUF012
+
+    found = analysis_run._verdict(Section())
+    assert len(found) == told
+    assert all(f'"{verdict}" (nuclei look odd)' in each for each in found)
+    Section.record = {}
+    assert analysis_run._verdict(Section()) == []
+
+
 def test_no_vessels_is_told_and_the_rest_is_measured():
     signal, vessels = straight_vessel()
     report, warnings = measured({"particles": signal, "vessels": 0 * vessels})

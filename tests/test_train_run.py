@@ -25,11 +25,24 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.model_file import read_card
 from napari_damm.train.run_folder import TrainedModel, read_training
 from napari_damm.train.setup import find_base, measure, open_data
 from napari_damm.train.validation import gain_over
 
 pytestmark = pytest.mark.usefixtures("quick_training")
+
+
+def test_nothing_that_was_true_of_the_base_alone_is_on_the_card(tmp_path):
+    base = base_model()
+    of_base = {"intervals": {"level": 0.9}, "spread_factor": 1.3, "history": "x", "limits": ["y"]}
+    base.card.update({**of_base, "trust": {"windows": {}}, "metrics": {"z": 1}})
+    path = run(tmp_path / "run", model=base)[-1].result.path
+    card = read_card(path)
+    assert not of_base.keys() & card.keys()
+    assert "z" not in card["metrics"]
+    assert card.get("trust") != base.card["trust"]
+    assert base.card["spread_factor"] == 1.3  # and the base is as it was
 
 
 def test_it_tells_what_it_does_in_order(finished_training):

@@ -42,6 +42,17 @@ def covered(intervals, pairs):
     return [np.mean(np.abs(t - p) <= intervals.half_width(p)) for p, t in pairs]
 
 
+@pytest.mark.parametrize(("kind", "same"), [(RATIO, 1.0), (DIFFERENCE, 0.0)])
+@pytest.mark.parametrize("biased", [0.5, 2.0])
+def test_a_predicted_measure_lies_in_its_own_interval_however_biased_it_is(kind, same, biased):
+    predicted = np.linspace(1, 2, 40)
+    found = fit_measure(biased * predicted, predicted, kind)
+    assert found.low <= same <= found.high
+    assert min(found.high - same, same - found.low) == 0
+    low, high = found.around(1.5)
+    assert low <= 1.5 <= high
+
+
 def test_they_cover_nine_of_ten_of_sections_that_they_never_saw():
     assert np.mean(covered(fitted(), sections(60, seed=1))) == pytest.approx(LEVEL, abs=0.04)
 

@@ -16,8 +16,7 @@ Try it without a card: --device cpu --size 320 --batch 4 --train-minutes 0.05 --
 4. Training: samples per second and the share of the time spent waiting for data, with sections on
    the device and as on a CPU.
 
-Meant to take under five minutes; on an H200, without the last two parts and draft, two. Needs no
-napari, network or other files.
+Meant to take under five minutes. Needs no napari, network or other files.
 """
 
 from __future__ import annotations

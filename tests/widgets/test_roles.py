@@ -112,6 +112,10 @@ def test_a_picture_named_after_both_stains_is_split_by_colour():
     ]
 
 
+def test_the_green_of_a_colour_picture_may_be_anything_and_its_blue_is_nuclei():
+    assert guesses(image("03", (32, 40, 3), rgb=True)) == [None, "blue · 03"]
+
+
 def test_what_was_opened_last_wins():
     assert guesses(image("vessels a"), image("vessels b")) == ["vessels b", None]
 

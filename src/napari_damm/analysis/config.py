@@ -35,7 +35,11 @@ class AnalyzeConfig:
     )
     bands: tuple[tuple[float, float], ...] = ()
     trusted_uncertainty: float = setting(
-        0.5, "Cells of a predicted map of more uncertainty are not trusted.", least=0, most=1
+        0.5,
+        "Cells of a predicted map of more uncertainty are not trusted, nor are those whose images "
+        "are unlike any that the model knows.",
+        least=0,
+        most=1,
     )
     test: str = setting("mann-whitney", "How groups are compared.", choices=TESTS)
     tile_px: int = setting(2048, "Side of the tiles that a section is read in.", least=64)

@@ -19,6 +19,8 @@ from napari_damm.util.extravasation import BIN_UM, LEAST_PIXELS, LIMIT_UM, Profi
 Floats = NDArray[np.float64]
 
 INSIDE_UM = 10.0
+CONFINED = 2.0
+"""From how many times the signal outside on what lies just inside vessels is said to stay there."""
 FARTHEST_UM = 250.0
 EXPOSURE_UM = 100.0
 FIRST = round(INSIDE_UM / BIN_UM)
@@ -108,6 +110,21 @@ def half_distance(outside: Profile) -> float | None:
     d0, v0 = (0.0, edge) if k == 0 else (float(distance[k - 1]), float(above[k - 1]))
     d1, v1 = float(distance[k]), float(above[k])
     return float(d0 + (v0 - half) / (v0 - v1) * (d1 - d0))
+
+
+def confinement(whole: Profile | None, name: str) -> list[str]:
+    """Say where distances mean little, because particles stay in the vessels and at their edge."""
+    inside = 0 if whole is None else int((whole.distance_um < 0).sum())
+    if whole is None or not inside:
+        return []
+    within, beyond = (float(each) for each in whole.signal[inside - 1 : inside + 1])
+    if within < CONFINED * beyond:
+        return []
+    return [
+        f"{name}: most particles stay in the vessels and at their edge (mean {within:.3g} within "
+        f"{BIN_UM:g} um inside it, {beyond:.3g} outside): half-distance and extravasation distance "
+        "are of the little that lies beyond, and tell of no range"
+    ]
 
 
 def exposure(outside: Profile, limit_um: float = EXPOSURE_UM) -> float | None:

@@ -29,6 +29,7 @@ from napari_damm.analysis.measures import Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
 from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
+from napari_damm.analysis.profile import confinement
 from napari_damm.analysis.regions import Band, Region, Tissue, TrustedTissue, with_own_names
 from napari_damm.analysis.report import (
     AnalysisReport,
@@ -47,6 +48,7 @@ from napari_damm.analysis.walk import (
 )
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.trust.intervals import Intervals
+from napari_damm.trust.verdict import VERDICTS
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 
@@ -175,7 +177,19 @@ def _measure(
     notes = []
     if section.predicted:
         notes = [intervals.note(known, len(section.samples), intervals.is_part(section))]
+        notes += _verdict(section)
+    notes += confinement(counts.regions[regions[0].name].shells.profile(), section.name)
     return SectionFindings(facts, rows, profiles, notes)
+
+
+def _verdict(section: ParticleMap) -> list[str]:
+    """Say what the prediction itself was said to be worth, where that is not plain use."""
+    trust = section.record.get("trust")
+    if not isinstance(trust, Mapping) or (verdict := trust.get("verdict")) not in VERDICTS[1:]:
+        return []
+    reasons = [str(reason) for reason in trust.get("reasons") or ()]
+    because = f" ({'; '.join(reasons)})" if reasons else ""
+    return [f'{section.name}: the verdict on the prediction was "{verdict}"{because}']
 
 
 def _regions(one: MapLayers, config: AnalyzeConfig) -> list[Region]:

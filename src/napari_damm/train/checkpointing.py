@@ -245,7 +245,7 @@ class Checkpointer:
     def write_model(self, model: DAMM) -> Iterator[Notice]:
         """Write the best model; a full disk is a warning, and it is tried again at the end."""
         try:
-            save_model(model, self.model_path, self._card())
+            self._save_model(model)
             self._unwritten = None
         except OSError as error:
             self._unwritten = copy.deepcopy(model)  # this one is used again
@@ -260,9 +260,17 @@ class Checkpointer:
             If it cannot be written.
         """
         if self._unwritten is not None:
-            save_model(self._unwritten, self.model_path, self._card())
+            self._save_model(self._unwritten)
         elif self.scores and self.model_path.is_file():
-            save_model(load_model(self.model_path, "cpu"), self.model_path, self._card())
+            self._save_model(load_model(self.model_path, "cpu"))
+
+    def _save_model(self, model: DAMM) -> None:
+        """Write a model; of its base's card nothing is left but what this training says."""
+        held, model.card = model.card, {}
+        try:
+            save_model(model, self.model_path, self._card())
+        finally:
+            model.card = held
 
     def result(self) -> TrainedModel:
         """Return the model that the training ended with.

@@ -174,7 +174,8 @@ class Intervals:
 def fit_measure(true: ArrayLike, predicted: ArrayLike, kind: str) -> MeasureInterval | None:
     """Return the interval of a measure from sections whose truth is known; None of too few.
 
-    Split conformal: of n sections the ceil((n + 1) 0.95)-th largest, and the same from below.
+    Split conformal: of n sections the ceil((n + 1) 0.95)-th largest, and the same from below; the
+    predicted value itself is always inside.
     """
     t, p = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
     there = np.isfinite(t) & np.isfinite(p)
@@ -185,7 +186,8 @@ def fit_measure(true: ArrayLike, predicted: ArrayLike, kind: str) -> MeasureInte
         return None
     off = np.sort(t / p if kind == RATIO else t - p)
     k = min(math.ceil((t.size + 1) * (1 + LEVEL) / 2), t.size)
-    low, high = float(f"{off[-k]:.5g}"), float(f"{off[k - 1]:.5g}")
+    same = 1.0 if kind == RATIO else 0.0  # what is predicted lies inside, however biased it is
+    low, high = (float(f"{edge:.5g}") for edge in (min(off[-k], same), max(off[k - 1], same)))
     return MeasureInterval(low, high, kind, int(t.size))
 
 

@@ -6,7 +6,8 @@
    offered: the layer itself, of which the slider picks a plane, and every plane as a channel.
 3. A role is guessed from the layer's name, else from its colour; a name that speaks for one role is
    never taken for the other because of its colour. Channels of one layer share both, so that
-   nothing speaks for either of them: a person has to pick.
+   nothing speaks for either of them: a person has to pick. So it is with a colour picture whose
+   name says nothing, but for nuclei: those are blue by custom.
 4. What was added last wins a tie, because that is what the analyst is looking at.
 """
 
@@ -156,5 +157,7 @@ def _score(role: Role, others: Sequence[Role], channel: Channel) -> int:
     coloured = role.colour in channel.colour
     if named_other and not named:
         return 0
+    if channel.rgb is not None and not named and role.colour != NUCLEI.colour:
+        coloured = False  # nuclei are shown in blue by custom; green may be anything
     # A picture called "cd31_dapi" names both: only its colours can tell them apart.
     return int(coloured) if named == named_other else 2 + int(coloured)

@@ -188,7 +188,7 @@ def text(summary: Summary) -> list[str]:
     lines = [
         "## How good are the predictions",
         "",
-        "The U-Net and the GAN are as large as ours and were trained on the same kind of sections; "
+        "Networks that ours is compared with are as large, and were trained on simulated sections; "
         "the linear model (both images, blurred by several widths) and the blur are fitted to the "
         "very image that they are judged on, which no one could do who lacks it "
         "(`tests/benchmarks/baselines`).",
