@@ -197,7 +197,12 @@ def test_particles_that_stay_in_the_vessels_are_told_of(inside, told):
     profile = Profile(np.array([-7.0, -2.0, 2.0]), np.array([9.0, inside, 1.0]), np.full(3, 500))
     found = confinement(profile, "a section")
     assert bool(found) == told
-    assert all(each.startswith("a section: most particles stay in the vessels") for each in found)
+    assert all(each.startswith("a section: the particles' signal falls") for each in found)
+
+
+def test_a_map_without_particles_stays_nowhere():
+    dark = Profile(np.array([-2.0, 2.0]), np.zeros(2), np.full(2, 500))
+    assert confinement(dark, "a") == []
 
 
 def test_without_a_profile_inside_vessels_nothing_is_told():

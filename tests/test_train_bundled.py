@@ -14,7 +14,6 @@ from bundled.learner import Learner
 from bundled.sections import CHANNELS, SIZE, Sections
 from bundled.settings import Settings
 from bundled.training import Training, rate_at
-from skimage.metrics import structural_similarity
 
 from napari_damm.util.tiling import WINDOW
 
@@ -161,17 +160,6 @@ def test_a_rate_warms_up_and_falls():
     assert rate_at(1, 10_000) == pytest.approx(training.LEAST_RATE)
 
 
-def test_the_ssim_of_a_loss_is_that_of_the_measures():
-    rng = np.random.default_rng(0)
-    one = rng.uniform(-1, 1, (48, 48))
-    other = 0.5 * one + rng.uniform(-0.3, 0.3, (48, 48))
-    tensors = (torch.from_numpy(each)[None, None] for each in (one, other))
-    _, index = structural_similarity(
-        one, other, data_range=2.0, gaussian_weights=True, use_sample_covariance=False, full=True
-    )
-    assert float(drawing.ssim(*tensors)) == pytest.approx(index[5:-5, 5:-5].mean(), rel=1e-3)
-
-
 def test_the_detail_learns_to_draw_and_nothing_else_does(monkeypatch):
     monkeypatch.setattr(drawing, "STATISTICS_BATCHES", 2)
     model = training.new_model(0, torch.device("cpu"))
@@ -188,6 +176,14 @@ def test_the_detail_learns_to_draw_and_nothing_else_does(monkeypatch):
     assert learnt
     assert all(name.startswith("detail.") for name in learnt)
     assert not model.training
+
+
+def test_a_map_that_shows_nothing_is_judged_worse_than_one_that_shows_something():
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0, 9, (2, 1, 8, 8)).repeat(8, 2).repeat(8, 3).astype(np.float32)
+    noise = rng.normal(0, 1, true.shape).astype(np.float32)
+    good, dark = (judging.ssim_of(each, true) for each in (0.3 * true + noise, 1e-3 * noise))
+    assert dark < good < judging.ssim_of(true - 4, true) == pytest.approx(1)
 
 
 def test_what_judges_needs_no_more_than_a_model():

@@ -80,6 +80,19 @@ def test_analyze_fills_table_and_plot(analysis):
     assert not analysis.plot._axes.getAxis("left").autoSIPrefix
 
 
+def test_what_the_report_cautions_against_is_shown_above_the_numbers(open_analysis):
+    viewer = ViewerModel()
+    add_layers(viewer)
+    confined = viewer.layers["nanoparticles"]
+    confined.data = np.where(viewer.layers["vessels"].data > 0.5, 1.0, 0.2)
+    driver = open_analysis(viewer)
+    driver.run("analyze")
+    assert "falls to less than half at the vessels' edge" in driver.cautions.text()
+    confined.data = np.full_like(confined.data, 0.5)
+    driver.run("analyze")
+    assert driver.cautions.text() == ""
+
+
 def test_the_numbers_fit_a_narrow_dock_without_scrolling(analysis):
     analysis.run("analyze")
     table = analysis.table

@@ -113,17 +113,17 @@ def half_distance(outside: Profile) -> float | None:
 
 
 def confinement(whole: Profile | None, name: str) -> list[str]:
-    """Say where distances mean little, because particles stay in the vessels and at their edge."""
+    """Say where distances mean little, because the signal has fallen at the vessels' edge."""
     inside = 0 if whole is None else int((whole.distance_um < 0).sum())
     if whole is None or not inside:
         return []
     within, beyond = (float(each) for each in whole.signal[inside - 1 : inside + 1])
-    if within < CONFINED * beyond:
+    if within <= CONFINED * max(beyond, 0.0):
         return []
     return [
-        f"{name}: most particles stay in the vessels and at their edge (mean {within:.3g} within "
-        f"{BIN_UM:g} um inside it, {beyond:.3g} outside): half-distance and extravasation distance "
-        "are of the little that lies beyond, and tell of no range"
+        f"{name}: the particles' signal falls to less than half at the vessels' edge (mean "
+        f"{within:.3g} within {BIN_UM:g} um inside it, {beyond:.3g} outside): half-distance and "
+        "extravasation distance are of what is left beyond, and do not say how far particles travel"
     ]
 
 

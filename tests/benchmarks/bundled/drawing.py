@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -26,25 +25,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from napari_damm import api
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import where_multi
 from napari_damm.simulate import SimulatedSlide, simulate_slide
-from napari_damm.slide.normalisation import PERCENTILES, normalise
-from napari_damm.train.expected import DETAIL_NAMES, pixel_error, with_detail
+from napari_damm.train.autoencoder.image_losses import ssim_map
+from napari_damm.train.expected import DETAIL_NAMES, pixel_error, statistics_anew, with_detail
 from napari_damm.util.tiling import STRIDE, WINDOW
 
 from .judging import expected_latent
-from .sections import INTERNAL_SHARE, SIZE
+from .sections import INTERNAL_SHARE, SIZE, normalised
 
 OWN_EVERY = 8
 CROP, BATCH, RATE, BETAS = 128, 16, 1e-3, (0.9, 0.99)
-SSIM_WEIGHT, SSIM_SIGMA, SSIM_REACH = 0.1, 1.5, 5
-SSIM_CONSTANTS = (0.01 * 2) ** 2, (0.03 * 2) ** 2
-"""Of images in [-1, 1]."""
+SSIM_WEIGHT = 0.1
 DECAY, WARM_UP, STATISTICS_BATCHES, TOLD_EVERY = 0.99, 50, 60, 100
 PROCESSES = 2
 Pool = NDArray[np.float16]
@@ -73,10 +69,7 @@ def _part(asked: tuple[Path, range]) -> list[Pool]:
 @torch.no_grad()
 def windows(model: DAMM, drawn: SimulatedSlide, number: int) -> Pool:
     """Return all windows of a section."""
-    images = [drawn.vessels, drawn.nuclei, drawn.nanoparticles]
-    primary, secondary, taken = (
-        normalise(image, *np.percentile(image, PERCENTILES)) for image in images
-    )
+    primary, secondary, taken = normalised(drawn)
     true = drawn.nanoparticles_true.astype(np.float64)
     gain, offset = np.polyfit(true.ravel(), taken.ravel(), 1)
     places = [
@@ -97,26 +90,6 @@ def windows(model: DAMM, drawn: SimulatedSlide, number: int) -> Pool:
     shown = where_multi(second, found.multi)
     maps = model.draw(latent, found.features)
     return torch.cat([maps, first, shown, cut(gain * true + offset)], dim=1).half().numpy()
-
-
-def ssim(one: Tensor, other: Tensor) -> Tensor:
-    """Return the mean SSIM of images (n, 1, h, w) in [-1, 1], with a Gaussian of 1.5 px."""
-    x = torch.arange(-SSIM_REACH, SSIM_REACH + 1, dtype=one.dtype)
-    weights = torch.exp(-0.5 * (x / SSIM_SIGMA) ** 2)
-    weights = weights / weights.sum()
-
-    def mean(image: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(image, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
-
-    a, b = mean(one), mean(other)
-    of_both, of_one, of_other = (
-        mean(p * q) - r
-        for p, q, r in ((one, other, a * b), (one, one, a * a), (other, other, b * b))
-    )
-    c1, c2 = SSIM_CONSTANTS
-    index = (2 * a * b + c1) * (2 * of_both + c2)
-    result: Tensor = (index / ((a * a + b * b + c1) * (of_one + of_other + c2))).mean()
-    return result
 
 
 def crops(windows: Pool, rng: np.random.Generator) -> Tensor:
@@ -152,7 +125,7 @@ def learn(model: DAMM, windows: Pool, minutes: float, seed: int = 0) -> int:
     while (now := time.monotonic() - start) < seconds:
         drawn, first, second, target = crops(windows, rng).split(1, dim=1)
         made = detail(drawn, first, second)
-        error, alike = pixel_error(made, target), ssim(made, target)
+        error, alike = pixel_error(made, target), ssim_map((made + 1) / 2, (target + 1) / 2).mean()
         for group in optimiser.param_groups:
             fallen = 0.5 * (1 + math.cos(math.pi * now / seconds))
             group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * fallen
@@ -174,20 +147,8 @@ def learn(model: DAMM, windows: Pool, minutes: float, seed: int = 0) -> int:
     with torch.no_grad():
         for kept, now_is in zip(average, parameters, strict=True):
             now_is.copy_(kept)
-    _settle(detail, (crops(windows, rng) for _ in range(STATISTICS_BATCHES)))
+    with torch.no_grad(), statistics_anew(detail):
+        for _ in range(STATISTICS_BATCHES):
+            detail(*crops(windows, rng)[:, :3].split(1, dim=1))
     model.eval().requires_grad_(False)
     return step
-
-
-@torch.no_grad()
-def _settle(detail: nn.Module, batches: Iterator[Tensor]) -> None:
-    """Give the averaged weights statistics of their own."""
-    norms = [each for each in detail.modules() if isinstance(each, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-    for batch in batches:
-        detail(*batch[:, :3].split(1, dim=1))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

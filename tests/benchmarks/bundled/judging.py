@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from section_metrics import affine_fit
 from skimage.measure import block_reduce
 from skimage.metrics import structural_similarity
 from torch import Tensor
@@ -19,10 +20,11 @@ from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import GAMMA, choose_multi, mix_branches, where_multi
 from napari_damm.schedule import TIMESTEPS
 from napari_damm.simulate import SimulatedSlide, simulate_slide
-from napari_damm.slide.normalisation import PERCENTILES, normalise
 from napari_damm.train.expected import clean
 from napari_damm.util.metrics import pearson_r
 from napari_damm.util.tiling import CELL, STRIDE, WINDOW
+
+from .sections import normalised
 
 PRESETS = ("internal", "external")
 FIRST_SEED, SIZE = 9100, STRIDE + WINDOW
@@ -44,10 +46,7 @@ def judged(model: DAMM, count: int, first_seed: int = FIRST_SEED) -> dict[str, N
 
 def scores(model: DAMM, drawn: SimulatedSlide) -> Numbers:
     """Compare the expected map of a section's windows with what was taken, and what is true."""
-    vessels, nuclei, taken = (
-        normalise(image, *np.percentile(image, PERCENTILES))
-        for image in (drawn.vessels, drawn.nuclei, drawn.nanoparticles)
-    )
+    vessels, nuclei, taken = normalised(drawn)
     device = next(model.parameters()).device
     secondary = _cut(nuclei, device)
     found = expected_latent(model, _cut(vessels, device), secondary)
@@ -64,7 +63,7 @@ def scores(model: DAMM, drawn: SimulatedSlide) -> Numbers:
         "r, noise-free": pearson_r(image.ravel(), true.ravel()),
         "r, as taken": pearson_r(image.ravel(), wanted.ravel()),
         "PSNR, as taken": float(10 * np.log10(4 / ((image - wanted) ** 2).mean())),
-        "SSIM, noise-free": _ssim(image, true),
+        "SSIM, noise-free": ssim_of(image, true),
         "std ratio": float(image.std() / wanted.std()),
         "r of doubt": pearson_r(doubt, misleads) if misleads.std() else float("nan"),
     }
@@ -79,11 +78,15 @@ class Expected(NamedTuple):
     confidence: Tensor
 
 
-def _ssim(image: NDArray[np.float32], true: NDArray[np.float32]) -> float:
-    """Return the mean SSIM of windows with the noise-free field, fitted to the image."""
-    gain, offset = np.polyfit(true.ravel().astype(np.float64), image.ravel(), 1)
-    pairs = zip(image[:, 0], gain * true[:, 0] + offset, strict=True)
-    return float(np.mean([structural_similarity(a, b, data_range=2.0) for a, b in pairs]))
+def ssim_of(image: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """Return the mean SSIM of windows (n, 1, h, w), fitted to the noise-free field, with it.
+
+    The map is fitted to the truth, never the truth to the map: else a dark one would be best.
+    """
+    field = true.astype(np.float64) / true.max()
+    slope, offset = affine_fit(field, image.astype(np.float64))
+    pairs = zip(slope * image[:, 0] + offset, field[:, 0], strict=True)
+    return float(np.mean([structural_similarity(a, b, data_range=1.0) for a, b in pairs]))
 
 
 @torch.no_grad()

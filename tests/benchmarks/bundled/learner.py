@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.model.gate import BACKGROUND
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
-from napari_damm.train.expected import MISLEADS, pixel_error
+from napari_damm.train.expected import MISLEADS, pixel_error, statistics_anew
 from napari_damm.util.tiling import WINDOW
 
 from .sections import Sections
@@ -125,19 +125,12 @@ class Learner:
 
     def settle(self, batches: Iterator[None]) -> None:
         """Let the averaged weights be the weights, with statistics of their own."""
-        norms = [each for each in self.parts.modules() if isinstance(each, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean of all batches
-        with torch.no_grad():
+        with torch.no_grad(), statistics_anew(self.parts):
             for kept, group in zip(self.average, self.groups, strict=True):
                 torch._foreach_copy_(group, kept)
             for _ in batches:
                 with half(self.device):
                     self._loss(True)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
         self.model.eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm.simulate import simulate_slide
+from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.simulate.section import training_seed
 from napari_damm.slide.normalisation import PERCENTILES, normalise
 from napari_damm.util.tiling import WINDOW
@@ -34,11 +34,13 @@ PATIENCE_S = 1.0
 def drawn(seed: int, preset: str) -> NDArray[np.float16]:
     """Draw a section (channels, SIZE, SIZE): images as a model sees them, and what misleads."""
     made = simulate_slide(SIZE, training_seed(seed), preset)
-    images = [
-        normalise(image, *np.percentile(image, PERCENTILES))
-        for image in (made.vessels, made.nuclei, made.nanoparticles)
-    ]
-    return np.stack([*images, made.divergence.astype(np.float32)]).astype(np.float16)
+    return np.stack([*normalised(made), made.divergence.astype(np.float32)]).astype(np.float16)
+
+
+def normalised(made: SimulatedSlide) -> list[NDArray[np.float32]]:
+    """Return vessels, nuclei and particles as taken, (y, x) in [-1, 1], as a model sees them."""
+    images = made.vessels, made.nuclei, made.nanoparticles
+    return [normalise(image, *np.percentile(image, PERCENTILES)) for image in images]
 
 
 def draw_for_ever(rank: int, count: int, key: tuple[int, int], into: Any) -> None:

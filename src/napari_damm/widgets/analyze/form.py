@@ -49,7 +49,7 @@ class AnalyzeForm(QWidget):
             self.save,
         )
         self.table, self.plot = ResultsTable(), ProfilePlot()
-        self.agreement = Note("agreement")
+        self.agreement, self.cautions = Note("agreement"), Note("cautions")
         self._lay_out()
         guard_wheel(self)
 
@@ -68,7 +68,7 @@ class AnalyzeForm(QWidget):
         form.addRow(self.threshold_note)
         column = QVBoxLayout(self)
         column.addLayout(form)
-        for shown in (self.run, self.agreement, self.plot, self.table):
+        for shown in (self.run, self.cautions, self.agreement, self.plot, self.table):
             column.addWidget(shown)
         column.addStretch(1)
 

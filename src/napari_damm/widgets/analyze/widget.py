@@ -243,6 +243,7 @@ class AnalyzeWidget(RunWidget):
             self._report = found
             self._form.table.show_report(found)
             self._form.plot.draw(profile_lines(found))
+            self._form.cautions.say("\n".join(found.notes))
             fill_features(self._marking, found)
             self._show_difference(found)
         self._update()
