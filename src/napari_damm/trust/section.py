@@ -27,7 +27,8 @@ from napari_damm.trust.verdict import USE, WITH_CARE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, reasons
 from napari_damm.util.tiling import Box, Lattice, Window
 
-MOST_WINDOWS = 16
+FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
+"""A section is judged by one of four of its windows, but not by fewer or more than these."""
 WHOLE = 0.95
 """Share of the primary image that the secondary one covers, from which on nothing is said."""
 
@@ -56,7 +57,8 @@ def assess(
     if known is None:
         return None
     images = []
-    for window in _some(windows, MOST_WINDOWS):
+    most = min(max(FEWEST_WINDOWS, len(windows) // ONE_OF), MOST_WINDOWS)
+    for window in _some(windows, most):
         try:
             pair = _read(slide, window, model_um)
         except (OSError, ValueError):  # whoever needs this place will say so

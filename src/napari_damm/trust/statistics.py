@@ -1,6 +1,7 @@
 """Named statistics of a window: what can be said of two images without any network.
 
-All are of images in [-1, 1] as the model sees them, and cost about ten Fourier transforms a window.
+All are of the middle of a window, which no other window has as its own, in [-1, 1] as the model sees
+it, and cost some Fourier transforms.
 
 1. Of each channel: how its power is spread over five octaves of detail (`OCTAVES`), how wide its
    structures are, how its intensities are spread, how much of it is saturated, how far its details
@@ -19,7 +20,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, special
+
+from napari_damm.util.tiling import STRIDE
 
 Floats = NDArray[np.float32]
 Vector = NDArray[np.float64]
@@ -53,10 +56,14 @@ GROUPS = {
 """Which statistics are of which image, which of both, and which says that they belong together."""
 REGISTERED = (4.0, 16.0)
 """Wavelengths in pixels at which two stains of one section are compared for where they lie."""
+LAG_PX = 2
+"""Images are compared at half their resolution: no shorter waves count."""
 NEAR_PX, BEYOND_PX, FAR_PX = 2, 12, 90
 BLANK = 1e-3
 """Images of a smaller standard deviation show nothing."""
 FURTHEST = 24
+RINGS = 256
+"""So many rings of frequency would reach one wave a pixel."""
 SATURATED, DARK = 0.98, -0.98
 JPEG_SIDE = 8
 _LEAST = 1e-4
@@ -75,35 +82,50 @@ def window_statistics(primary: Floats, secondary: Floats) -> Vector:
     -------
     float64 array (len(NAMES),), finite whatever the images hold.
     """
-    first, second = _Spectrum.of(primary), _Spectrum.of(secondary)
-    pair = _correlations(first, second)
-    both = (
-        _channel(image, spectrum) for image, spectrum in ((primary, first), (secondary, second))
-    )
-    return np.concatenate(
-        [*both, pair, [np.arcsinh(agreement(cross_correlogram(primary, secondary)))]]
-    )
+    images = _inner(primary), _inner(secondary)
+    spectra = [_Spectrum.of(image) for image in images]
+    pair = _correlations(*spectra)
+    both = (_channel(image, spectrum) for image, spectrum in zip(images, spectra, strict=True))
+    fit = agreement(cross_correlogram(primary, secondary))
+    return np.concatenate([*both, pair, [np.arcsinh(fit)]])
 
 
 def cross_correlogram(primary: Floats, secondary: Floats) -> Floats:
     """Return how well two images (y, x) in [-1, 1] fit, by how far the second is moved back.
 
     Structures of `REGISTERED` are compared, on a logarithmic scale, so that a few bright ones do
-    not count more than many dim ones. Lag (0, 0) comes first, as in Fourier transforms.
+    not count more than many dim ones. Lags are in steps of `LAG_PX`; (0, 0) comes first, as in
+    Fourier transforms.
     """
-    bands = _bands((primary.shape[0], primary.shape[1]))
-    first, second = (fft.rfft2(_dimmed(image) * bands.taper) for image in (primary, secondary))
+    one, other = (_dimmed(_halved(_inner(image))) for image in (primary, secondary))
+    bands = _lag_bands((one.shape[0], one.shape[1]))
+    first, second = (fft.rfft2(image * bands.taper) for image in (one, other))
     cross = np.where(bands.registered, first.conj() * second, 0)
-    found: Floats = fft.irfft2(cross, primary.shape)
+    found: Floats = fft.irfft2(cross, one.shape)
     return found
 
 
 def agreement(correlogram: Floats) -> float:
     """Return the fit at lag 0 in standard deviations of that at lags where there can be none."""
-    bands = _bands((correlogram.shape[0], correlogram.shape[1]))
+    bands = _lag_bands((correlogram.shape[0], correlogram.shape[1]))
     by_chance = float(correlogram[bands.beyond].std(dtype=np.float64))
     at_rest = float(correlogram[bands.near].mean(dtype=np.float64))
     return at_rest / max(by_chance, _NO_POWER)
+
+
+def _inner(image: Floats) -> Floats:
+    """Return the middle of a window: windows overlap by what is left out."""
+    y, x = (max(0, (side - STRIDE) // 2) for side in image.shape)
+    return image[y : image.shape[0] - y, x : image.shape[1] - x]
+
+
+def _halved(image: Floats) -> Floats:
+    """Return the means of squares of `LAG_PX` pixels."""
+    height, width = (side // LAG_PX * LAG_PX for side in image.shape)
+    whole = image[:height, :width]
+    rows = whole[::LAG_PX] + whole[1::LAG_PX]
+    found: Floats = np.float32(0.25) * (rows[:, ::LAG_PX] + rows[:, 1::LAG_PX])
+    return found
 
 
 def _dimmed(image: Floats) -> Floats:
@@ -124,50 +146,88 @@ class _Bands:
     octaves: tuple[NDArray[np.bool_], ...]
     fine: NDArray[np.bool_]
     coarse: NDArray[np.bool_]
-    lags: NDArray[np.intp]
-    lag_counts: Vector
+    order: NDArray[np.intp]
+    rings: NDArray[np.intp]
+    octave_rings: NDArray[np.intp]
+    correlations: Floats
+
+    def by_ring(self, values: Floats) -> Vector:
+        """Return the sum of coefficients (y, x) over each ring, finest octave first."""
+        sums: Vector = np.add.reduceat(values.ravel()[self.order], self.rings).astype(np.float64)
+        return sums
+
+    def by_octave(self, rings: Vector) -> Vector:
+        """Return the sum over each octave, of those over rings."""
+        sums: Vector = np.add.reduceat(rings, self.octave_rings)
+        return sums
+
+
+@dataclass(frozen=True)
+class _LagBands:
+    """Of a correlogram's shape: what is compared, and masks of its lags."""
+
+    taper: Floats
     registered: NDArray[np.bool_]
     near: NDArray[np.bool_]
     beyond: NDArray[np.bool_]
-    order: NDArray[np.intp]
-    starts: NDArray[np.intp]
 
-    def by_octave(self, values: Floats) -> Vector:
-        """Return the sum of coefficients (y, x) over each octave."""
-        sums: Vector = np.add.reduceat(values.ravel()[self.order], self.starts).astype(np.float64)
-        return sums
+
+def _frequencies(shape: tuple[int, int]) -> Vector:
+    """Return the frequency of each coefficient, in waves a pixel."""
+    found: Vector = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
+    return found
+
+
+def _taper(shape: tuple[int, int]) -> Floats:
+    return np.outer(*(np.hanning(n + 2)[1:-1] for n in shape)).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _lag_bands(shape: tuple[int, int]) -> _LagBands:
+    frequency = _frequencies(shape) / LAG_PX
+    lag_y, lag_x = (LAG_PX * np.minimum(np.arange(n), n - np.arange(n)) for n in shape)
+    distance = np.hypot(lag_y[:, None], lag_x[None])
+    return _LagBands(
+        _taper(shape),
+        (1 / REGISTERED[1] < frequency) & (frequency < 1 / REGISTERED[0]),
+        distance <= NEAR_PX,
+        (distance > BEYOND_PX) & (distance < FAR_PX),
+    )
 
 
 @lru_cache(maxsize=4)
 def _bands(shape: tuple[int, int]) -> _Bands:
-    y, x = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
-    frequency = np.hypot(y, x)
+    frequency = _frequencies(shape)
     weight = np.full(frequency.shape, 2.0, np.float32)  # the half that is not computed counts too
     weight[:, 0] = 1.0
     if shape[1] % 2 == 0:
         weight[:, -1] = 1.0
     octaves = [(1 / long <= frequency) & (frequency < 1 / short) for short, long in OCTAVES]
     octaves[0] = frequency >= 1 / OCTAVES[0][1]
-    taper = np.outer(*(np.hanning(n + 2)[1:-1] for n in shape)).astype(np.float32)
-    lag_y, lag_x = (np.minimum(np.arange(n), n - np.arange(n)) for n in shape)
-    distance = np.hypot(lag_y[:, None], lag_x[None])
-    lags = np.rint(distance[: FURTHEST + 1, : FURTHEST + 1]).astype(int)
-    lags = np.minimum(lags, FURTHEST + 1)
-    of_octaves = [np.flatnonzero(octave) for octave in octaves]
-    starts = np.cumsum([0, *(len(each) for each in of_octaves[:-1])])
+    order, rings, octave_rings, middles = [], [0], [0], []
+    for octave in octaves:
+        members = np.flatnonzero(octave)
+        ring = np.floor(frequency.ravel()[members] * RINGS).astype(int)
+        members = members[np.argsort(ring, kind="stable")]
+        counts = np.unique(ring, return_counts=True)[1]
+        order.append(members)
+        rings += list(rings[-1] + np.cumsum(counts))
+        octave_rings.append(octave_rings[-1] + len(counts))
+        cut = np.split(frequency.ravel()[members], np.cumsum(counts)[:-1])
+        middles += [float(each.mean()) for each in cut]
+    lags = np.arange(FURTHEST + 1)[:, None]
+    correlations = special.j0(2 * np.pi * lags * np.array(middles)[None])
+    correlations[:, : octave_rings[1]] = 0  # noise is in the finest octave
     return _Bands(
         weight,
-        taper,
+        _taper(shape),
         tuple(octaves),
         octaves[0] | octaves[1],
         octaves[2] | octaves[3],
-        lags,
-        np.bincount(lags.ravel(), minlength=FURTHEST + 2).astype(float),
-        (1 / REGISTERED[1] < frequency) & (frequency < 1 / REGISTERED[0]),
-        distance <= NEAR_PX,
-        (distance > BEYOND_PX) & (distance < FAR_PX),
-        np.concatenate(of_octaves),
-        starts,
+        np.concatenate(order),
+        np.array(rings[:-1]),
+        np.array(octave_rings[:-1]),
+        correlations.astype(np.float32),
     )
 
 
@@ -177,7 +237,7 @@ class _Spectrum:
 
     shape: tuple[int, int]
     coefficients: NDArray[np.complex64]
-    power: Floats
+    by_ring: Vector
     by_octave: Vector
 
     @classmethod
@@ -187,7 +247,8 @@ class _Spectrum:
         flat = image.astype(np.float32, copy=False) - np.float32(image.mean())
         coefficients = fft.rfft2(flat * bands.taper)
         power = bands.weight * (coefficients.real**2 + coefficients.imag**2)
-        return cls(shape, coefficients, power, bands.by_octave(power))
+        rings = bands.by_ring(power)
+        return cls(shape, coefficients, rings, bands.by_octave(rings))
 
     def filtered(self, mask: NDArray[np.bool_], step: int = 1) -> Floats:
         """Return every `step`-th pixel of the image in a band, without the tapered border.
@@ -235,15 +296,11 @@ def _channel(image: Floats, spectrum: _Spectrum) -> Vector:
 def _width(spectrum: _Spectrum) -> float:
     """Return the width of structures, in pixels.
 
-    That of a disc whose autocorrelation falls to half at the same lag: 2.48 times that lag. What
-    is coarser than 64 px does not count, nor does noise, which correlates at lag 0 alone.
+    That of a disc whose autocorrelation falls to half at the same lag: 2.48 times that lag. It is
+    the mean over all directions, from the power of rings of frequency (Bessel's J0). What is
+    coarser than 64 px does not count, nor does noise, which correlates at lag 0 alone.
     """
-    bands = _bands(spectrum.shape)
-    mask = np.logical_or.reduce(bands.octaves[1:])
-    power = np.where(mask, spectrum.power / bands.weight, 0)
-    lags = fft.irfft2(power, spectrum.shape)[: FURTHEST + 1, : FURTHEST + 1]
-    sums = np.bincount(bands.lags.ravel(), lags.ravel(), FURTHEST + 2)
-    radial = (sums / bands.lag_counts)[:-1]
+    radial = _bands(spectrum.shape).correlations @ spectrum.by_ring
     if radial[1] <= _NO_POWER:
         return 1.0
     top = radial[1] + (radial[1] - radial[2]) / 3  # a parabola through lags 1 and 2
@@ -271,8 +328,8 @@ def _mean_of(one: Floats, other: Floats) -> float:
 def _squares(image: Floats) -> float:
     """Return how much larger steps are at one of eight columns and rows than at the others."""
     worst = 0.0
-    for axis in (0, 1):
-        steps = np.abs(np.diff(image, axis=axis)).mean(axis=1 - axis)
+    for lines in (image[::2].T, image[:, ::2]):  # every second one: it is as good
+        steps = np.abs(np.diff(lines, axis=0)).mean(axis=1)
         whole = len(steps) // JPEG_SIDE * JPEG_SIDE
         phases = steps[:whole].reshape(-1, JPEG_SIDE).mean(axis=0)
         worst += float(np.log10((phases.max() + 1e-6) / (np.median(phases) + 1e-6)))
@@ -284,7 +341,7 @@ def _correlations(first: _Spectrum, second: _Spectrum) -> Vector:
     bands = _bands(first.shape)
     a, b = first.coefficients, second.coefficients
     cross = (a.real * b.real + a.imag * b.imag) * bands.weight
-    sums = (bands.by_octave(cross), first.by_octave, second.by_octave)
+    sums = (bands.by_octave(bands.by_ring(cross)), first.by_octave, second.by_octave)
     both, one, other = (np.concatenate([[each.sum()], each]) for each in sums)
     correlations: Vector = both / np.maximum(np.sqrt(one * other), _NO_POWER)
     return correlations

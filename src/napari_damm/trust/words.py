@@ -18,6 +18,7 @@ from napari_damm.trust.statistics import (
     BLANK,
     CHANNEL,
     GROUPS,
+    LAG_PX,
     NAMES,
     OCTAVES,
     agreement,
@@ -191,7 +192,7 @@ RULES: tuple[Rule, ...] = (
 def _moved_by(fit: Floats) -> float | None:
     """Return by how many pixels the second image seems moved; None where no shift fits better."""
     peak = np.unravel_index(int(np.argmax(fit)), fit.shape)
-    lag_y, lag_x = (float(min(k, n - k)) for k, n in zip(peak, fit.shape, strict=True))
+    lag_y, lag_x = (LAG_PX * float(min(k, n - k)) for k, n in zip(peak, fit.shape, strict=True))
     lag = math.hypot(lag_y, lag_x)
     moved = np.roll(fit, [-int(k) for k in peak], (0, 1))
     return lag if agreement(moved) >= CLEAR_FIT and lag >= SHIFT_PX else None
