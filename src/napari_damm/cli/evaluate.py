@@ -48,6 +48,8 @@ def evaluate(
     done = len(report.sections)
     echo(f"{count(done, 'section')}; mean (95 % interval over sections)")
     echo(f"truth: {report.truth}")
+    for caution in report.cautions:
+        echo(f"caution: {caution}")
     for line in report.table():
         echo(line)
     for name in ("report.json", "sections.csv", "summary.csv", "figure.png"):

@@ -53,7 +53,9 @@ def draw(report: Report) -> Figure:
         ),
         fontsize=13,
     )
-    figure.supxlabel(f"Truth: {report.truth}. {_how_sure(len(report.sections))}", fontsize=10)
+    note = [f"Truth: {report.truth}. {_how_sure(len(report.sections))}"]
+    cautions = [fill(f"Caution: {caution}", 200) for caution in report.cautions]
+    figure.supxlabel("\n".join(note + cautions), fontsize=10)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.0, 1.25)).flat
     axes = above.subplots(1, len(DRAWN) + 1, width_ratios=[1.0] * len(DRAWN) + [1.9])
     for ax, measure in zip(axes, DRAWN, strict=False):

@@ -66,6 +66,7 @@ class SectionFacts:
     """What was evaluated of a section: the pixels that count, and the truth's signal by distance.
 
     `shape` and `evaluated_px` are in model pixels; `distance_um` and `profile` go together.
+    `learnt_by` are the models that learnt from the same picture, themselves or before.
     """
 
     name: str
@@ -74,6 +75,7 @@ class SectionFacts:
     evaluated_px: int
     distance_um: tuple[float, ...] = ()
     profile: tuple[float, ...] = ()
+    learnt_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Report:
         Means over sections; paired differences, model minus compared model.
     failed
         Sections that could not be evaluated, each with the reason.
+    cautions
+        What the numbers are not to be taken for, in sentences.
     example
         The first section, to look at.
     path
@@ -133,6 +137,7 @@ class Report:
     summary: tuple[Summary, ...]
     differences: tuple[Summary, ...] = ()
     failed: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     example: Example | None = field(default=None, repr=False)
     path: Path | None = None
 
@@ -174,17 +179,23 @@ class Report:
             "summary": [asdict(line) for line in self.summary],
             "differences": [asdict(line) for line in self.differences],
             "failed": list(self.failed),
+            "cautions": list(self.cautions),
         }
         return json.dumps(content, indent=1, allow_nan=False, default=str)
 
     def sections_csv(self) -> str:
-        """Return one line for each section, model and branch."""
+        """Return one line for each section, model and branch; `learnt_from` is "yes" or empty."""
         measures = [name for name in MEASURES if name != "distance_icc"]
+        learnt = {(facts.name, model) for facts in self.sections for model in facts.learnt_by}
         lines = (
-            [row.section, row.model, row.branch, *(row.scores.get(name) for name in measures)]
+            [
+                *(row.section, row.model, row.branch),
+                *(row.scores.get(name) for name in measures),
+                "yes" if (row.section, row.model) in learnt else None,
+            ]
             for row in self.rows
         )
-        return csv_text(["section", "model", "branch", *measures], lines)
+        return csv_text(["section", "model", "branch", *measures, "learnt_from"], lines)
 
     def summary_csv(self) -> str:
         """Return one line for each model, branch and measure; then the paired differences."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from napari_damm.dataset import Field, Section, Source
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.intervals import half_width
 from napari_damm.evaluation.config import EvaluateConfig
+from napari_damm.evaluation.learnt import Learnt
 from napari_damm.evaluation.opening import open_all, survey_all
 from napari_damm.evaluation.report import (
     BRANCHES,
@@ -120,12 +121,15 @@ class _Judged:
     failed: list[str] = field(default_factory=list)
     example: Example | None = None
     warned: set[str] = field(default_factory=set)
+    cautions: list[str] = field(default_factory=list)
+    learnt_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
         """Evaluate groups of sections; one that fails is reported and left out."""
         number = 0
         for sections in groups:
             yield Preparing("measuring sections", number, total)
+            yield from self._tell_of_learnt(sections)
             for name, surveyed in survey_all(sections, _pixel_um(self.models)):
                 number += 1
                 try:
@@ -169,7 +173,7 @@ class _Judged:
         yield Preparing(f"{place}, trivial methods", 0, 1)
         rows += _trivial_rows(surveyed, ground)
         self.rows += rows
-        self.facts.append(_facts(name, ground))
+        self.facts.append(replace(_facts(name, ground), learnt_by=self.learnt_by.get(name, ())))
         self.example = self.example or example
 
     def _prediction_config(self, surveyed: Field, ground: Ground, branch: str) -> PredictConfig:
@@ -209,6 +213,21 @@ class _Judged:
         result: Result = finished.result
         return result
 
+    def _tell_of_learnt(self, sections: Sequence[Section]) -> Iterator[Event]:
+        """Say which sections a model learnt from, or where its card leaves that open."""
+        for name, model in self.models.items():
+            learnt = Learnt.of_card(name, model.card)
+            known = [section for section in sections if learnt.knows(section)]
+            for section in known:
+                self.learnt_by[section.name] = (*self.learnt_by.get(section.name, ()), name)
+            others = [s for s in sections if s not in known and s.planted is None]
+            said = [learnt.said_of(known)] if known else []
+            said += [learnt.said_of_unlisted] if learnt.unlisted and others else []
+            for sentence in said:
+                if sentence not in self.cautions:
+                    self.cautions.append(sentence)
+                    yield Notice(sentence, "warning")
+
     def _tell_if_large(self, ground: Ground, name: str) -> Iterator[Event]:
         height, width = ground.box.shape
         if max(height, width) > LARGE_PX:
@@ -232,6 +251,7 @@ class _Judged:
                 paired_differences(self.rows, names[0], names[1], self.config) if compared else ()
             ),
             failed=tuple(self.failed),
+            cautions=tuple(self.cautions),
             example=self.example,
         )
 
