@@ -41,7 +41,7 @@ def test_a_whole_job_is_tallied_and_its_last_event_returned(capfd):
     events = [planned(), Step(1, 2), tile(1, 1), Step(2, 2), tile(2, 2), ShardDone(0, 0, 1, 1)]
     assert follow(iter([*events, finished]), tally) is finished
     assert tally.windows_done == 2
-    assert tally.share_multi_modal == 0.5
+    assert tally.windows_multi_modal == 1
     assert tally.shards_done == 1
 
 

@@ -38,7 +38,7 @@ def test_a_click_ends_in_three_layers_over_the_vessels(open_widget, fake_predict
     driver = open_widget()
     status = driver.run()
     assert "Done" in status
-    assert "50 % multi-modal" in status
+    assert "nuclei were trusted in 50 % of the windows" in status
     assert results(driver) == LAYERS
     np_map, uncertainty, branch = three_layers(driver)
     np.testing.assert_allclose(np_map.scale, (2, 2))

@@ -45,6 +45,13 @@ def test_where_nothing_is_saved_resuming_is_not_promised():
     assert summary.cancelled(shown=False, saved=False) == "Cancelled"
 
 
+def test_how_often_nuclei_were_used_is_said_by_their_name():
+    counted = {"windows": 9, "windows_with_cells": 8, "multi_modal_windows": 2}
+    record = {**counted, "model": {"modalities": ["T1", "T2", "PET"]}}
+    said = PredictionSummary().done(Finished(SimpleNamespace(record=record), 3.0))
+    assert said == "Done in 3 s: 8 windows; T2 were trusted in 25 % of the windows"
+
+
 def test_why_not_to_trust_it_is_said_once_in_its_own_line():
     summary = PredictionSummary()
     for message in ("do not use: it is blank", "no tissue was found"):

@@ -277,16 +277,13 @@ def sliced(out: Path, index: dict[str, int], z: str | None, t: str | None) -> Pa
 
 def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     """Say what a finished prediction made, line by line."""
+    from napari_damm.engine.branch_use import branch_use_in_words
     from napari_damm.engine.intervals import interval_in_words
 
     planned = tally.planned
     assert planned is not None
     height, width = planned.shape
-    # The record counts what earlier runs and other processes did, too.
     record = getattr(finished.result, "record", {})
-    multi_modal = tally.share_multi_modal
-    if with_cells := record.get("windows_with_cells", record.get("windows")):
-        multi_modal = record["multi_modal_windows"] / with_cells
     yield f"result      {out}"
     yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
@@ -294,7 +291,8 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
         yield f"samples     mean of {record['samples']}; their spread is NP std"
     yield from trust_lines(record.get("trust"))
     yield f"interval    {interval_in_words(record)}"
-    yield f"multi-modal {multi_modal:.0%} of the windows"
+    used = branch_use_in_words(record, tally.windows_multi_modal, tally.windows_done)
+    yield f"branch      {used}"
     yield f"time        {finished.seconds:.1f} s"
 
 

@@ -71,11 +71,6 @@ class Tally:
         begun = (self.section, self.planned, self.train_planned)
         return any(event is not None for event in begun)
 
-    @property
-    def share_multi_modal(self) -> float:
-        """Share of the predicted windows that took the multi-modal branch, in 0..1."""
-        return self.windows_multi_modal / self.windows_done if self.windows_done else 0.0
-
 
 def stopped_because(error: BaseException) -> str:
     """Say in one line why a job stopped."""

@@ -41,7 +41,7 @@ MEASURES = {
     "distance_um": Measure("distance, predicted", "µm", 1),
     "distance_error_um": Measure("error of the distance", "µm", 1),
     "distance_icc": Measure("ICC(3,1) of distances"),
-    "multi_modal_share": Measure("windows multi-modal", digits=2),
+    "multi_modal_share": Measure("windows with both images", digits=2),
     "uncertainty": Measure("uncertainty", digits=2),
 }
 """Measures of a section, but for "distance_icc", which is over sections."""

@@ -164,9 +164,10 @@ class _Judged:
                 signal = () if found is None else tuple(found.signal.tolist())
                 rows.append(Row(name, model_name, branch, scores, signal))
                 if branch == "uni-modal" and scores["multi_modal_share"]:
+                    secondary = model.card["modalities"][1]
                     yield Notice(
                         f"{model_name} is so sure of {name} that its gate cannot be kept shut: "
-                        "its uni-modal numbers are in part multi-modal",
+                        f"the numbers without {secondary} are in part with {secondary}",
                         "warning",
                     )
             example = example or _example(name, ground, prediction, result)

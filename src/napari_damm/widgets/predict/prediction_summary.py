@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari_damm.engine.branch_use import branch_use_in_words
 from napari_damm.events import Event, FailedItem, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.trust.verdict import in_a_line
@@ -60,14 +61,13 @@ class PredictionSummary(RunSummary):
         """Say in one line what a finished job did, with what earlier runs did for it."""
         record = finished.result.record
         windows = record.get("windows_with_cells", record.get("windows", self.eta.windows_done))
-        multi_modal = record.get("multi_modal_windows", self.windows_multi_modal)
-        share = 100 * multi_modal / max(windows, 1)
         seconds = finished.seconds
         time = f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
         failed = f"{len(self.failed)} failed ({self.failed[0]}, ...)" if self.failed else ""
         trust = record.get("trust") or {}
         worth = shares_in_words(trust)
-        worth = f". {worth}" if worth else f", {share:.0f} % multi-modal"
+        used = branch_use_in_words(record, self.windows_multi_modal, windows)
+        worth = f". {worth}" if worth else f"; {used}"
         self._leave_out(trust)
         return self.sentence(f"Done in {time}: {windows} windows{worth}", failed)
 
