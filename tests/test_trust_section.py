@@ -11,7 +11,7 @@ from trusting import card, section, slide
 
 from napari_damm.slide import Normalisation
 from napari_damm.trust.section import assess, look
-from napari_damm.trust.verdict import DO_NOT_USE, USE, in_a_line, verdict_of
+from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, in_a_line, verdict_of
 
 RNG = np.random.default_rng(0)
 
@@ -50,6 +50,19 @@ def test_each_kind_of_nonsense_is_named(kind):
     assert found is not None
     assert found.verdict != USE
     assert any(words in reason for reason in found.reasons), found.reasons
+
+
+HOPELESS = ("swapped", "twice", "blank")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_leaves_nothing_to_predict_from_is_not_to_be_used_however_near(kind, monkeypatch):
+    vessels, nuclei, um = BAD[kind][0](*section())
+    found = {}
+    for near in (WITH_CARE, USE):
+        monkeypatch.setattr("napari_damm.trust.section.verdict_of", lambda _, near=near: near)
+        found[near] = look(slide(vessels, nuclei, um), card()).verdict
+    assert found == {WITH_CARE: DO_NOT_USE if kind in HOPELESS else WITH_CARE, USE: USE}
 
 
 def test_the_pixel_size_is_doubted_with_numbers():

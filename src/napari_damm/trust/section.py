@@ -4,7 +4,8 @@
 2. The mean of their statistics is the section's; how far it lies from those that the model was
    trained on is its familiarity.
 3. The verdict: "use" where at least 1 in 20 held-out training sections lies as far off; "do not
-   use" where none does; "with care" in between. Reasons in sentences come with the last two.
+   use" where none does; "with care" in between. Reasons in sentences come with the last two; one
+   that leaves nothing to predict from (one image twice, or swapped) makes "with care" "do not use".
 4. A secondary image that covers only a part of the primary one asks for care, whatever it shows.
 
 `look` does it from the pixels alone, in well under a second; `assess` with what a plan measured.
@@ -23,8 +24,8 @@ from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.slide.resample import covered
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
-from napari_damm.trust.verdict import USE, WITH_CARE, Assessment, verdict_of
-from napari_damm.trust.words import Evidence, reasons
+from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, verdict_of
+from napari_damm.trust.words import Evidence, is_hopeless, reasons
 from napari_damm.util.tiling import Box, Lattice, Window
 
 FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
@@ -127,6 +128,8 @@ def _judge(
         fit = np.mean([cross_correlogram(*pair) for pair in pairs], axis=0)
         evidence = Evidence(row, known.sections, (primary, secondary), model_um, fit)
         said += reasons(evidence)
+        if is_hopeless(evidence):
+            verdict = DO_NOT_USE
     elif said:
         verdict = WITH_CARE
     return Assessment(verdict, familiarity, tuple(said))

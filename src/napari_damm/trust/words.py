@@ -81,6 +81,11 @@ def reasons(evidence: Evidence) -> list[str]:
     return found[:MOST_REASONS] or [_furthest(evidence)]
 
 
+def is_hopeless(evidence: Evidence) -> bool:
+    """Return whether a reason leaves nothing to predict from."""
+    return any(any(rule(evidence)) for rule in HOPELESS)
+
+
 def _blank(e: Evidence) -> Iterator[str]:
     for role, name in e.by_role:
         if e.value(f"{role} spread") < np.log10(3 * BLANK):
@@ -178,6 +183,8 @@ def _texture(e: Evidence) -> Iterator[str]:
 Rule = Callable[[Evidence], Iterator[str]]
 DECISIVE: tuple[Rule, ...] = (_blank, _same, _swapped, _noise)
 """Any of these explains everything else that is odd."""
+HOPELESS: tuple[Rule, ...] = (_blank, _same, _swapped)
+"""Any of these leaves nothing to predict from, however near the statistics are."""
 RULES: tuple[Rule, ...] = (
     _saturated,
     _width,
