@@ -36,7 +36,7 @@ PUBLIC = [
     "FolderSource", "MapLayers", "MapSource", "SectionSource", "SimulatedSource", "SlideSource",
     "analyze", "evaluate", "fine_tune", "import_authors_checkpoint", "load_model", "open_result",
     "open_slide", "plan", "predict", "simulate_slide", "predict_batch", "find_sections",
-    "prediction_interval",
+    "prediction_interval", "calibrate",
 ]  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def test_signatures_of_the_api():
     assert parameters(api.find_sections) == ["inputs", "out", "nuclei_pattern", "options"]
     assert parameters(api.plan) == ["slide", "model", "config", "store"]
     assert parameters(api.evaluate) == ["data", "model", "config", "out"]
+    assert parameters(api.calibrate) == ["data", "model", "name", "device"]
     assert parameters(api.analyze) == ["data", "config", "out", "groups"]
     assert parameters(api.open_result) == ["path"]
     assert parameters(api.prediction_interval) == ["result"]

@@ -46,6 +46,7 @@ __all__ = [
     "SlideSource",
     "TrainConfig",
     "analyze",
+    "calibrate",
     "evaluate",
     "find_sections",
     "fine_tune",
@@ -289,6 +290,46 @@ def evaluate(
     from napari_damm.evaluation import run
 
     yield from run.evaluate(data, model, config, out)
+
+
+def calibrate(
+    data: Source | Sequence[Source],
+    model: DAMM | str | Path | None = None,
+    name: str | None = None,
+    device: str = "auto",
+) -> Iterator[Event]:
+    """Give a model 90 % intervals that hold on sections with a nanoparticle image.
+
+    Parameters
+    ----------
+    data
+        As in `evaluate`: sections that the model has not learnt from.
+    model
+        A name, a file or a loaded model. What is found goes on the card in its own file.
+    name
+        Save it as a new model of this name instead; the bundled model needs one.
+    device
+        As in `PredictConfig`.
+
+    Yields
+    ------
+    `Preparing` while it works, `FailedItem` for a section that cannot be used, and `Finished`
+    last; its `result` is an `evaluation.calibration.Calibrated`. Closing the generator cancels,
+    and nothing is changed.
+
+    Raises
+    ------
+    ValueError, OSError
+        For bad input, or too little of it; nothing is changed then.
+
+    Examples
+    --------
+    >>> kept = FolderSource("kept aside", pixel_size_um=0.5)  # doctest: +SKIP
+    >>> *_, finished = calibrate(kept, "mine")  # doctest: +SKIP
+    """
+    from napari_damm.evaluation import calibration
+
+    yield from calibration.calibrate(data, model, name, device)
 
 
 def analyze(

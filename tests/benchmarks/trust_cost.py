@@ -84,7 +84,9 @@ def shares(model: object, side: int, mode: str) -> tuple[dict[str, float], float
         (trusted, "_cell_maps", "shares at the end"),
     )
     config = api.PredictConfig(mode=mode, device="cpu")
-    *_, _ = api.predict(slide, model, replace(config, roi=WARM_UP))  # what is imported late does not count
+    *_, _ = api.predict(
+        slide, model, replace(config, roi=WARM_UP)
+    )  # what is imported late does not count
     originals = [getattr(module, name) for module, name, _ in places]
     for (module, name, title), original in zip(places, originals, strict=True):
         setattr(module, name, spent.counted(title, original))

@@ -26,6 +26,8 @@ import typer
 from napari_damm.cli import INTERRUPTED, signals
 from napari_damm.cli.analyze import HELP as ANALYZE_HELP
 from napari_damm.cli.analyze import analyze as _analyze
+from napari_damm.cli.calibrate import HELP as CALIBRATE_HELP
+from napari_damm.cli.calibrate import calibrate as _calibrate
 from napari_damm.cli.evaluate import HELP as EVALUATE_HELP
 from napari_damm.cli.evaluate import evaluate as _evaluate
 from napari_damm.cli.models import models as _models
@@ -55,6 +57,7 @@ app = typer.Typer(
 app.add_typer(_models, name="models")
 app.command(help=PREDICT_HELP)(_predict)
 app.command(help=EVALUATE_HELP)(_evaluate)
+app.command(help=CALIBRATE_HELP)(_calibrate)
 app.command(help=ANALYZE_HELP)(_analyze)
 app.command(help=TRAIN_HELP)(_train)
 

@@ -11,21 +11,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm import engine
 from napari_damm.dataset import Field, Section, Source
-from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.intervals import half_width
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.learnt import Learnt
 from napari_damm.evaluation.opening import open_all, survey_all
+from napari_damm.evaluation.predicting import on_ground, predict_section
 from napari_damm.evaluation.report import (
     BRANCHES,
     NO_MODEL,
@@ -46,7 +44,7 @@ from napari_damm.evaluation.scores import (
 from napari_damm.evaluation.summary import paired_differences, summarise
 from napari_damm.evaluation.trivial import trivial_maps
 from napari_damm.evaluation.writing import write
-from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing, Step
+from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.model_file import load_model, summary
 from napari_damm.store import Result
 from napari_damm.util.errors import is_disk_full, one_line
@@ -153,8 +151,9 @@ class _Judged:
             for branch in BRANCHES:
                 compared = [model_name] if len(self.models) > 1 else []
                 what = ", ".join([place, *compared, branch])
-                config = self._prediction_config(surveyed, ground, branch)
-                result = yield from self._predict(surveyed, model, config, what)
+                gamma = GATES.get(branch, self.config.gamma)
+                config = on_ground(self.config.prediction(gamma=gamma), surveyed, ground)
+                result = yield from predict_section(surveyed, model, config, what, self.warned)
                 prediction = np.asarray(result.np, np.float32)
                 scores, found = score(ground, prediction)
                 scores |= _of_maps(result, ground)
@@ -176,43 +175,6 @@ class _Judged:
         self.rows += rows
         self.facts.append(replace(_facts(name, ground), learnt_by=self.learnt_by.get(name, ())))
         self.example = self.example or example
-
-    def _prediction_config(self, surveyed: Field, ground: Ground, branch: str) -> PredictConfig:
-        """Return how a section is predicted: only the box that is evaluated."""
-        scale = ground.pixel_um / surveyed.section.slide.pixel_size_um
-        box = ground.box
-        return self.config.prediction(
-            gamma=GATES.get(branch, self.config.gamma),
-            roi=tuple(edge * scale for edge in (box.y0, box.x0, box.y1, box.x1)),
-            normalisation=surveyed.normalisation,
-        )
-
-    def _predict(
-        self, surveyed: Field, model: DAMM, config: PredictConfig, what: str
-    ) -> Generator[Event, None, Result]:
-        """Predict a section, telling how far it is.
-
-        Raises
-        ------
-        OSError
-            If a window fails: averages over what is left would look better than they are.
-        """
-        finished: Finished | None = None
-        with closing(_generator(engine.predict(surveyed.section.slide, model, config))) as events:
-            for event in events:
-                match event:
-                    case Step(done, total):
-                        yield Preparing(what, done, total)
-                    case Notice(message, "warning") if message not in self.warned:
-                        self.warned.add(message)
-                        yield event
-                    case Finished():
-                        finished = event
-        if finished is None or finished.failed:
-            reasons = finished.failed if finished else ("it ended without a result",)
-            raise OSError(f"{len(reasons)} windows could not be predicted: {reasons[0]}")
-        result: Result = finished.result
-        return result
 
     def _tell_of_learnt(self, sections: Sequence[Section]) -> Iterator[Event]:
         """Say which sections a model learnt from, or where its card leaves that open."""
@@ -327,8 +289,3 @@ def _example(name: str, ground: Ground, prediction: Floats, result: Result) -> E
     )
     uncertainty = np.asarray(result.uncertainty, np.float32)
     return Example(name, truth, predicted, uncertainty, ground.extent_um, CELL * ground.pixel_um)
-
-
-def _generator(events: Iterator[Event]) -> Generator[Event, None, None]:
-    """Return events as a generator, which can be closed."""
-    yield from events

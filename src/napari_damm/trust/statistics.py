@@ -1,7 +1,7 @@
 """Named statistics of a window: what can be said of two images without any network.
 
-All are of the middle of a window, which no other window has as its own, in [-1, 1] as the model sees
-it, and cost some Fourier transforms.
+All are of the middle of a window, which no other window has as its own, in [-1, 1] as the model
+sees it, and cost some Fourier transforms.
 
 1. Of each channel: how its power is spread over five octaves of detail (`OCTAVES`), how wide its
    structures are, how its intensities are spread, how much of it is saturated, how far its details
