@@ -47,6 +47,7 @@ def test_a_slide_becomes_a_model(slide, tmp_path, tiny_base_file, capfd):
     out = tmp_path / "mine"
     assert train(slide, "--base", tiny_base_file, "--out", out, *QUICK) == 0
     told = capfd.readouterr()
+    assert "not calibrated: sections kept aside give it 90 % intervals" in told.out
     assert "SSIM" in told.out
     assert str(out / "mine.safetensors") in told.out
     assert "4 patches to train, 1 to validate" in told.err

@@ -140,6 +140,7 @@ def _left(folder: Path) -> str:
 def _summary(trained: Any) -> Iterator[str]:
     from napari_damm.events import GAIN
     from napari_damm.model_file import NO_BETTER, loses_to_linear
+    from napari_damm.trust.intervals import KEY
 
     now, before = trained.scores, trained.base_scores
     linear = trained.card.get("metrics", {}).get("linear", {})
@@ -156,6 +157,8 @@ def _summary(trained: Any) -> Iterator[str]:
         yield f"its gain over the base {said}: SSIM {low:+.4f} to {high:+.4f} (95 %)"
     if loses_to_linear(trained.card):
         yield f"the new model {NO_BETTER} on the validation windows"
+    if KEY not in trained.card:
+        yield "not calibrated: sections kept aside give it 90 % intervals (napari-damm calibrate)"
     yield f"model {trained.path}"
 
 
