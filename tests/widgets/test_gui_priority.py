@@ -39,7 +39,7 @@ def test_a_preload_that_fails_does_nothing(monkeypatch, error):
         raise error("no library here")
 
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(preload, "_library_folder", fail)
+    monkeypatch.setattr(preload, "torch_libraries", fail)
     assert preload.preload_torch() is False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +10,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QLineEdit
 from napari_damm.api import PredictConfig
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.settings import check_settings, setting, settings_of
+from napari_damm.widgets import settings_controls
 from napari_damm.widgets.settings_controls import SettingsControls
 
 
@@ -110,8 +110,8 @@ def test_limits_are_the_settings_own(controls):
     assert controls.qt("share").value() == 1
 
 
-def test_only_apples_machines_offer_apples_processor(qtbot, monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert SettingsControls(PredictConfig, ["device"]).qt("device").findText("mps") == -1
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert SettingsControls(PredictConfig, ["device"]).qt("device").findText("mps") >= 0
+def test_of_devices_those_that_are_there_are_offered(qtbot, monkeypatch):
+    for here in (("auto", "cpu"), ("auto", "cpu", "cuda"), ("auto", "cpu", "mps")):
+        monkeypatch.setattr(settings_controls, "devices_here", lambda here=here: here)
+        box = SettingsControls(PredictConfig, ["device"]).qt("device")
+        assert tuple(box.itemText(row) for row in range(box.count())) == here

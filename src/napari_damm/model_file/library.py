@@ -18,6 +18,7 @@ from platformdirs import user_data_path
 
 from napari_damm.model_file.header import read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
+from napari_damm.util.advice import Advice
 from napari_damm.util.files import check_new, copy_file
 from napari_damm.util.settings import DEVICES
 
@@ -147,8 +148,11 @@ def resolve_device(device: str = "auto") -> torch.device:
         device = next(name for name, available in there.items() if available)
     elif not there[device]:
         raise ValueError(
-            f"device {device!r} is not available here: use 'cpu' or 'auto', "
-            f"or install a PyTorch that supports it"
+            Advice(
+                f"{device} is {DEVICES[device]}, and PyTorch {torch.__version__} finds none here",
+                "leave {device} out to take the fastest that there is, or install a PyTorch for it",
+                parameter="device",
+            )
         )
     return torch.device(device)
 

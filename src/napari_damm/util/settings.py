@@ -30,7 +30,7 @@ DEVICES = {
     "auto": "the fastest device there is",
     "cpu": "the processor: slow, works everywhere",
     "cuda": "an NVIDIA graphics card",
-    "mps": "the Apple graphics processor",
+    "mps": "the graphics processor of an Apple computer",
 }
 MAX_SEED = 2**64 - 1
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLayout, QWidget
 
-from napari_damm.util.settings import Setting, settings_of
+from napari_damm.util.devices import devices_here
+from napari_damm.util.settings import DEVICES, Setting, settings_of
 from napari_damm.widgets.controls import set_up
 
 LARGEST = 1_000_000
@@ -139,9 +139,11 @@ class SettingsControls:
 
 
 def _offered(each: Setting) -> dict[str, str]:
-    """Return the choices that this machine can have: nobody else has Apple's processor."""
-    apple = sys.platform == "darwin"
-    return {value: words for value, words in each.choices.items() if value != "mps" or apple}
+    """Return the choices that this machine can have: of devices those that are there."""
+    if each.choices != DEVICES:
+        return dict(each.choices)
+    here = devices_here()
+    return {value: words for value, words in each.choices.items() if value in here}
 
 
 def _may_be_automatic(each: Setting) -> bool:

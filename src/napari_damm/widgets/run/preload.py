@@ -11,10 +11,11 @@ It is a courtesy: where anything is missing or fails nothing happens, and `impor
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 from pathlib import Path
+
+from napari_damm.util.devices import torch_libraries
 
 # The library that takes the time, by platform; the one of CUDA builds comes with it or after it.
 _LIBRARIES = {
@@ -29,16 +30,9 @@ def preload_torch() -> bool:
     if "torch" in sys.modules:
         return False
     try:
-        return _load(_library_folder())
+        return _load(torch_libraries())
     except (OSError, AttributeError, ImportError, ValueError):
         return False
-
-
-def _library_folder() -> Path:
-    spec = importlib.util.find_spec("torch")
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError("torch is not installed")
-    return Path(spec.submodule_search_locations[0]) / "lib"
 
 
 def _load(folder: Path) -> bool:
