@@ -39,6 +39,22 @@ def test_an_unknown_name_is_refused_with_the_choices(folders, tiny_model_file):
         model_file.find_model("x")
 
 
+def test_in_place_of_a_folder_the_model_in_it_is_named(folders, tiny_model_file, tmp_path):
+    run = tmp_path / "first"
+    run.mkdir()
+    with pytest.raises(ValueError, match=r"first': it is a folder without a \.safetensors file"):
+        model_file.find_model(run)
+    (run / "mine.safetensors").write_bytes(tiny_model_file.read_bytes())
+    with pytest.raises(ValueError, match=r"a folder: give the model in it, .*mine\.safetensors$"):
+        model_file.find_model(run)
+
+
+def test_a_model_s_name_goes_before_a_folder_of_that_name(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stock").mkdir()
+    assert model_file.find_model("stock").name == "stock.safetensors"
+
+
 @pytest.mark.parametrize("name", ["../bundled/stock", "stock/", "", ".", "own", "\0"])
 def test_names_do_not_lead_out_of_the_folders(folders, name):
     with pytest.raises(ValueError, match="unknown model"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.cli.option_names import in_options
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
-from napari_damm.engine.batch_sections import ENDING
+from napari_damm.engine.batch_sections import ENDING, images_in
 from napari_damm.util.areas import Areas, areas_of_geojson
 from napari_damm.util.errors import one_line
 from napari_damm.util.text import count
@@ -108,6 +108,22 @@ def check_places(
         raise ValueError("--nuclei goes with --out: give --nuclei-pattern with --out-dir")
     if out is not None and pattern is not None:
         raise ValueError("--nuclei-pattern goes with --out-dir: give --nuclei FILE with --out")
+
+
+def check_is_one(given: Path) -> None:
+    """Refuse a folder of images where one section is asked for.
+
+    Raises
+    ------
+    ValueError
+        Naming what to give instead.
+    """
+    inside = images_in(given) if given.is_dir() else []
+    if inside:
+        raise ValueError(
+            f"{given} is a folder with {count(len(inside), 'image')}, and --out takes one section: "
+            f"give --out-dir DIR in its place to predict all, or one of them, such as {inside[0]}"
+        )
 
 
 def check_one_way(models: Sequence[str], modes: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow, 
 from napari_damm.cli.streams import echo, safe_streams
 from napari_damm.cli.train import HELP as TRAIN_HELP
 from napari_damm.cli.train import train as _train
+from napari_damm.cli.usage import said_of_number
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 from napari_damm.util.text import gigabytes, printable, without_long_words
@@ -89,7 +90,8 @@ def run(args: Sequence[str] | None = None) -> int:
             signals.ignore()
             return _fail(INTERRUPTED, one_line(error) if str(error) else "interrupted")
         except _UsageError as error:
-            return _fail(BAD_INPUT, f"{_usage_message(error)} (see napari-damm --help)")
+            said = said_of_number(error, given)
+            return _fail(BAD_INPUT, said or f"{_usage_message(error)} (see napari-damm --help)")
         except JobStopped as error:
             return _fail(STOPPED, str(error))
         except Exception as error:  # whatever it is, nobody is to read a traceback

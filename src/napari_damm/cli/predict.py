@@ -19,6 +19,7 @@ import typer
 
 from napari_damm.cli.batch import (
     Batch,
+    check_is_one,
     check_one_way,
     check_places,
     one_slice,
@@ -154,6 +155,7 @@ def predict(
     """Predict one section, every slice of a stack, or many sections."""
     check_places(len(files), out, out_dir, nuclei, nuclei_pattern)
     if out is not None:
+        check_is_one(Path(files[0]))
         check_out(out, resume or dry_run)
     from napari_damm import api
 

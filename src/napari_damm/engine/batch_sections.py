@@ -24,22 +24,11 @@ from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.util.advice import Advice
 from napari_damm.util.areas import areas_of_geojson
 from napari_damm.util.files import LONGEST_NAME
+from napari_damm.util.image_names import IMAGE_ENDINGS, is_named_as_image
 
 if TYPE_CHECKING:
     from napari_damm.slide import Slide
 
-TIFF_ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".svs", ".ndpi", ".scn", ".qptiff")
-IMAGE_ENDINGS = (
-    *TIFF_ENDINGS,
-    ".ome.zarr",
-    ".zarr",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".czi",
-    ".lif",
-    ".lof",
-)
 ENDING = ".ome.zarr"
 
 
@@ -138,7 +127,7 @@ def find_sections(
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist: check the name")
         if _is_folder_of_images(path):
-            found += [inside for inside in sorted(path.iterdir()) if _is_image(inside)]
+            found += images_in(path)
         else:
             files.append(path)
     pairs: list[tuple[Path, Path | None]] = [(path, None) for path in (*files, *found)]
@@ -155,6 +144,13 @@ def find_sections(
         BatchSection(path, store, nuclei, more)
         for (path, nuclei), store in zip(pairs, stores, strict=True)
     ]
+
+
+def images_in(path: Path) -> list[Path]:
+    """Return the images in a folder; none where it is an image itself (OME-Zarr), or a file."""
+    if not _is_folder_of_images(path):
+        return []
+    return [inside for inside in sorted(path.iterdir()) if _is_image(inside)]
 
 
 def in_all_ways(
@@ -271,8 +267,7 @@ def _stem(path: Path) -> str:
 
 
 def _is_image(path: Path) -> bool:
-    named = path.name.lower().endswith(IMAGE_ENDINGS) and not path.name.startswith(".")
-    return named and not _is_result(path)
+    return is_named_as_image(path) and not _is_result(path)
 
 
 def _is_folder_of_images(path: Path) -> bool:

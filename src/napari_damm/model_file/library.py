@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
-from napari_damm.model_file.header import read_card, summary
+from napari_damm.model_file.header import first_few, read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
 from napari_damm.util.advice import Advice
 from napari_damm.util.files import check_new, copy_file
@@ -83,9 +83,19 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         raise FileNotFoundError(f"no such model file: {name_or_path}")
     known = bundled | own
     if str(name_or_path) not in known:
+        if path.is_dir():
+            raise ValueError(f"unknown model {str(name_or_path)!r}: {_said_of_folder(path)}")
         choice = f"choose one of {', '.join(known)}, or give" if known else "give"
         raise ValueError(f"unknown model {str(name_or_path)!r}: {choice} a {SUFFIX} file")
     return known[str(name_or_path)]
+
+
+def _said_of_folder(path: Path) -> str:
+    """Say what to give in place of a folder: the model in it, such as that of a training."""
+    inside = _files(path)
+    if not inside:
+        return f"it is a folder without a {SUFFIX} file: give the file of a model, or its name"
+    return f"it is a folder: give the model in it, {first_few([str(f) for f in inside.values()])}"
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -20,6 +20,7 @@ from napari_damm.slide.planes import ArraySource, LazyPlane, Plane
 from napari_damm.slide.raster import READABLE, ImageFile, Scale, doubted_size, to_um
 from napari_damm.slide.stacks import StackSize, choose_plane
 from napari_damm.slide.zarr_metadata import check_arrays
+from napari_damm.util.image_names import first_image_in
 
 MOST_CHANNELS = 4096
 MOST_IMAGES = 1000
@@ -130,7 +131,9 @@ def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]
 
     from napari_damm.slide.bounded_chunks import BoundedStore
 
-    other = f"{path} is a directory but not an OME-Zarr image: give the path of {READABLE}"
+    inside = first_image_in(path)
+    instead = f"the path of {READABLE}" if inside is None else f"an image in it, such as {inside}"
+    other = f"{path} is a directory but not an OME-Zarr image: give {instead}"
     store = BoundedStore.at(path)
     try:
         group = zarr.open_group(store, mode="r")

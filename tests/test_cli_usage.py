@@ -1,0 +1,69 @@
+"""What a newcomer writes instead of what was meant, and the sentence that helps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_damm import cli
+from napari_damm.cli.usage import said_of_number
+
+PREDICT = ["predict", "a.tif", "--out", "r.ome.zarr"]
+
+
+def refused(capfd, args):
+    assert cli.main(args) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    return line.removeprefix("napari-damm: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--pixel-size", "0,65"], "--pixel-size must be a number, got '0,65': write 0.65"),
+        (["--pixel-size=0,65"], "--pixel-size must be a number, got '0,65': write 0.65"),
+        (["--pixel-size", "-,5"], "--pixel-size must be a number, got '-,5': write -.5"),
+        (["--pixel-size", "1,024"],
+         "--pixel-size must be a number, got '1,024': write 1.024, or 1024 for thousands"),
+        (["--pixel-size", "0,65,3"], "--pixel-size must be a number, got '0,65,3'"),
+        (["--pixel-size", "half"], "--pixel-size must be a number, got 'half'"),
+        (["--roi", "0", "1", "2,5", "9"], "--roi must be a number, got '2,5': write 2.5"),
+        (["--steps", "2,5"], "--steps must be a whole number, got '2,5'"),
+        (["--seed", "10,000"], "--seed must be a whole number, got '10,000': write 10000"),
+        (["--gamma", "0.5", "--seed", "x"], "--seed must be a whole number, got 'x'"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_is_shown_with_what_to_write(args, said, capfd):
+    assert refused(capfd, [*PREDICT, *args]) == said
+
+
+@pytest.mark.parametrize("command", [["train", "a.tif"], ["analyze", "a.tif"], ["evaluate", "a"]])
+def test_every_command_says_so(command, capfd):
+    given = [*command, "--out", "r", "--pixel-size", "0,65"]
+    assert refused(capfd, given).endswith("got '0,65': write 0.65")
+
+
+def test_other_errors_are_left_to_those_who_know_them():
+    assert said_of_number(ValueError("no valid number"), ["--x", "0,6"]) == ""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    inside = tmp_path / "mice"
+    inside.mkdir()
+    for name in ("m2.tif", "m1.tif", ".hidden.tif"):
+        tifffile.imwrite(inside / name, np.zeros((8, 8), np.uint8))
+    (inside / "notes.txt").write_text("m1 is the control")
+    return inside
+
+
+def test_for_a_folder_of_images_the_way_for_many_is_named(folder, tmp_path, capfd):
+    said = refused(capfd, ["predict", str(folder), "--out", str(tmp_path / "r.ome.zarr")])
+    for words in ("folder with 2 images", "give --out-dir DIR", f"such as {folder / 'm1.tif'}"):
+        assert words in said
+
+
+def test_elsewhere_an_image_in_it_is_named(folder, tmp_path, capfd):
+    said = refused(capfd, ["analyze", str(folder), "--out", str(tmp_path / "numbers")])
+    assert f"not an OME-Zarr image: give an image in it, such as {folder / 'm1.tif'}" in said
