@@ -11,8 +11,10 @@ import tifffile
 from particle_maps import measured, nuclei, report_of, straight_vessel, write_picture
 
 from napari_damm import api, cli
+from napari_damm.analysis import page
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.regions import TRUSTED
+from napari_damm.analysis.report import AnalysisReport, SectionFacts
 from napari_damm.analysis.sources import MapSource, array_map
 from napari_damm.cli.analyze import summary
 from napari_damm.slide import open_slide
@@ -199,17 +201,38 @@ def test_the_command_writes_tables_a_page_and_figures(picture, tmp_path, capsys)
     assert float(rows["l50"]["value"]) == pytest.approx(13.86, rel=0.01)
     content = json.loads((out / "report.json").read_text())
     assert content["warning"] is None
-    page = (out / "report.html").read_text()
-    assert "data:image/svg+xml;base64," in page
-    assert "http" not in page.replace("http-equiv", "")
-    assert "Otsu over the tissue" in page
+    shown = (out / "report.html").read_text()
+    assert "data:image/svg+xml;base64," in shown
+    assert "http" not in shown.replace("http-equiv", "")
+    assert "Otsu over the tissue" in shown
 
 
 def test_the_page_of_a_prediction_warns_and_names_its_model(result, tmp_path):
     report_of(result, AnalyzeConfig(vessel_threshold=0.5), out=tmp_path / "numbers")
-    page = (tmp_path / "numbers" / "report.html").read_text()
-    assert "Predicted, not imaged." in page
-    assert "DAMM-Diffusion model tiny" in page
+    shown = (tmp_path / "numbers" / "report.html").read_text()
+    assert "Predicted, not imaged." in shown
+    assert "DAMM-Diffusion model tiny" in shown
+    assert (
+        "by the model &#x27;tiny&#x27; (trained on data of which this result says nothing)" in shown
+    )
+    assert "bundled" not in shown
+
+
+def test_the_warning_says_what_each_model_was_trained_on():
+    own = {"name": "mine", "training_data": {"kind": "images", "description": "2 mice, <b>"}}
+    drawn = {"name": "small", "training_data": {"kind": "simulated", "description": "8 sections"}}
+    facts = [
+        SectionFacts("s", (8, 8), (1.0, 1.0), predicted, "v", "n", {}, {}, {"model": model})
+        for predicted, model in ((True, own), (True, own), (True, drawn), (False, {}))
+    ]
+    report = AnalysisReport({}, tuple(facts), (), ())
+    assert report.warning == (
+        "These maps were PREDICTED, not imaged, by the model 'mine' (trained on 2 mice, <b>) and "
+        "by the model 'small' (trained on 8 sections, simulated tissue only): on other tissue the "
+        "numbers are hypotheses until they are checked against imaged particles of the same kind."
+    )
+    assert AnalysisReport({}, (facts[3],), (), ()).warning is None
+    assert "2 mice, &lt;b&gt;" in "".join(page._parts(report, []))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def record():
     rng = np.random.default_rng(0)
     images = {name: rng.integers(0, 4000, (90, 70), np.uint16) for name in ("vessels", "nuclei")}
     slide, model = slide_from_arrays(images, pixel_size_um=1.0), random_model()
-    model.card.update(pixel_size_um=1.0)
+    about = {"kind": "unknown", "description": "a tape", "sections": [{}] * 99}
+    model.card.update(pixel_size_um=1.0, training_data=about)
     config = PredictConfig(steps=2, device="cpu", roi=(0, 0, 64, 64))
     planned, setup = survey(slide, model, config)
     made = job_record(slide, model, config, planned, setup.sampling, setup.device)
@@ -45,10 +46,15 @@ def test_every_entry_of_the_key_counts_and_is_named(record, name):
 def test_a_moved_file_a_renamed_model_and_other_workers_are_the_same_job(record):
     moved = deepcopy(record)
     moved["model"]["name"] = "renamed"
+    del moved["model"]["training_data"]  # as results of before have it
     moved["input"] |= {"path": "elsewhere", "name": "other"}
     moved["input"]["vessels"] |= {"path": "elsewhere", "name": "other"}
     moved |= {"started": "long ago", "finished": "yesterday", "windows": 7, "seconds": 1.0}
     assert differences(moved, record) == []
+
+
+def test_a_record_says_on_what_the_model_was_trained(record):
+    assert record["model"]["training_data"] == {"kind": "unknown", "description": "a tape"}
 
 
 def test_a_difference_is_told_in_short_words(record):

@@ -92,6 +92,7 @@ def test_a_layout_beyond_any_section_is_refused(path, update):
         {"versions": {"torch": 2}},
         {"normalisation": {"vessels=evil()": [0, 1], "nuclei": [0, 1]}},
         {"model": {"name": 7}},
+        {"model": {"training_data": {"description": 7}}},
         {"input": {"kind": "files"}},
         {"input": {"kind": "files", "vessels": "a.tif", "nuclei": {}}},
         {"input": {"kind": "files", "vessels": {"path": 7}, "nuclei": {}}},

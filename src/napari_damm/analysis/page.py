@@ -18,7 +18,7 @@ from html import escape
 
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.methods import methods_paragraph
-from napari_damm.analysis.report import PITFALLS, SIMULATED, AnalysisReport, MeasureRow
+from napari_damm.analysis.report import PITFALLS, AnalysisReport, MeasureRow
 from napari_damm.util.version import __version__
 
 STYLE = """
@@ -66,8 +66,9 @@ def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]
         f'<p class="small">{count} section{"s" if count != 1 else ""}, measured by napari-damm '
         f"{__version__}. The same numbers are in measures.csv and profile.csv beside this page.</p>"
     )
-    if report.predicted:
-        yield f'<p class="warning"><strong>Predicted, not imaged.</strong> {SIMULATED}</p>'
+    if report.warning is not None:
+        said = escape(report.warning)
+        yield f'<p class="warning"><strong>Predicted, not imaged.</strong> {said}</p>'
     yield "<h2>Sections</h2>" + _shown(pictures, "section-", "sections")
     if report.profiles:
         yield "<h2>Signal by distance from vessels</h2>" + _shown(pictures, "profiles")

@@ -38,10 +38,9 @@ PITFALLS = (
     "A threshold decides what counts as vessel or as bright: compare groups at the same ones, or "
     "say that each section has its own.",
 )
-SIMULATED = (
-    "These maps were PREDICTED by a model, not imaged. The bundled model was trained on simulated "
-    "tissue only: on real tissue its numbers are hypotheses until they were checked against "
-    "imaged particles of the same kind."
+HYPOTHESES = (
+    "on other tissue the numbers are hypotheses until they are checked against imaged particles of "
+    "the same kind."
 )
 
 
@@ -144,6 +143,15 @@ class AnalysisReport:
         return replace(self, path=path)
 
     @property
+    def warning(self) -> str | None:
+        """What is to be said of predicted maps: by which models, and on what they were trained."""
+        models = {_said_of_model(facts.record): None for facts in self.sections if facts.predicted}
+        if not models:
+            return None
+        by = " and by ".join(models)
+        return f"These maps were PREDICTED, not imaged, by {by}: {HYPOTHESES}"
+
+    @property
     def predicted(self) -> bool:
         """Whether a model drew any of the maps."""
         return any(facts.predicted for facts in self.sections)
@@ -183,7 +191,16 @@ class AnalysisReport:
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "notes": list(self.notes),
             "pitfalls": list(PITFALLS),
-            "warning": SIMULATED if self.predicted else None,
+            "warning": self.warning,
             "failed": list(self.failed),
         }
         return json.dumps(content, indent=1, allow_nan=False, default=str)
+
+
+def _said_of_model(record: Mapping[str, Any]) -> str:
+    """Name the model of a prediction, and say on what it was trained."""
+    model = record.get("model") or {}
+    training = model.get("training_data") or {}
+    what = training.get("description") or "data of which this result says nothing"
+    only = ", simulated tissue only" if training.get("kind") == "simulated" else ""
+    return f"the model {model.get('name', 'unnamed')!r} (trained on {what}{only})"

@@ -35,7 +35,7 @@ _UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise", "views": 1}
 # A file may be moved, and a model renamed, without becoming another.
 _NOT_KEY = {
     ("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning"),
-    ("areas", "name"),
+    ("model", "training_data"), ("areas", "name"),
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def job_record(
     """Return the record of a job that is about to start, as plain JSON values."""
     import torch
 
-    from napari_damm.model_file import NO_BETTER, content_hash, loses_to_linear
+    from napari_damm.model_file import NO_BETTER, content_hash, loses_to_linear, trained_on
     from napari_damm.util.version import __version__
 
     lattice = planned.lattice
@@ -60,6 +60,7 @@ def job_record(
             "name": model.card.get("name", "unnamed"),
             "sha256": model.card.get("sha256") or content_hash(model),
             "modalities": list(model.card["modalities"]),
+            "training_data": trained_on(model.card),
             **({"warning": NO_BETTER} if loses_to_linear(model.card) else {}),
         },
         "mode": sampling.mode,

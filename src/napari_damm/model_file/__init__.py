@@ -17,6 +17,7 @@ from napari_damm.model_file.header import (
     read_card,
     spread_factor,
     summary,
+    trained_on,
 )
 from napari_damm.model_file.library import (
     ModelInfo,
@@ -57,5 +58,6 @@ __all__ = [
     "spread_factor",
     "summary",
     "take_trained_autoencoders",
+    "trained_on",
     "user_folder",
 ]

@@ -234,9 +234,7 @@ def summary(card: Mapping[str, Any]) -> str:
     """Put a card into one line for people: name, modalities, pixel size, training data."""
     *given, target = (str(modality) for modality in card["modalities"])
     pixel_size = card.get("pixel_size_um")
-    training = card.get("training_data")
-    if isinstance(training, Mapping):
-        training = training.get("description") or training.get("kind")
+    training = trained_on(card).get("description")
     parts = [
         str(card.get("name", "unnamed")),
         f"{' + '.join(given)} → {target}",
@@ -246,6 +244,14 @@ def summary(card: Mapping[str, Any]) -> str:
     if loses_to_linear(card):
         parts.insert(2, NO_BETTER)  # before what may be cut
     return printable(" · ".join(_cut(part) for part in parts))
+
+
+def trained_on(card: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a card says of its training data, as far as it does: `kind`, `description`."""
+    data = card.get("training_data")
+    known = data if isinstance(data, Mapping) else {"description": data}
+    said = {"kind": known.get("kind"), "description": known.get("description") or known.get("kind")}
+    return {name: printable(_cut(str(words))) for name, words in said.items() if words}
 
 
 def _cut(part: str) -> str:

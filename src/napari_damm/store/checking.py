@@ -152,7 +152,9 @@ def _is_words(value: Any) -> bool:
 
 
 def _is_model(value: Any) -> bool:
-    return isinstance(value, Mapping) and _has(value, name=_is_text, sha256=_is_text)
+    return isinstance(value, Mapping) and _has(
+        value, name=_is_text, sha256=_is_text, training_data=_is_words
+    )
 
 
 def _is_input(value: Any) -> bool:
