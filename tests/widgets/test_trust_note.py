@@ -9,8 +9,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_damm.widgets.predict.trust_note import COLOURS, FAMILIAR, TrustNote
+from napari_damm.widgets.predict.trust_note import FAMILIAR, TrustNote
 from napari_damm.widgets.viewer.layer_slides import SlideRequest, World
+from napari_damm.widgets.viewer.verdict import VERDICT_COLOURS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import CARD
@@ -40,7 +41,7 @@ def said(qtbot, note: TrustNote, asked: SlideRequest) -> str:
 
 def test_good_images_are_called_familiar_in_green(qtbot, note):
     assert said(qtbot, note, request(*section())) == FAMILIAR
-    assert COLOURS["use"] in note.styleSheet()
+    assert VERDICT_COLOURS["use"] in note.styleSheet()
 
 
 BAD = {
@@ -58,7 +59,7 @@ def test_each_sentence_comes_with_its_input(qtbot, note, sentence):
     text = said(qtbot, note, BAD[sentence](*section()))
     assert sentence in text
     assert text.startswith(("With care: ", "Do not use: "))
-    assert COLOURS["use"] not in note.styleSheet()
+    assert VERDICT_COLOURS["use"] not in note.styleSheet()
 
 
 def test_a_model_that_does_not_know_says_nothing(qtbot, note, monkeypatch):

@@ -45,6 +45,7 @@ from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
 from napari_damm.widgets.viewer.slices import in_units_shown
 from napari_damm.widgets.viewer.trust_layer import add_trust_map
+from napari_damm.widgets.viewer.verdict import verdict_colour, verdict_in_words
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -64,7 +65,8 @@ class ResultPanel(QGroupBox):
         self._known: list[object] = []
         self._run: RunLayers | None = None
         self._places: Iterator[tuple[float, float]] = iter(())
-        self.heading = Note("result_title")
+        self.heading, self.verdict = Note("result_title"), Note("verdict")
+        self.verdict.setTextFormat(Qt.TextFormat.PlainText)  # its words may be from elsewhere
         self.record, self.answer = Note("record"), Note("result_answer")
         self.values, self.hiding = Note("values"), HidingControls(viewer, self.answer)
         self.legend = Note("map_legend")
@@ -110,6 +112,7 @@ class ResultPanel(QGroupBox):
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.heading)
+        column.addWidget(self.verdict)
         column.addWidget(self.values)
         for line in lines:
             row = QHBoxLayout()
@@ -163,6 +166,8 @@ class ResultPanel(QGroupBox):
             layer = next(iter(self._run.maps.values()))
             self.heading.say((self._run.np or layer).name)
             record = record_of(layer) or {}
+            self.verdict.setStyleSheet(f"color: {verdict_colour(record)}")
+            self.verdict.say(verdict_in_words(record))
             self.record.say(record_words(record))
             self.legend.say(map_legend(self._run.maps, modalities_of(record)))
             self._places = iter(())

@@ -17,12 +17,12 @@ from queue import SimpleQueue
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 
-from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, in_a_line
+from napari_damm.trust.verdict import USE, Assessment, in_a_line
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
+from napari_damm.widgets.viewer.verdict import VERDICT_COLOURS
 
 log = logging.getLogger(__name__)
-COLOURS = {USE: "#2e9e5b", WITH_CARE: "#d98e04", DO_NOT_USE: "#d64545"}
 POLL_MS = 50
 FAMILIAR = "The images look like those that the model knows"
 Answers = SimpleQueue[tuple[int, Assessment | None]]
@@ -70,7 +70,7 @@ class TrustNote(Note):
         if assessment is None:
             self.say("")
             return
-        self.setStyleSheet(f"color: {COLOURS[assessment.verdict]}")
+        self.setStyleSheet(f"color: {VERDICT_COLOURS[assessment.verdict]}")
         if assessment.verdict == USE:
             self.say(FAMILIAR)
         else:

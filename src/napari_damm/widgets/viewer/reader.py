@@ -75,7 +75,7 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
         arguments["metadata"][NOTES] = notes
     viewer = current_viewer()
     if viewer is not None:
-        settle_reopened(viewer, notes, len(layers))
+        settle_reopened(viewer, notes, len(layers), Path(path).name)
     return layers
 
 

@@ -32,6 +32,7 @@ from napari_damm.widgets.viewer.result_maps import (
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, RunNotes
+from napari_damm.widgets.viewer.verdict import VERDICT, tell_verdict, verdict_in_words
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -136,7 +137,8 @@ class ResultLayers:
         """Put a record into the layers' metadata and bring their thumbnails up to date."""
         for layer in self.present:
             layer.name = with_share(layer.name, share_done)
-            layer.metadata = {**layer.metadata, RESULT_KEY: dict(record)}
+            verdict = verdict_in_words(record)
+            layer.metadata = {**layer.metadata, RESULT_KEY: dict(record), VERDICT: verdict}
             layer.refresh(highlight=False, extent=False)
             _lock(layer, False)
 
@@ -151,10 +153,11 @@ def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
             other.visible = False
 
 
-def settle_reopened(viewer: Any, notes: RunNotes, count: int) -> None:
+def settle_reopened(viewer: Any, notes: RunNotes, count: int, name: str) -> None:
     """Wait for the layers with these notes, and have them look as after the run.
 
-    A reader hands them to napari as plain values: it cannot set all there is to set.
+    A reader hands them to napari as plain values: it cannot set all there is to set. When all are
+    there, it is said what the result called `name` is worth.
     """
     added: list[Layer] = []
 
@@ -169,6 +172,7 @@ def settle_reopened(viewer: Any, notes: RunNotes, count: int) -> None:
             show_colour_bar(layer)
         if len(added) == count:
             viewer.layers.events.inserted.disconnect(settle)
+            tell_verdict(name, layer.metadata[RESULT_KEY])
 
     viewer.layers.events.inserted.connect(settle)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.events import Branch
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RESULT_KEY
+from napari_damm.widgets.viewer.verdict import VERDICT, verdict_in_words
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -180,7 +181,7 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
             {
                 "name": with_share(name, maps.share_done),
                 **looks[name],
-                "metadata": {RESULT_KEY: record, MAP: name},
+                "metadata": {RESULT_KEY: record, MAP: name, VERDICT: verdict_in_words(record)},
             },
             "labels" if name == BRANCH else "image",
         )
