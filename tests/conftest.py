@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,9 @@ sys.path.append(str(Path(__file__).parent / "benchmarks"))
 
 # As pytest-qt does: PYTEST_QT_API=pyside6 runs the tests with the other binding.
 os.environ["QT_API"] = os.environ.get("PYTEST_QT_API", "pyqt6")
+# Nobody's own settings of napari are read or changed, by child processes neither.
+_SETTINGS = tempfile.TemporaryDirectory()
+os.environ["NAPARI_CONFIG"] = str(Path(_SETTINGS.name) / "settings.yaml")
 # Tiny networks on few cores: more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if sys.platform == "linux":

@@ -47,6 +47,7 @@ def one_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def no_preferences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither read nor change what somebody prefers, or measured, on this machine."""
     monkeypatch.setattr("napari_damm.widgets.preferences._page", lambda: None)
+    monkeypatch.setattr("napari_damm.widgets.preferences._napari_plugins", lambda: None)
     file = tmp_path / "cache" / "timings.json"
     monkeypatch.setattr("napari_damm.widgets.predict.forecast.timings_file", lambda: file)
 

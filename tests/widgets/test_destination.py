@@ -96,7 +96,7 @@ def test_a_name_inside_a_result_means_the_result(tmp_path):
 def test_a_large_file_gets_a_path_beside_it(tmp_path, name):
     file = tmp_path / name
     file.touch()
-    assert suggest(large_image(file)) == str(tmp_path / "slide_np.ome.zarr")
+    assert suggest(large_image(file)) == str(tmp_path / "slide.damm.ome.zarr")
 
 
 def test_no_path_is_suggested_where_it_would_not_help(tmp_path, monkeypatch):

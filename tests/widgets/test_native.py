@@ -56,7 +56,7 @@ def test_the_preferred_folder_is_suggested(open_widget, page, plugin, tmp_path):
     tifffile.imwrite(tmp_path / "cd31.tif", np.zeros((64, 64), np.uint8))
     driver = open_widget(empty=True)
     driver.viewer.open(str(tmp_path / "cd31.tif"), plugin="napari")
-    assert driver.out.text() == str(tmp_path / "results" / "cd31_np.ome.zarr")
+    assert driver.out.text() == str(tmp_path / "results" / "cd31.damm.ome.zarr")
 
 
 def test_without_a_page_there_are_no_preferences(monkeypatch):

@@ -73,7 +73,7 @@ def open_section(dock_widget, section):
 @pytest.fixture
 def store(section):
     """Say where the widget suggests to save the result."""
-    return section.with_name("section_np.ome.zarr")
+    return section.with_name("section.damm.ome.zarr")
 
 
 def partial(driver) -> list[str]:

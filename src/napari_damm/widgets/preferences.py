@@ -1,7 +1,9 @@
 """What a person has set once for all sessions: napari's Preferences page, where there is one.
 
-napari 0.9 makes the page from the manifest and keeps its values in a file of ours; before that
-there is none, and every session begins with the defaults.
+1. napari 0.9 makes the page from the manifest and keeps its values in a file of ours; before that
+   there is none, and every session begins with the defaults.
+2. Of two plugins that read a folder napari asks which is to, unless its own Preferences name one
+   for folders called so: for names that only our results have, they are made to name ours.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from typing import Any
 log = logging.getLogger(__name__)
 PLUGIN = "napari-damm"
 KEPT = ("mode", "samples", "device")
+RESULT_ENDING = ".damm.ome.zarr"
+# napari ends a folder's path with its separator before it compares; no file in it is meant
+RESULT_PATTERN = f"*{RESULT_ENDING}/"
 
 
 def preferences() -> dict[str, Any]:
@@ -35,6 +40,38 @@ def remember(values: Mapping[str, Any]) -> None:
                 setattr(page, name, values[name])
             except (ValueError, OSError) as error:  # a file that cannot be written stops nobody
                 log.debug("The preference %s is not kept: %s", name, error)
+
+
+def open_results_unasked() -> None:
+    """Have napari open folders that are called *.damm.ome.zarr by our reader, without a question.
+
+    Another choice for such names is left; the preference `open_results` takes ours back.
+    """
+    settings = _napari_plugins()
+    if settings is None:
+        return
+    wanted = bool(getattr(_page(), "open_results", True))
+    readers = dict(settings.extension2reader)
+    if wanted:
+        readers.setdefault(RESULT_PATTERN, PLUGIN)
+    elif readers.get(RESULT_PATTERN) == PLUGIN:
+        del readers[RESULT_PATTERN]
+    if readers != settings.extension2reader:
+        try:
+            settings.extension2reader = readers
+        except (ValueError, OSError) as error:
+            log.debug("napari goes on asking who reads results: %s", error)
+
+
+def _napari_plugins() -> Any:
+    """Return napari's own settings of plugins; None where it cannot read them."""
+    try:
+        from napari.settings import get_settings
+
+        return get_settings().plugins
+    except Exception as error:
+        log.debug("There are no settings of plugins: %s", error)
+        return None
 
 
 def _page() -> Any:

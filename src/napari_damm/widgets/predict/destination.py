@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from napari_damm.util.bounded_json import parse_json, read_json
 from napari_damm.util.text import printable
 from napari_damm.widgets.paths import LOOKUP_ERRORS, cannot_look_up, check_lookup
+from napari_damm.widgets.preferences import RESULT_ENDING
 from napari_damm.widgets.viewer.reader import STORE_KEY, is_result
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
@@ -119,7 +120,7 @@ def suggest(layer: Image, folder: str = "") -> str:
     name = file.name
     ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), file.suffix)
     stem = name[: len(name) - len(ending)]
-    return str(file.absolute().with_name(f"{stem}_np{ENDING}"))
+    return str(file.absolute().with_name(stem + RESULT_ENDING))
 
 
 def _new(path: Path) -> Destination:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_damm.widgets.preferences import RESULT_ENDING
 from napari_damm.widgets.viewer.result_figure import ENDINGS, write_figure
 from napari_damm.widgets.viewer.result_maps import NP
 from napari_damm.widgets.viewer.writer import (
@@ -35,7 +36,7 @@ def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
     """
     filters: dict[str, str | None] = {STORE_FILTER: None}
     filters |= {f"{layer.name} (*{TIFF_ENDINGS[0]})": name for name, layer in maps.items()}
-    start = str(Path.home() / f"result{STORE_ENDING}")
+    start = str(Path.home() / f"result{RESULT_ENDING}")
     path, chosen = QFileDialog.getSaveFileName(
         parent,
         "Save the result",

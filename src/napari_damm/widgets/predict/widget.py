@@ -24,7 +24,7 @@ from napari_damm.widgets.predict.live_prediction import LivePrediction
 from napari_damm.widgets.predict.preview import place_in, preview_box
 from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.predict.result_panel import ResultPanel
-from napari_damm.widgets.preferences import remember
+from napari_damm.widgets.preferences import open_results_unasked, remember
 from napari_damm.widgets.region_picker import RegionPicker
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
@@ -66,6 +66,7 @@ class PredictWidget(RunWidget):
         self._model.refill()
         self._form.show_model()
         self._on_section()
+        open_results_unasked()
 
         self._section.changed.connect(self._on_section)
         self._save_to.changed.connect(self._on_destination)

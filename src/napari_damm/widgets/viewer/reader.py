@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.bounded_json import read_json
+from napari_damm.widgets.preferences import open_results_unasked
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
@@ -73,6 +74,7 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     notes = RunNotes(result=result)
     for _, arguments, _ in layers:
         arguments["metadata"][NOTES] = notes
+    open_results_unasked()
     viewer = current_viewer()
     if viewer is not None:
         settle_reopened(viewer, notes, len(layers), Path(path).name)

@@ -1,0 +1,112 @@
+"""Results open in napari without the question which plugin reads them; other folders never do."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import zarr
+from driver import LAYERS
+from napari.components import ViewerModel
+from napari.errors import MultipleReaderError, ReaderPluginError
+from napari.settings import get_settings
+
+from napari_damm.store import ResultLayout, ResultStore, ShardMaps
+from napari_damm.widgets import preferences
+from napari_damm.widgets.preferences import RESULT_PATTERN, open_results_unasked
+
+REAL_SETTINGS = preferences._napari_plugins
+
+
+@pytest.fixture
+def settings(monkeypatch, plugin):
+    """The part of napari's settings that says which plugin reads what."""
+    monkeypatch.setattr(preferences, "_napari_plugins", lambda: get_settings().plugins)
+    kept = get_settings().plugins
+    before = dict(kept.extension2reader)
+    kept.extension2reader = {}
+    yield kept
+    kept.extension2reader = before
+
+
+def result(path):
+    """Write a result of one shard."""
+    layout = ResultLayout((100, 100), 2.0)
+    with ResultStore.create(path, layout, {"seed": 3}) as store:
+        cells = np.ones(layout.cells_shape, np.float32)
+        image = np.ones(layout.shape, np.float32)
+        store.write_shard(0, 0, ShardMaps(image, cells, cells.astype(np.uint8)))
+        store.finish({"finished": "now"})
+    return str(path)
+
+
+def names(path) -> list[str]:
+    """Open a folder as the window does for what is dropped on it or named on its command line."""
+    return [layer.name for layer in ViewerModel().open(path, plugin=None)]
+
+
+def test_a_result_opens_without_a_question_once_napari_has_met_us(settings, open_widget, tmp_path):
+    path = result(tmp_path / "section.damm.ome.zarr")
+    with pytest.raises(MultipleReaderError):
+        names(path)
+    open_widget()
+    assert names(path) == LAYERS
+    assert names(path + "/") == LAYERS
+
+
+def test_a_result_that_was_chosen_once_opens_alone_the_next_time(settings, tmp_path):
+    path = result(tmp_path / "section.damm.ome.zarr")
+    ViewerModel().open(path, plugin="napari-damm")
+    assert names(path) == LAYERS
+
+
+def test_napari_goes_on_asking_about_all_other_folders(settings, tmp_path):
+    open_results_unasked()
+    zarr.create_array(tmp_path / "other.ome.zarr", shape=(4, 4), dtype="u1")
+    (tmp_path / "damm").mkdir()
+    for path in (tmp_path / "other.ome.zarr", tmp_path / "damm"):
+        with pytest.raises(MultipleReaderError):
+            names(path)
+
+
+def test_what_only_has_the_name_of_a_result_is_refused_by_name(settings, tmp_path):
+    open_results_unasked()
+    zarr.create_array(tmp_path / "other.damm.ome.zarr", shape=(4, 4), dtype="u1")
+    with pytest.raises(ReaderPluginError, match="napari-damm"):
+        names(tmp_path / "other.damm.ome.zarr")
+
+
+def test_another_choice_for_such_names_is_left(settings):
+    settings.extension2reader = {RESULT_PATTERN: "napari"}
+    open_results_unasked()
+    assert settings.extension2reader == {RESULT_PATTERN: "napari"}
+
+
+def test_the_preference_takes_it_back(settings, monkeypatch):
+    open_results_unasked()
+    assert settings.extension2reader == {RESULT_PATTERN: "napari-damm"}
+    monkeypatch.setattr(preferences, "_page", lambda: SimpleNamespace(open_results=False))
+    open_results_unasked()
+    assert settings.extension2reader == {}
+
+
+def test_settings_that_cannot_be_read_stop_nobody(monkeypatch):
+    monkeypatch.setattr("napari.settings.get_settings", lambda: 1 / 0)
+    monkeypatch.setattr(preferences, "_napari_plugins", REAL_SETTINGS)
+    open_results_unasked()
+
+
+def test_the_window_shows_a_dropped_result_without_its_dialog(
+    settings, make_napari_viewer, monkeypatch, tmp_path
+):
+    def ask(*_, **__):
+        raise AssertionError("it asks which plugin is to read the result")
+
+    monkeypatch.setattr("napari._qt.qt_viewer.handle_gui_reading", ask)
+    viewer = make_napari_viewer()
+    get_settings().plugins.extension2reader = {}
+    open_results_unasked()
+    path = result(tmp_path / "section.damm.ome.zarr")
+    viewer.window._qt_viewer._qt_open([path], stack=False)
+    assert [layer.name for layer in viewer.layers] == LAYERS
