@@ -17,6 +17,7 @@ from napari_damm.cli.option_names import in_options
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.batch_sections import ENDING, images_in
+from napari_damm.engine.crate import write_crate
 from napari_damm.util.areas import Areas, areas_of_geojson
 from napari_damm.util.errors import one_line
 from napari_damm.util.text import count
@@ -37,6 +38,7 @@ class Batch:
     model: str | None
     config: PredictConfig
     resume: bool
+    ro_crate: bool = False
 
     def show_plan(self) -> int:
         """Say what is paired and what each would cost; 1 where one cannot be predicted."""
@@ -81,6 +83,9 @@ class Batch:
             raise JobInterrupted(f"interrupted{_how_far(tally)}") from None
         for line in listed(report):
             echo(line)
+        for each in report.done:
+            if self.ro_crate and not each.failed:
+                write_crate(each.result.path)
         partly = sum(bool(each.failed) for each in report.done)
         if report.failed or partly:
             failed = f"{len(report.failed)} of {count(len(self.sections), 'section')} failed"

@@ -38,6 +38,7 @@ from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.batch_sections import in_all_ways
 from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.crate import check_crates, write_crate
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
@@ -147,6 +148,9 @@ def predict(
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.")
     ] = None,
+    ro_crate: Annotated[
+        bool, typer.Option("--ro-crate", help="Describe results as RO-Crates, too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would compute and cost, and stop.")
     ] = False,
@@ -157,6 +161,8 @@ def predict(
     if out is not None:
         check_is_one(Path(files[0]))
         check_out(out, resume or dry_run)
+    if ro_crate:
+        check_crates()
     from napari_damm import api
 
     models, modes = model or [], settings.pop("mode") or []
@@ -176,7 +182,8 @@ def predict(
             options |= {"z": one_slice("z", z), "t": one_slice("t", t)}
             sections = api.find_sections(files, out_dir, nuclei_pattern, options)
             sections = in_all_ways(with_areas(sections, areas), models, modes)
-            batch = Batch(sections, models[0] if len(models) == 1 else None, config, resume)
+            one_model = models[0] if len(models) == 1 else None
+            batch = Batch(sections, one_model, config, resume, ro_crate)
             return batch.show_plan() if dry_run else batch.run(_client(stack, scheduler))
         assert out is not None  # since check_places
         one_model = models[0] if models else None
@@ -190,7 +197,7 @@ def predict(
             return 0
         client = _client(stack, scheduler)
         jobs = (
-            Prediction(inputs.open(**index), one_model, config, target, client, resume)
+            Prediction(inputs.open(**index), one_model, config, target, client, resume, ro_crate)
             for index, target in targets
         )
         failed = sum(job.run() for job in jobs)
@@ -220,6 +227,7 @@ class Prediction:
     out: Path
     client: Any
     resume: bool
+    ro_crate: bool
 
     def run(self) -> int:
         """Drive it to its end, say what came out, and return how many windows failed.
@@ -245,6 +253,8 @@ class Prediction:
         echo(f"section     {self.slide}")
         for line in summary(self.out, tally, finished):
             echo(line)
+        if self.ro_crate and not finished.failed:
+            echo(f"RO-Crate    {write_crate(self.out)}")
         return len(finished.failed)
 
 

@@ -1,4 +1,8 @@
-"""What a result is saved as: all of it as OME-Zarr, a map as OME-TIFF, a picture for slides."""
+"""What a result is saved as: all of it as OME-Zarr, a map as OME-TIFF, a picture for slides.
+
+Where the library for it is installed the whole result can be an RO-Crate, too; one that lies where
+it is to be saved is described there.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_damm.engine.crate import can_write_crates, write_crate
 from napari_damm.widgets.preferences import RESULT_ENDING
 from napari_damm.widgets.viewer.result_figure import ENDINGS, write_figure
 from napari_damm.widgets.viewer.result_maps import NP
+from napari_damm.widgets.viewer.run_notes import notes_of
 from napari_damm.widgets.viewer.writer import (
     STORE_ENDING,
     TIFF_ENDINGS,
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from napari_damm.widgets.viewer.result_tools import RunLayers
 
 STORE_FILTER = f"The whole result, all maps (*{STORE_ENDING})"
+CRATE_FILTER = f"The whole result as an RO-Crate (*{STORE_ENDING})"
 
 
 def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
@@ -35,6 +42,7 @@ def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
         In one sentence, if it cannot be saved.
     """
     filters: dict[str, str | None] = {STORE_FILTER: None}
+    filters |= {CRATE_FILTER: None} if can_write_crates() else {}
     filters |= {f"{layer.name} (*{TIFF_ENDINGS[0]})": name for name, layer in maps.items()}
     start = str(Path.home() / f"result{RESULT_ENDING}")
     path, chosen = QFileDialog.getSaveFileName(
@@ -44,6 +52,8 @@ def ask_and_save(parent: QWidget, maps: Mapping[str, Layer]) -> str:
         ";;".join(filters),
         options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is ever overwritten
     )
+    if path and chosen == CRATE_FILTER:
+        return save_crate(path, maps)
     return save(path, maps, filters.get(chosen)) if path else ""
 
 
@@ -65,6 +75,16 @@ def ask_and_draw(parent: QWidget, run: RunLayers) -> str:
         path += ".svg" if "svg" in chosen else ".png"
     write_figure(path, run)
     return f"Saved to {path}"
+
+
+def save_crate(path: str, maps: Mapping[str, Layer]) -> str:
+    """Save the whole result as an RO-Crate, or describe it where it lies; say what was done."""
+    path = str(Path(path.removesuffix(STORE_ENDING) + STORE_ENDING))
+    result = getattr(notes_of(next(iter(maps.values()))), "result", None)
+    lies_at = getattr(result, "path", None)
+    if lies_at is None or Path(lies_at).resolve() != Path(path).resolve():
+        save(path, maps)
+    return f"Saved to {path}, described in {write_crate(path).name}"
 
 
 def save(path: str, maps: Mapping[str, Layer], wanted: str | None = None) -> str:

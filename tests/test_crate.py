@@ -1,0 +1,119 @@
+"""RO-Crate metadata of a result: read back by rocrate, true to the record, and only when asked."""
+
+from __future__ import annotations
+
+import json
+
+import jobs
+import pytest
+
+from napari_damm import cli
+from napari_damm.engine import crate as module
+from napari_damm.engine.crate import FILE, NO_LICENCE, PARTS, write_crate
+from napari_damm.events import Planned
+from napari_damm.store import open_result
+
+pytestmark = pytest.mark.usefixtures("quick_first_stages")
+QUICK = ("--mode", "draft", "--steps", "2", "--batch-size", "2")
+
+
+@pytest.fixture(scope="module")
+def section(folder):
+    """A finished result of two samples."""
+    path = folder / "finished.ome.zarr"
+    jobs.run(folder, path, samples=2)
+    return path
+
+
+@pytest.fixture
+def read():
+    """Read a crate as other programs do."""
+    return pytest.importorskip("rocrate.rocrate").ROCrate
+
+
+def values(entities) -> dict[str, object]:
+    return {each["name"]: each["value"] for each in entities if each.type == "PropertyValue"}
+
+
+def test_a_crate_is_read_back_with_what_the_record_says(section, read):
+    assert write_crate(section) == section / FILE
+    crate, record = read(section), open_result(section).record
+    assert crate.name == "Predicted nanoparticle distribution of section.ome.tif"
+    assert crate.license == NO_LICENCE
+    profiles = {each.id for each in crate.root_dataset["conformsTo"]}
+    assert "https://w3id.org/ro/wfrun/process/0.5" in profiles
+    (action,) = crate.get_by_type("CreateAction")
+    assert crate.root_dataset["mentions"] is action
+    assert action["instrument"]["softwareVersion"] == record["versions"]["napari-damm"]
+    assert action["endTime"].replace(":", "") == record["finished"].replace(":", "")
+    assert action["endTime"][-3] == ":"
+    said = values(action["object"])
+    assert {name: said[name] for name in ("mode", "steps", "seed", "samples")} == {
+        name: record[name] for name in ("mode", "steps", "seed", "samples")
+    }
+    assert json.loads(said["normalisation"]) == record["normalisation"]
+
+
+def test_images_and_model_are_named_by_their_hashes(section, read):
+    write_crate(section)
+    (action,) = read(section).get_by_type("CreateAction")
+    image, model = (each for each in action["object"] if each.type == "CreativeWork")
+    record = open_result(section).record
+    assert image["name"] == "section.ome.tif"
+    assert image["identifier"].endswith(record["input"]["vessels"]["sha256_content"])
+    assert image["description"] == "vessels: channel vessels; nuclei: channel nuclei"
+    assert model["identifier"].endswith(record["model"]["sha256"])
+
+
+def test_every_map_of_the_folder_is_a_part(section, read):
+    write_crate(section)
+    parts = {each.id for each in read(section).data_entities}
+    there = {f"{name}/" for name in PARTS if (section / name).exists()}
+    assert parts == {*there, "zarr.json"}
+    assert {"np/", "np_std/", "samples/"} <= parts
+
+
+def test_folders_of_this_machine_are_not_told(section, folder):
+    pytest.importorskip("rocrate")
+    assert str(folder) not in write_crate(section).read_text("utf-8")
+
+
+def test_a_licence_is_what_the_owner_says_and_what_was_written_is_replaced(section, read):
+    write_crate(section)
+    write_crate(section, license="https://spdx.org/licenses/CC-BY-4.0")
+    assert read(section).license == "https://spdx.org/licenses/CC-BY-4.0"
+
+
+def test_a_described_result_is_still_the_same_job(section, folder):
+    pytest.importorskip("rocrate")
+    before = open_result(section).digest()
+    write_crate(section)
+    assert open_result(section).digest() == before
+    assert jobs.tiles_computed(jobs.run(folder, section, samples=2, resume=True)) == 0
+
+
+def test_an_unfinished_result_is_refused(folder, out):
+    pytest.importorskip("rocrate")
+    events = jobs.predict(folder, out)
+    while not isinstance(next(events), Planned):
+        pass
+    events.close()
+    with pytest.raises(ValueError, match=r"r\.ome\.zarr is not finished: predict it to its end"):
+        write_crate(out)
+    assert not (out / FILE).exists()
+
+
+def test_without_the_library_the_command_says_how_to_install_it(folder, out, monkeypatch, capsys):
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    given = [str(folder / "section.ome.tif"), "--out", str(out), "--ro-crate"]
+    assert cli.main(["predict", *given]) == 2
+    assert "pip install 'napari-damm[rocrate]'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_command_describes_what_it_predicts(folder, tmp_path, read, many):
+    image, model = str(folder / "section.ome.tif"), str(folder / "tiny.safetensors")
+    place = ["--out-dir", str(tmp_path)] if many else ["--out", str(tmp_path / "section.ome.zarr")]
+    assert cli.main(["predict", image, *place, "--model", model, *QUICK, "--ro-crate"]) == 0
+    assert "section.ome.tif" in read(tmp_path / "section.ome.zarr").name
