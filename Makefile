@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint zoo docs docs-run settings dist lowest clean system
+.PHONY: help demo test test-slow lint zoo docs docs-run settings dist lowest pyside clean system
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -31,6 +31,7 @@ help:
 	@echo "make settings  write docs/settings.md anew from the settings in the code"
 	@echo "make dist      build wheel and sdist (dist/), check them, try the wheel in an environment of its own"
 	@echo "make lowest    run tests with the oldest dependencies that pyproject.toml admits"
+	@echo "make pyside  run the widget tests with PySide6, file by file"
 	@echo "make clean  remove everything that these made"
 
 demo: $(STAMP)
@@ -83,6 +84,15 @@ dist: $(STAMP) build/env-release
 
 lowest: system build/env-lowest
 	@PATH="$(CURDIR)/build/env-lowest/$(SCRIPTS):$$PATH" .ci/lowest
+
+pyside: system build/env-pyside
+	@PATH="$(CURDIR)/build/env-pyside/$(SCRIPTS):$$PATH" .ci/pyside
+
+build/env-pyside: pyproject.toml .ci/constraints.txt
+	@rm -rf $@ && $(PYTHON) -m venv $@
+	@$@/$(SCRIPTS)/python -m pip install -qq --disable-pip-version-check \
+	-c .ci/constraints.txt -e ".[test]" "napari[optional,pyside6]"
+	@touch $@
 
 # One environment per group of pyproject.toml; groups need a newer pip than Python may bring.
 build/env-%: pyproject.toml
