@@ -67,7 +67,7 @@ def test_pairs_are_shown_before_the_start(queue, tmp_path):
 def test_a_section_that_fails_does_not_stop_the_others(queue, fake_predict, tmp_path):
     queue.batch_rule.setText("CD31=DAPI")
     queue.batch_folder.setText(str(tmp_path / "out"))
-    assert run(queue) == "1 of 2 sections done, 1 failed"
+    assert run(queue) == "1 of 2 sections done, 1 failed: m1_CD31.tif"
     assert states(queue) == [
         "m1_CD31.tif + m1_DAPI.tif: failed: m1 is damaged: copy it again",
         "m2_CD31.tif + m2_DAPI.tif: done",
@@ -111,7 +111,8 @@ def test_ticked_modes_make_a_result_each(queue, fake_predict, tmp_path):
         assert queue.batch_modes.item(row).text() == name
         queue.batch_modes.item(row).setCheckState(Qt.CheckState.Checked)
     assert states(queue)[1] == "m2_CD31.tif (fast) + m2_DAPI.tif: waiting"
-    assert run(queue) == "2 of 4 sections done, 2 failed"
+    failed = "m1_CD31.tif (fast), m1_CD31.tif (draft)"
+    assert run(queue) == f"2 of 4 sections done, 2 failed: {failed}"
     done = [(call[2].mode, call[3].name) for call in fake_predict.calls]
     assert done == [("fast", "m2_CD31.fast.ome.zarr"), ("draft", "m2_CD31.draft.ome.zarr")]
 

@@ -2,10 +2,12 @@
 
 1. Files and folders make a list of sections, paired by the naming rule; why they cannot be paired
    stands beside Start. Model, mode and device are those of Predict, unless others are ticked here:
-   of several, each section is predicted with every one.
+   of several, each section is predicted with every one. Channels are found by their names, unless
+   others are named here.
 2. What is finished in the folder for the results is skipped, what is unfinished goes on: the list
    says so before the start, after napari was closed in between, too.
-3. A section that fails does not stop the others. A double click opens a result.
+3. A section that fails does not stop the others; those that failed are named at the end, and the
+   first is selected. A double click opens a result.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_damm.widgets.controls import PixelSizeBox, button, rows
+from napari_damm.widgets.model_hub import model_hub
+from napari_damm.widgets.predict.batch_channels import ChannelNames
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
 from napari_damm.widgets.predict.batch_ways import Ways
 from napari_damm.widgets.predict.destination import look
@@ -35,7 +39,7 @@ from napari_damm.widgets.run.run_widget import RunWidget
 from napari_damm.widgets.viewer.reader import is_result
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QCloseEvent
+    from qtpy.QtGui import QCloseEvent, QShowEvent
 
     from napari_damm.engine.batch_sections import BatchSection
     from napari_damm.widgets.run.live_run import LiveRun
@@ -67,6 +71,7 @@ class BatchQueue(RunWidget):
         self.list.setToolTip("A double click opens a result")
         self.folder, self.rule = QLineEdit(), QLineEdit()
         self.pixel_size = PixelSizeBox("batch_pixel_size", "as the files say")
+        self.channels = ChannelNames()
         self.ways = Ways()
         self._lay_out()
 
@@ -75,7 +80,9 @@ class BatchQueue(RunWidget):
         self.rule.textChanged.connect(self._pair)
         self.folder.textChanged.connect(self._pair)
         self.pixel_size.valueChanged.connect(self._pair)
+        self.channels.changed.connect(self._pair)
         self.ways.changed.connect(self._pair)
+        model_hub().model_added.connect(self._on_model_added)
         self.list.itemDoubleClicked.connect(self._open)
         start.clicked.connect(self._start)
 
@@ -99,6 +106,7 @@ class BatchQueue(RunWidget):
         form = rows()
         form.addRow("Results", self.folder)
         form.addRow("Nuclei in", self.rule)
+        form.addRow("Channels", self.channels)
         form.addRow("Pixel size", self.pixel_size)
         form.addRow("Modes", self.ways.modes)
         form.addRow("Models", self.ways.models)
@@ -127,7 +135,7 @@ class BatchQueue(RunWidget):
         try:
             if self._inputs:
                 rule = self.rule.text().strip() or None
-                options = {"pixel_size_um": size} if size else {}
+                options = self.channels.options | ({"pixel_size_um": size} if size else {})
                 found = find_sections(self._inputs, folder, rule, options)
                 self._sections = in_all_ways(found, *self.ways.ticked)
         except (ValueError, OSError) as error:
@@ -153,7 +161,8 @@ class BatchQueue(RunWidget):
         if not problem and not self.folder.text().strip():
             problem = NO_FOLDER
         self._controls.show_ready(self.running, problem)
-        for each in (self.folder, self.rule, self.pixel_size, self.ways.modes, self.ways.models):
+        choices = self.folder, self.rule, self.channels, self.pixel_size
+        for each in (*choices, self.ways.modes, self.ways.models):
             each.setEnabled(not self.running)
 
     def _ask_files(self) -> None:
@@ -168,6 +177,15 @@ class BatchQueue(RunWidget):
         if not self.running:
             self._inputs = []
             self._pair()
+
+    def _on_model_added(self, *_: object) -> None:
+        if not self.running:
+            self.ways.refill()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """List models that were added while the window was hidden."""
+        super().showEvent(event)
+        self._on_model_added()
 
     def _open(self, item: QListWidgetItem) -> None:
         store = Path(str(item.data(STORE)))
@@ -192,6 +210,10 @@ class BatchQueue(RunWidget):
     def _after_run(self, run: LiveRun) -> None:
         if self._inputs != self._paired:  # files were added, or all taken away, meanwhile
             self._pair()
+        assert isinstance(run, BatchRun)
+        names = [section.name for section in self._sections]
+        if run.failed and run.failed[0] in names:
+            self.list.setCurrentRow(names.index(run.failed[0]))
         self._update()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:

@@ -19,7 +19,7 @@ from napari_damm.events import (
 )
 from napari_damm.util.advice import in_words
 from napari_damm.util.text import count
-from napari_damm.widgets.control_names import control_name
+from napari_damm.widgets.predict.batch_channels import batch_control
 from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
@@ -28,12 +28,20 @@ if TYPE_CHECKING:
     from napari_damm.engine.batch_sections import BatchSection
 
 
+NAMED = 5  # of the sections that failed, at the end; the list has all
+
+
 @dataclass(frozen=True)
 class Choices:
     """Model and settings of `PredictConfig`, for all sections."""
 
     model: Path
     settings: Mapping[str, Any]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def words_of(section: BatchSection) -> str:
@@ -53,7 +61,8 @@ class BatchRun(LiveRun):
     ) -> None:
         self._sections, self._choices, self._tell = sections, choices, tell
         self._current: SectionStarted | None = None
-        self._done = self._failed = 0
+        self._done = 0
+        self.failed: list[str] = []
         self._finished = False
         super().__init__(Job(self._events), parent)
 
@@ -81,8 +90,8 @@ class BatchRun(LiveRun):
                 failed = f", {count(len(event.failed), 'window')} failed" if event.failed else ""
                 self._tell(event.section, f"done{failed}")
             case SectionFailed():
-                self._failed += 1
-                self._tell(event.section, f"failed: {in_words(event.message, control_name)}")
+                self.failed.append(event.section)
+                self._tell(event.section, f"failed: {in_words(event.message, batch_control)}")
             case Finished():
                 self._finished = True
                 self.progress_changed.emit(1.0, "")
@@ -92,7 +101,7 @@ class BatchRun(LiveRun):
 
     def _finish(self, outcome: Outcome) -> None:
         said = f"{self._done} of {count(len(self._sections), 'section')} done"
-        said += f", {self._failed} failed" if self._failed else ""
+        said += f", {len(self.failed)} failed: {_listed(self.failed)}" if self.failed else ""
         if self._finished:
             self.ended.emit(said)
             return

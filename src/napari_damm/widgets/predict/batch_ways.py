@@ -1,14 +1,20 @@
 """With which modes and models the sections of a batch are predicted: lists with ticks.
 
-Nothing ticked means what Predict says.
+Nothing ticked means what Predict says. Models that were added since are listed by `refill`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import (  # type: ignore[attr-defined,unused-ignore]
+    QObject,
+    QSignalBlocker,
+    Qt,
+    Signal,
+)
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_damm.engine.config import EXPECTED, PredictConfig
@@ -29,9 +35,23 @@ class Ways(QObject):
     def __init__(self) -> None:
         super().__init__()
         choices = settings_of(PredictConfig)["mode"].choices
-        models = {card.name: str(card.path) for card in list_cards() if card.problem is None}
-        self.modes = self._list("batch_modes", {mode: mode for mode in choices})
-        self.models = self._list("batch_models", models)
+        self.modes, self.models = _list("batch_modes"), _list("batch_models")
+        _fill(self.modes, {mode: mode for mode in choices})
+        self.refill()
+        for each in (self.modes, self.models):
+            each.itemChanged.connect(lambda _: self.changed.emit())
+
+    def refill(self) -> None:
+        """List the models that there are now; those that were ticked stay so."""
+        try:
+            found = {card.name: str(card.path) for card in list_cards() if card.problem is None}
+        except (OSError, ValueError):  # Predict says why there are none
+            found = {}
+        before = _ticked(self.models)
+        with QSignalBlocker(self.models):
+            _fill(self.models, found, before)
+        if _ticked(self.models) != before:
+            self.changed.emit()
 
     @property
     def ticked(self) -> tuple[list[Path], list[str]]:
@@ -49,18 +69,23 @@ class Ways(QObject):
             choices = replace(choices, settings=settings)
         return choices
 
-    def _list(self, name: str, values: dict[str, str]) -> QListWidget:
-        made = QListWidget()
-        made.setObjectName(name)
-        made.setToolTip(HINT)
-        made.setMaximumHeight(HEIGHT_PX)
-        for text, value in values.items():
-            item = QListWidgetItem(text)
-            item.setData(VALUE, value)
-            item.setCheckState(Qt.CheckState.Unchecked)
-            made.addItem(item)
-        made.itemChanged.connect(lambda _: self.changed.emit())
-        return made
+
+def _list(name: str) -> QListWidget:
+    made = QListWidget()
+    made.setObjectName(name)
+    made.setToolTip(HINT)
+    made.setMaximumHeight(HEIGHT_PX)
+    return made
+
+
+def _fill(box: QListWidget, values: Mapping[str, str], ticked: Sequence[str] = ()) -> None:
+    box.clear()
+    for text, value in values.items():
+        item = QListWidgetItem(text)
+        item.setData(VALUE, value)
+        on = value in ticked
+        item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+        box.addItem(item)
 
 
 def _ticked(box: QListWidget) -> list[str]:
