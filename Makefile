@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint zoo docs docs-run settings dist lowest pyside clean system
+.PHONY: help demo test test-slow lint zoo docs docs-run settings dist lowest lock pyside clean system
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -32,6 +32,7 @@ help:
 	@echo "make dist      build wheel and sdist (dist/), check them, try the wheel in an environment of its own"
 	@echo "make lowest    run tests with the oldest dependencies that pyproject.toml admits"
 	@echo "make pyside  run the widget tests with PySide6, file by file"
+	@echo "make lock   write uv.lock anew: exact versions for developers"
 	@echo "make clean  remove everything that these made"
 
 demo: $(STAMP)
@@ -84,6 +85,9 @@ dist: $(STAMP) build/env-release
 
 lowest: system build/env-lowest
 	@PATH="$(CURDIR)/build/env-lowest/$(SCRIPTS):$$PATH" .ci/lowest
+
+lock: build/env-lowest
+	@build/env-lowest/$(SCRIPTS)/uv lock --quiet
 
 pyside: system build/env-pyside
 	@PATH="$(CURDIR)/build/env-pyside/$(SCRIPTS):$$PATH" .ci/pyside

@@ -84,6 +84,31 @@ def test_the_recipe_needs_what_the_package_needs():
     assert recipe["about"]["repository"] == REPOSITORY
 
 
+def test_the_lock_is_of_these_dependencies_and_pins():
+    """As `uv lock --check`, without a network; `make lock` mends it."""
+    text = (ROOT / ".ci" / "constraints.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    pinned = {str(Requirement(line)) for line in lines}
+    said = PYPROJECT["tool"]["uv"]["constraint-dependencies"]
+    assert {str(Requirement(each)) for each in said} == pinned
+    lock = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))
+    (own,) = (each for each in lock["package"] if each["name"] == PROJECT["name"])
+    extras = PROJECT["optional-dependencies"]
+    wanted = {_needed(each) for each in PROJECT["dependencies"]}
+    wanted |= {_needed(each, extra) for extra, needs in extras.items() for each in needs}
+    assert {_locked(each) for each in own["metadata"]["requires-dist"]} == wanted
+
+
+def _needed(text, *extra):
+    need = Requirement(text)
+    return (need.name.lower(), str(need.specifier), *extra)
+
+
+def _locked(entry):
+    extra = re.findall(r"extra == '(\w+)'", entry.get("marker", ""))
+    return _needed(entry["name"] + entry.get("specifier", ""), *extra)
+
+
 def test_notes_are_the_section_of_the_changelog(tmp_path):
     notes = script("release_notes").notes
     for name in ("CITATION.cff", "src/napari_damm/util/version.py"):
