@@ -217,10 +217,10 @@ def estimate(
     timed = not remote and len(planned.windows) >= WORTH_TIMING
     per_window = None
     if timed:
-        from napari_damm.engine.device_sampler import sampler_of
+        from napari_damm.engine.timing import window_seconds
 
         try:
-            per_window = sampler_of(model, setup).window_seconds(planned.lattice.window)
+            per_window = window_seconds(model, setup, planned.lattice.window)
         except Exception as error:
             # the job itself goes on with smaller batches
             if not is_out_of_memory(error):

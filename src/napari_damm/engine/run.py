@@ -89,14 +89,14 @@ def plan(
     ValueError, OSError
         For bad input, and for a result that cannot fit into memory or onto the disk.
     """
-    from napari_damm.engine.device_sampler import sampler_of
+    from napari_damm.engine.timing import window_seconds
 
     config = config or PredictConfig()
     surveyed = survey_to_resume(slide, model, config, store, resume=True)
     left, setup = surveyed.left, surveyed.setup
     per_window = None
     if left.windows:
-        per_window = sampler_of(model, setup).window_seconds(left.lattice.window)
+        per_window = window_seconds(model, setup, left.lattice.window)
     cost = expected_cost(left, model, setup, config.workers, store is not None, per_window)
     refuse_what_cannot_fit(left, cost, store)
     return Survey(left, cost)

@@ -19,53 +19,30 @@ does not depend on its pool, thread or order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_damm.engine.config import POOL_BATCHES
 from napari_damm.engine.denoiser import Denoiser
+from napari_damm.engine.drawn import Conditions, Drawn, combined, joined
 from napari_damm.engine.noise import window_noise
+from napari_damm.engine.recovery import Downgraded
 from napari_damm.engine.setup import REFERENCE, Sampling, Setup
+from napari_damm.engine.transfers import Transfers
 from napari_damm.engine.views import VIEWS, mean_of, turned, turned_back
-from napari_damm.engine.windows import Floats, WindowInput, WindowOutput, combine
-from napari_damm.events import Branch
+from napari_damm.engine.windows import Floats, WindowInput, WindowOutput
 from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, where_multi
 from napari_damm.model.layers import memory_format
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
-from napari_damm.util.tiling import tokens_to_cells
-
-
-class Conditions(NamedTuple):
-    """What windows are sampled from: latents (b, c, h, w), and what guides the decoder.
-
-    That are features of the primary image, and the secondary image (b, c, h*f, w*f).
-    """
-
-    primary: Tensor
-    secondary: Tensor
-    features: list[Tensor]
-    secondary_image: Tensor
-
-
-def joined(parts: Sequence[Conditions]) -> Conditions:
-    """Join the conditions of all windows of a pool."""
-    features = [torch.cat(level) for level in zip(*(part.features for part in parts), strict=True)]
-    return Conditions(
-        torch.cat([part.primary for part in parts]),
-        torch.cat([part.secondary for part in parts]),
-        features,
-        torch.cat([part.secondary_image for part in parts]),
-    )
 
 
 class Heartbeat:
@@ -73,6 +50,7 @@ class Heartbeat:
 
 
 HEARTBEAT = Heartbeat()
+Yielded = SamplerStep | Heartbeat | Downgraded
 
 
 class WindowSampler:
@@ -83,6 +61,7 @@ class WindowSampler:
         self.model.to(device=device, memory_format=memory_format(device))  # type: ignore[call-overload]
         self.sampling = sampling
         self.device = device
+        self._transfers = Transfers(device)
         self.schedule = NoiseSchedule()
 
     @classmethod
@@ -99,9 +78,7 @@ class WindowSampler:
         sampling = replace(self.sampling, expected_from=expected_from)
         return WindowSampler(self.model, sampling, self.device)
 
-    def run(
-        self, inputs: Sequence[WindowInput]
-    ) -> Iterator[SamplerStep | Heartbeat | list[WindowOutput]]:
+    def run(self, inputs: Sequence[WindowInput]) -> Iterator[Yielded | list[WindowOutput]]:
         """Yield after every denoising step, and at last the outputs of the pool.
 
         A step is of as many samples as its `x` has rows. While windows are encoded and decoded it
@@ -109,93 +86,139 @@ class WindowSampler:
         """
         if not inputs:
             raise ValueError("a pool must hold at least one window, got none")
-        given = yield from self._encoded(inputs)
-        plain = replace(self.sampling, samples=1) if self.sampling.beside else self.sampling
-        outputs = yield from self._sampled(plain, inputs, given)
-        seen = [outputs]
-        for view in VIEWS[self.sampling.views][1:]:
-            copies = [turned(each, view) for each in inputs]
-            made = yield from self._sampled(plain, copies, (yield from self._encoded(copies)))
-            seen.append([turned_back(each, view) for each in made])
-        if len(seen) > 1:
-            outputs = [mean_of(copies) for copies in zip(*seen, strict=True)]
-        if self.sampling.beside is not None:
-            drawn = yield from self._sampled(self.sampling.beside, inputs, given)
-            outputs = [
-                replace(mean, std=each.std, samples=each.samples)
-                for mean, each in zip(outputs, drawn, strict=True)
-            ]
+        size = self._windows_at_once(len(inputs))
+        outputs: list[WindowOutput] = []
+        for start in range(0, len(inputs), size):
+            outputs += yield from self._part(inputs[start : start + size])
         yield outputs
 
-    def _encoded(
-        self, inputs: Sequence[WindowInput]
-    ) -> Generator[SamplerStep | Heartbeat, None, Conditions]:
+    def _part(self, windows: Sequence[WindowInput]) -> Generator[Yielded, None, list[WindowOutput]]:
+        """Sample windows that are encoded together, all their copies and samples."""
+        sampling, beside = self.sampling, self.sampling.beside
+        plain = replace(sampling, samples=1) if beside else sampling
+        drawn, spread = yield from self._seen(windows, plain, beside)
+        seen = [combined(drawn, plain)]
+        for view in VIEWS[sampling.views][1:]:
+            copies = [turned(each, view) for each in windows]
+            drawn, _ = yield from self._seen(copies, plain, None)
+            seen.append([turned_back(each, view) for each in combined(drawn, plain)])
+        outputs = [mean_of(copies) for copies in zip(*seen, strict=True)]
+        if beside is None:
+            return outputs
+        return [
+            replace(mean, std=each.std, samples=each.samples)
+            for mean, each in zip(outputs, combined(spread, beside), strict=True)
+        ]
+
+    def _seen(
+        self, windows: Sequence[WindowInput], plain: Sampling, beside: Sampling | None
+    ) -> Generator[Yielded, None, tuple[list[Drawn], list[Drawn]]]:
+        """Sample windows as they lie here, and what is shown beside an expected map."""
+        given = yield from self._encoded(windows)
+        return (yield from self._both_drawn(windows, given, plain, beside))
+
+    def _encoded(self, windows: Sequence[WindowInput]) -> Generator[Yielded, None, Conditions]:
         """Encode windows, a call's worth at a time."""
         parts: list[Conditions] = []
-        for start in range(0, len(inputs), self.first_stage_batch):
-            part = inputs[start : start + self.first_stage_batch]
+        for start in range(0, len(windows), self.first_stage_batch):
             with torch.inference_mode():
-                parts.append(self._encode(part))
+                parts.append(self.encode(windows[start : start + self.first_stage_batch]))
             yield HEARTBEAT
         with torch.inference_mode():
             return joined(parts)
 
-    def _sampled(
-        self,
-        sampling: Sampling,
-        inputs: Sequence[WindowInput],
-        given: Conditions,
-    ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
-        """Draw all samples of each window, and combine them."""
-        samples, factor = sampling.samples, sampling.spread_factor
-        # a window's samples follow each other, so that few of them wait for the last
-        draws = [(k, stream) for k in range(len(inputs)) for stream in range(samples)]
-        at_once = max(len(inputs), POOL_BATCHES * sampling.batch_size)
-        outputs: list[WindowOutput] = []
-        waiting: list[WindowOutput] = []
-        for start in range(0, len(draws), at_once):
-            some = draws[start : start + at_once]
-            waiting += yield from self._draw(sampling, inputs, some, given)
-            while len(waiting) >= samples:
-                outputs.append(combine(waiting[:samples], factor))
-                del waiting[:samples]
-        return outputs
+    def _both_drawn(
+        self, windows: Sequence[WindowInput], given: Conditions, plain: Sampling,
+        beside: Sampling | None,
+    ) -> Generator[Yielded, None, tuple[list[Drawn], list[Drawn]]]:  # fmt: skip
+        drawn = yield from self._all_drawn(plain, windows, given)
+        spread = (yield from self._all_drawn(beside, windows, given)) if beside else []
+        return drawn, spread
 
-    def _draw(
+    def _all_drawn(
+        self, sampling: Sampling, windows: Sequence[WindowInput], given: Conditions
+    ) -> Generator[Yielded, None, list[Drawn]]:
+        """Draw all samples of each window, several at once."""
+        draws = [(k, stream) for k in range(len(windows)) for stream in range(sampling.samples)]
+        size = self._draws_at_once(len(windows))
+        drawn: list[Drawn] = []
+        for start in range(0, len(draws), size):
+            some = draws[start : start + size]
+            drawn.append((yield from self._drawn(sampling, windows, some, given)))
+        return drawn
+
+    def _drawn(
         self,
         sampling: Sampling,
-        inputs: Sequence[WindowInput],
+        windows: Sequence[WindowInput],
         draws: Sequence[tuple[int, int]],
         given: Conditions,
-    ) -> Generator[SamplerStep | Heartbeat, None, list[WindowOutput]]:
+    ) -> Generator[Yielded, None, Drawn]:
         """Draw samples, each of one of the windows (its index) from a stream of noise."""
-        windows = [inputs[k] for k, _ in draws]
+        filled = self._filled_up(draws)
+        rows = [k for k, _ in filled]
         with torch.inference_mode():
-            rows = torch.tensor([k for k, _ in draws], device=given.primary.device)
-            denoiser = self._denoiser(given.primary[rows], given.secondary[rows])
-        streams = [stream for _, stream in draws]
-        steps = self._steps(sampling, denoiser.denoise, windows, streams, denoiser.primary.shape)
+            index = torch.tensor(rows).to(given.primary.device, non_blocking=True)
+            denoiser = self.denoiser(given.primary[index], given.secondary[index])
+        steps = self._steps(
+            sampling,
+            denoiser.denoise,
+            [windows[k] for k in rows],
+            [stream for _, stream in filled],
+            denoiser.primary.shape,
+        )
+        marks: list[Any] = []
         while True:
             # inference mode belongs to the thread: never leave it on across a yield
             with torch.inference_mode():
                 step = next(steps, None)
-            if step is None:
-                break
+                if step is None:
+                    break
+                self._transfers.pace(marks)
             x = step.x
-            yield step
+            yield replace(step, x=x[: len(draws)])
+            yield from self._remarks()
+        sampled = [windows[k] for k, _ in draws]
+        return (yield from self._decoded(sampled, x, given, rows, denoiser))
+
+    def _decoded(
+        self,
+        windows: Sequence[WindowInput],
+        x_0: Tensor,
+        given: Conditions,
+        rows: Sequence[int],
+        denoiser: Denoiser,
+    ) -> Generator[Yielded, None, Drawn]:
+        """Decode the clean latents of windows, a call's worth at a time; `rows`: in `given`."""
         images = []
-        for start in range(0, len(draws), self.first_stage_batch):
+        for start in range(0, len(rows), self.first_stage_batch):
+            some = slice(start, start + self.first_stage_batch)
             with torch.inference_mode():
-                some = slice(start, start + self.first_stage_batch)
-                features = [f[rows[some]] for f in given.features]
-                other = given.secondary_image[rows[some]]
-                images.append(self._decode(x[some], features, other, denoiser.multi[some]))
+                chosen = given.select(torch.tensor(rows[some], device=x_0.device))
+                images.append(self.decode(x_0[some], chosen, denoiser.multi[some]))
             yield HEARTBEAT
         with torch.inference_mode():
-            uncertainty = denoiser.uncertainty().cpu().numpy()
-        return outputs_of(
-            windows, np.concatenate(images), uncertainty, denoiser.multi.cpu().numpy()
-        )
+            fetched = (self._transfers.fetch(z) for z in (denoiser.uncertainty(), denoiser.multi))
+            return Drawn(windows, partial(np.concatenate, images), *fetched)
+
+    def _windows_at_once(self, windows: int) -> int:
+        """Return how many windows of a pool of so many are encoded before they are sampled."""
+        return windows
+
+    def _draws_at_once(self, windows: int) -> int:
+        """Return how many samples of so many windows are drawn at once.
+
+        A window's samples follow each other, so that few of them wait for the last.
+        """
+        return max(windows, POOL_BATCHES * self.sampling.batch_size)
+
+    def _filled_up(self, draws: Sequence[Any]) -> Sequence[Any]:
+        """Return what is drawn at once: no more than was asked for."""
+        return draws
+
+    def _remarks(self) -> Iterator[Downgraded]:
+        """Yield what is to be told after a step: nothing."""
+        yield from ()
 
     @property
     def first_stage_batch(self) -> int:
@@ -239,7 +262,7 @@ class WindowSampler:
 
         return draw
 
-    def _denoiser(self, primary: Tensor, secondary: Tensor) -> Denoiser:
+    def denoiser(self, primary: Tensor, secondary: Tensor) -> Denoiser:
         """Return the denoiser of a pool: in batches, with the decoder that each window needs."""
         gamma, size = self.sampling.gamma, self.sampling.batch_size
 
@@ -248,91 +271,41 @@ class WindowSampler:
 
         return Denoiser(gated, primary, self.model.config.read_out == "mean")
 
-    @torch.inference_mode()
-    def window_seconds(self, side: int) -> float:
-        """Time a blank window of `side` px on this thread: both encoders, all steps, decoder.
-
-        One step of one full batch stands for all, so this takes a fraction of a second.
-        """
-        alone = self.first_stage_batch
-        threads = torch.get_num_threads()
-        if self.device == "cpu":
-            torch.set_num_threads(1)
-        try:
-            blank = [np.zeros((side, side), np.float32)] * alone
-            start = time.perf_counter()
-            given = self._encode([WindowInput((0, 0), (0, 0), image, image) for image in blank])
-            encoders = self._since(start) / alone
-            start = time.perf_counter()
-            everywhere = torch.ones((alone, 1, 1), dtype=torch.bool, device=self.device)
-            self._decode(given.primary, given.features, given.secondary_image, everywhere)
-            decoder = self._since(start) / alone
-            batch = [
-                z[:1].expand(self.sampling.batch_size, -1, -1, -1)
-                for z in (given.primary, given.secondary)
-            ]
-            denoiser = self._denoiser(*batch)
-            t = torch.full((self.sampling.batch_size,), 500, device=self.device)
-            denoiser.denoise(batch[0], t)  # the first use of anything is slower
-            start = time.perf_counter()
-            denoiser.denoise(batch[0], t)
-            step = self._since(start) / self.sampling.batch_size
-        finally:
-            torch.set_num_threads(threads)
-        encoders *= self.sampling.views
-        return encoders + self.sampling.images * decoder + step * self.sampling.window_steps
-
-    def _since(self, start: float) -> float:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    def _encode(self, windows: Sequence[WindowInput]) -> Conditions:
+    def encode(self, windows: Sequence[WindowInput]) -> Conditions:
         """Encode one call's worth of windows, or fewer: then the batch is filled up."""
-        images = {role: self._images(windows, role) for role in ("primary", "secondary")}
-        kept = len(windows)
-        primary, features = self.model.encode_primary(images["primary"])
-        secondary = self.model.encode(images["secondary"], "secondary")
-        return Conditions(
-            primary[:kept],
-            secondary[:kept],
-            [f[:kept] for f in features],
-            images["secondary"][:kept],
+        primary, secondary = (
+            self._filled(torch.from_numpy(np.stack(images)).to(self.device))
+            for images in zip(*((each.primary, each.secondary) for each in windows), strict=True)
         )
+        return self._conditions(primary, secondary).first(len(windows))
 
-    def _images(self, windows: Sequence[WindowInput], role: str) -> Tensor:
-        stacked = torch.from_numpy(np.stack([getattr(window, role) for window in windows]))
-        channels = self.model.first_stage(role).config.image_channels
-        return self._filled(stacked[:, None].to(self.device)).expand(-1, channels, -1, -1)
+    def _conditions(self, primary: Tensor, secondary: Tensor) -> Conditions:
+        """Encode a batch of images (b, h, w)."""
+        first, second = (
+            image[:, None].expand(-1, self.model.first_stage(role).config.image_channels, -1, -1)
+            for image, role in ((primary, "primary"), (secondary, "secondary"))
+        )
+        latent, features = self.model.encode_primary(first)
+        return Conditions(latent, self.model.encode(second, "secondary"), features, second)
 
-    def _decode(
-        self, x_0: Tensor, features: Sequence[Tensor], secondary: Tensor, multi: Tensor
-    ) -> Floats:
+    def decode(self, x_0: Tensor, given: Conditions, multi: Tensor) -> Floats:
         """Clean latents (b, c, h, w) of one call or fewer -> relative intensity (b, h, w)."""
-        guide = [self._filled(each) for each in features]
-        other = self._filled(where_multi(secondary, multi)) if features else None
-        images = self.model.decode(self._filled(x_0), primary=guide, secondary=other)
-        relative: Floats = ((images[: len(x_0)].mean(dim=1) + 1) / 2).float().cpu().numpy()
+        filled = given.select(self._filling(len(x_0)))
+        images = self._images(self._filled(x_0), filled, self._filled(multi))
+        relative: Floats = images[: len(x_0)].cpu().numpy()
         return relative
+
+    def _images(self, x_0: Tensor, given: Conditions, multi: Tensor) -> Tensor:
+        """Clean latents of a batch -> relative intensity (b, h, w)."""
+        other = where_multi(given.secondary_image, multi) if given.features else None
+        images = self.model.decode(x_0, primary=given.features, secondary=other)
+        return ((images.mean(dim=1) + 1) / 2).float()
 
     def _filled(self, batch: Tensor) -> Tensor:
         """Repeat the last row until the batch is as large as every call's."""
-        ((index, _),) = fixed_batches(len(batch), self.first_stage_batch, batch.device)
-        return batch[index]
+        return batch[self._filling(len(batch))]
 
-
-def outputs_of(
-    inputs: Sequence[WindowInput], images: Floats, uncertainty: Floats, multi: NDArray[np.bool_]
-) -> list[WindowOutput]:
-    """Return the outputs of windows: images (b, h, w), the rest as tokens (b, th, tw)."""
-    codes = np.where(multi, Branch.MULTI_MODAL, Branch.UNI_MODAL).astype(np.uint8)
-    return [
-        WindowOutput(
-            each.window,
-            images[k],
-            tokens_to_cells(uncertainty[k]),
-            np.rint(tokens_to_cells(codes[k])).astype(np.uint8),
-            familiarity=each.familiarity,
-        )
-        for k, each in enumerate(inputs)
-    ]
+    def _filling(self, count: int) -> Tensor:
+        """Return the rows of a batch of so many, filled up."""
+        ((index, _),) = fixed_batches(count, self.first_stage_batch, torch.device(self.device))
+        return index

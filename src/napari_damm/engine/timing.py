@@ -1,0 +1,57 @@
+"""How long a window takes: a blank one is timed, on this thread, before a job begins.
+
+One step of one full batch stands for all, so this takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from napari_damm.engine.device_sampler import sampler_of
+from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.setup import Setup
+from napari_damm.engine.windows import WindowInput
+from napari_damm.model.damm import DAMM
+
+
+@torch.inference_mode()
+def window_seconds(model: DAMM, setup: Setup, side: int) -> float:
+    """Time a blank window of `side` px: both encoders, all steps, decoder."""
+    sampler, sampling = sampler_of(model, setup), setup.sampling
+    threads = torch.get_num_threads()
+    if setup.device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        encoders, decoder, step = _parts(sampler, side)
+    finally:
+        torch.set_num_threads(threads)
+    return encoders * sampling.views + decoder * sampling.images + step * sampling.window_steps
+
+
+def _parts(sampler: WindowSampler, side: int) -> tuple[float, float, float]:
+    """Return the seconds of a window's encoders, of its decoder, and of one step."""
+    alone, size, device = sampler.first_stage_batch, sampler.sampling.batch_size, sampler.device
+    blank = np.zeros((side, side), np.float32)
+    start = time.perf_counter()
+    given = sampler.encode([WindowInput((0, 0), (0, 0), blank, blank)] * alone)
+    encoders = _since(start, device) / alone
+    start = time.perf_counter()
+    everywhere = torch.ones((alone, 1, 1), dtype=torch.bool, device=device)
+    sampler.decode(given.primary, given, everywhere)
+    decoder = _since(start, device) / alone
+    batch = [z[:1].expand(size, -1, -1, -1) for z in (given.primary, given.secondary)]
+    denoiser = sampler.denoiser(*batch)
+    t = torch.full((size,), 500, device=device)
+    denoiser.denoise(batch[0], t)  # the first use of anything is slower
+    start = time.perf_counter()
+    denoiser.denoise(batch[0], t)
+    return encoders, decoder, _since(start, device) / size
+
+
+def _since(start: float, device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
