@@ -12,7 +12,7 @@ from jobs import assert_steps_add_up, digest, of, run
 from models import CARD, random_model, tiny_config, with_card
 
 from napari_damm import api, cli
-from napari_damm.engine import sampler
+from napari_damm.engine import sampler, timing
 from napari_damm.engine.noise import window_noise
 from napari_damm.engine.provenance import differences
 from napari_damm.engine.sampler import WindowSampler
@@ -314,7 +314,7 @@ def test_an_impossible_number_is_refused_in_one_sentence(samples):
 
 def test_the_plan_counts_every_sample(folder, out, monkeypatch):
     # whatever is timed takes a second: two encoders, a decoder, a step of two windows
-    monkeypatch.setattr(WindowSampler, "_since", lambda self, start: 1.0)
+    monkeypatch.setattr(timing, "_since", lambda start, device: 1.0)
     slide = api.open_slide(folder / "section.ome.tif")
     ask = partial(api.plan, slide, folder / "tiny.safetensors", store=out)
     one, eight = (ask(api.PredictConfig(**jobs.QUICK | {"samples": k})) for k in (1, 8))

@@ -75,7 +75,8 @@ def test_nothing_can_be_chosen_while_a_job_runs(open_widget, fake_predict):
     driver.click("predict")
     driver.wait_for(lambda: "2 of 4 windows" in driver.progress.text())
     names = (
-        "vessels", "model", "mode", "views", "samples", "device", "region", "out", "pixel_size",
+        "vessels", "model", "mode", "views", "samples", "device", "precision", "region", "out",
+        "pixel_size",
     )  # fmt: skip
     assert not any(getattr(driver, name).isEnabled() for name in (*names, "preview"))
     with driver.qtbot.waitSignal(driver.widget.ended):
@@ -149,11 +150,12 @@ def test_the_controls_become_the_arguments_of_predict(open_widget, fake_predict)
     driver = open_widget()
     driver.mode.setCurrentText("draft")
     driver.device.setCurrentText("cpu")
+    driver.precision.setCurrentText("bf16")
     driver.run()
     slide, model, config = fake_predict.calls[0]
     assert (slide.pixel_size_um, slide.shape) == (1.0, (896, 896))
     assert model.stem == "tiny"
-    assert (config.mode, config.device) == ("draft", "cpu")
+    assert (config.mode, config.device, config.precision) == ("draft", "cpu", "bf16")
 
 
 def test_views_are_of_the_expected_map_alone(open_widget, fake_predict):

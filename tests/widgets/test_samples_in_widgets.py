@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.widgets.predict.destination import look
+from napari_damm.widgets.predict.record_words import record_words
 from napari_damm.widgets.viewer.reader import get_reader
 
 LAYERS = ["NP distribution", "NP std", "Uncertainty", "Branch"]
@@ -21,6 +22,7 @@ RECORD = {
     "steps": 8,
     "seed": 3,
     "samples": 5,
+    "precision": "bf16",
     "gamma": 0.5,
     "batch_size": 2,
 }
@@ -100,7 +102,7 @@ def test_a_result_opens_as_its_layers(tmp_path, samples, names):
         assert float(np.asarray(std.data[0]).max()) == 0.125
 
 
-def test_a_result_is_resumed_with_the_samples_it_was_begun_with(
+def test_a_result_is_resumed_with_the_samples_and_precision_it_was_begun_with(
     open_widget, fake_predict, tmp_path
 ):
     path = begun(tmp_path / "r.ome.zarr")
@@ -110,15 +112,29 @@ def test_a_result_is_resumed_with_the_samples_it_was_begun_with(
     assert driver.predict.text() == "Resume"
     assert driver.samples.value() == 5
     assert not driver.samples.isEnabled()
+    assert driver.precision.currentText() == "bf16"
+    assert not driver.precision.isEnabled()
     driver.run()
-    assert fake_predict.calls[0][2].samples == 5
+    config = fake_predict.calls[0][2]
+    assert (config.samples, config.precision) == (5, "bf16")
 
 
-def test_a_result_of_before_samples_is_resumed_with_one(open_widget, fake_predict, tmp_path):
-    older = {name: value for name, value in RECORD.items() if name != "samples"}
+def test_what_is_copied_of_a_record_names_another_precision():
+    sizes = {"slide_pixel_size_um": 1.0, "pixel_size_um": 1.0}
+    assert "samples, in bf16, seed 3" in record_words(RECORD | sizes)
+    assert ", in " not in record_words(RECORD | sizes | {"precision": "full"})
+
+
+def test_an_older_result_is_resumed_with_one_sample_in_full_precision(
+    open_widget, fake_predict, tmp_path
+):
+    unknown = ("samples", "precision")
+    older = {name: value for name, value in RECORD.items() if name not in unknown}
     driver = open_widget()
     driver.samples.setValue(3)
+    driver.precision.setCurrentText("bf16")
     driver.out.setText(str(begun(tmp_path / "r.ome.zarr", older, samples=1)))
     assert driver.samples.value() == 1
     driver.run()
-    assert fake_predict.calls[0][2].samples == 1
+    config = fake_predict.calls[0][2]
+    assert (config.samples, config.precision) == (1, "full")

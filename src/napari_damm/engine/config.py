@@ -23,6 +23,12 @@ MODES = {
     "reference": "one plausible map as in the paper (DDIM, eta 1); 1000 steps, some 60 times "
     "slower than fast",
 }
+FULL = "full"
+PRECISIONS = {
+    FULL: "single precision",
+    "bf16": "decoders in bfloat16, for graphics cards; off by less than a grey level of 255 on "
+    "99.9 % of the pixels",
+}
 ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
@@ -72,6 +78,7 @@ class PredictConfig:
         one_of=(1, 2, 4, 8),
     )
     device: str = setting("auto", "What computes.", choices=DEVICES)
+    precision: str = setting(FULL, "How exactly it computes.", choices=PRECISIONS)
     roi: tuple[float, float, float, float] | None = setting(
         None, "Only this region, in vessel pixels.", left_out="all", label="Region"
     )

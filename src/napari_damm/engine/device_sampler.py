@@ -32,6 +32,7 @@ from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
 from napari_damm.engine.windows import WindowInput
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, choose_multi, mixed
+from napari_damm.model.half import decoding
 
 TURN_S = 0.2
 GRAPHED = ("cuda",)
@@ -131,12 +132,10 @@ class DeviceSampler(WindowSampler):
         model, gamma = self.model, self.sampling.gamma
         encoded = model.unet.encode(x_t, t, primary, secondary)
         multi = choose_multi(encoded.confidence, gamma, model.config.gate)
-        predicted = mixed(
-            multi,
-            model.unet.decode_multi(encoded),
-            model.unet.decode_uni(encoded),
-            model.config.uni_share if gamma < 1 else 1.0,
-        )
+        with decoding(self.device, self.sampling.half):
+            of_multi, of_uni = model.unet.decode_multi(encoded), model.unet.decode_uni(encoded)
+        uni_share = model.config.uni_share if gamma < 1 else 1.0
+        predicted = mixed(multi, of_multi.to(x_t.dtype), of_uni.to(x_t.dtype), uni_share)
         return model.unet.as_noise(predicted, x_t, t), multi, encoded.confidence
 
     def _noise(

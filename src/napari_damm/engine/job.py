@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm.engine.config import EXPECTED, PredictConfig, default_batch, default_samplers
+from napari_damm.engine.config import PredictConfig, default_batch, default_samplers
 from napari_damm.engine.cost import Cost, expected_cost, refuse_what_cannot_fit, statement
 from napari_damm.engine.device_memory import begun_on_a_card, fitting_batch
 from napari_damm.engine.intervals import intervals_of
@@ -121,7 +121,7 @@ def survey(
     ValueError, OSError
         For bad input.
     """
-    from napari_damm.model_file import resolve_device, spread_factor
+    from napari_damm.model_file import resolve_device
 
     elsewhere = remote and config.device != "auto"
     device = config.device if elsewhere else resolve_device(config.device).type
@@ -133,17 +133,7 @@ def survey(
     batch = default_batch(device, sum(weight.numel() for weight in model.unet.parameters()))
     if device == "cuda" and not elsewhere:
         batch = fitting_batch(batch, model, planned.lattice.window, config.workers)
-    how = config.sampler_for(model.config.unet.predicts)
-    sampling = Sampling(
-        *how,
-        config.seed,
-        config.gamma,
-        config.batch_size or batch,
-        config.samples,
-        spread_factor(model.card),
-        config.views if how[0] == EXPECTED else 1,
-        model.config.expected_from,
-    )
+    sampling = Sampling.of(config, model, config.batch_size or batch)
     samplers = config.lanes or (1 if remote else default_samplers(device, config.workers))
     return planned, Setup(sampling, device, samplers)
 

@@ -3,7 +3,7 @@
 1. `opening_of` says how the section of a record is opened from its files again. A pixel size is
    said only where the files alone would not give the same.
 2. `as_python` and `as_command` write everything that the maps depend on: section, model, mode,
-   steps, seed, samples, gate, batch size, region, device.
+   steps, seed, samples, gate, batch size, precision, region, device.
 
 Both name what they ran with before, since other versions of a library may change the last bits.
 """
@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from napari_damm.engine.config import EXPECTED
+from napari_damm.engine.config import EXPECTED, FULL
 from napari_damm.slide import Slide, open_slide
 from napari_damm.slide.raster import LARGEST_USUAL_PIXEL_UM
 from napari_damm.util.areas import Areas
@@ -153,8 +153,8 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["mode"] != EXPECTED:
         settings["steps"] = record["steps"]
     settings["seed"] = record["seed"]
-    for name in ("samples", "views"):
-        if record.get(name, 1) != 1:
+    for name, usual in (("samples", 1), ("views", 1), ("precision", FULL)):
+        if record.get(name, usual) != usual:
             settings[name] = record[name]
     settings |= {name: record[name] for name in ("gamma", "batch_size")}
     if record.get("roi"):

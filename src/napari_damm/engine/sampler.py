@@ -40,6 +40,7 @@ from napari_damm.engine.windows import Floats, WindowInput, WindowOutput
 from napari_damm.model.batches import fixed_batches
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, where_multi
+from napari_damm.model.half import decoding
 from napari_damm.model.layers import memory_format
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
@@ -264,10 +265,10 @@ class WindowSampler:
 
     def denoiser(self, primary: Tensor, secondary: Tensor) -> Denoiser:
         """Return the denoiser of a pool: in batches, with the decoder that each window needs."""
-        gamma, size = self.sampling.gamma, self.sampling.batch_size
+        gamma, size, half = self.sampling.gamma, self.sampling.batch_size, self.sampling.half
 
         def gated(x_t: Tensor, t: Tensor) -> Gated:
-            return self.model.gated_noise(x_t, t, primary, secondary, gamma, size)
+            return self.model.gated_noise(x_t, t, primary, secondary, gamma, size, half)
 
         return Denoiser(gated, primary, self.model.config.read_out == "mean")
 
@@ -298,8 +299,9 @@ class WindowSampler:
     def _images(self, x_0: Tensor, given: Conditions, multi: Tensor) -> Tensor:
         """Clean latents of a batch -> relative intensity (b, h, w)."""
         other = where_multi(given.secondary_image, multi) if given.features else None
-        images = self.model.decode(x_0, primary=given.features, secondary=other)
-        return ((images.mean(dim=1) + 1) / 2).float()
+        with decoding(self.device, self.sampling.half):
+            images = self.model.decode(x_0, primary=given.features, secondary=other)
+        return (images.float().mean(dim=1) + 1) / 2
 
     def _filled(self, batch: Tensor) -> Tensor:
         """Repeat the last row until the batch is as large as every call's."""

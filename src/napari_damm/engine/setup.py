@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from napari_damm.engine.config import EXPECTED, FAST, STEPS
+from napari_damm.engine.config import EXPECTED, FAST, FULL, STEPS, PredictConfig
+
+if TYPE_CHECKING:
+    from napari_damm.model.damm import DAMM
 
 REFERENCE = "reference"
 
@@ -26,6 +30,26 @@ class Sampling:
     spread_factor: float = 1.0
     views: int = 1
     expected_from: str = "noise"
+    precision: str = FULL
+
+    @classmethod
+    def of(cls, config: PredictConfig, model: DAMM, batch_size: int) -> Sampling:
+        """Return how a model samples as a config says."""
+        from napari_damm.model_file import spread_factor
+
+        mode, steps = config.sampler_for(model.config.unet.predicts)
+        return cls(
+            mode,
+            steps,
+            config.seed,
+            config.gamma,
+            batch_size,
+            config.samples,
+            spread_factor(model.card),
+            config.views if mode == EXPECTED else 1,
+            model.config.expected_from,
+            config.precision,
+        )
 
     @property
     def window_steps(self) -> int:
@@ -33,6 +57,11 @@ class Sampling:
         beside = self.beside
         own = len(self.timesteps()) * (self.views if self.mode == EXPECTED else self.samples)
         return own if beside is None else own + beside.window_steps
+
+    @property
+    def half(self) -> bool:
+        """Whether decoders compute in bfloat16."""
+        return self.precision != FULL
 
     @property
     def start(self) -> str:

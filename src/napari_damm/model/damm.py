@@ -28,6 +28,7 @@ from napari_damm.model.gate import (
     mix_branches,
     select_branch,
 )
+from napari_damm.model.half import decoding
 from napari_damm.model.layers import memory_format
 from napari_damm.model.unet import BranchOutputs, Encoded, TwoBranchUNet, UNetConfig
 from napari_damm.model.vqgan import VQGAN, VQGANConfig
@@ -302,11 +303,12 @@ class DAMM(nn.Module):
         secondary: Tensor,
         gamma: float = GAMMA,
         batch_size: int | None = None,
+        half: bool = False,
     ) -> Gated:
         """Noise of the branch that each window, or cell, needs; only that decoder runs for it.
 
         With a `batch_size` every network call has exactly that many windows (see `batches`), so
-        that a window's bits do not depend on the others.
+        that a window's bits do not depend on the others. `half`: see `model.half`.
         """
         times = _times(t, x_t)
         encoded = self._encoded(x_t, times, primary, secondary, batch_size)
@@ -314,9 +316,10 @@ class DAMM(nn.Module):
 
         def decoded(decode: Callable[[Encoded], Tensor], rows: Tensor) -> Tensor:
             size = batch_size or len(rows)
-            return in_batches(
-                lambda index: decode(encoded.select(rows[index])), len(rows), size, rows.device
-            )
+            with decoding(rows.device.type, half):
+                return in_batches(
+                    lambda index: decode(encoded.select(rows[index])), len(rows), size, rows.device
+                )
 
         mixed = mix_branches(
             multi,
@@ -333,16 +336,14 @@ class DAMM(nn.Module):
         """Run the encoders, in batches of exactly `size` where one is given."""
         if size is None:
             return self.unet.encode(x_t, t, primary, secondary)
-        parts: list[Encoded] = []
+        parts, layout = list[Encoded](), memory_format(x_t.device.type)
         for index, kept in fixed_batches(len(x_t), size, x_t.device):
-            x, first, second = (_laid_out(z[index]) for z in (x_t, primary, secondary))
+            x, first, second = (
+                z[index].contiguous(memory_format=layout) for z in (x_t, primary, secondary)
+            )
             part = self.unet.encode(x, t[index], first, second)
             parts.append(part.select(torch.arange(kept, device=x_t.device)))
         return Encoded.cat(parts)
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=memory_format(x.device.type))
 
 
 def _times(t: Tensor | int, x_t: Tensor) -> Tensor:

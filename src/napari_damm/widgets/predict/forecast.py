@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 DISK_BYTES_PER_PX = 2 * 4 / 3  # float16, with the levels above it
 MOST_KEPT = 200
 MEMORY = " memory"
-_NAMES = ("mode", "views", "samples", "device")
+_NAMES = ("mode", "views", "samples", "device", "precision")
 
 
 def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, float | None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_damm.engine.config import EXPECTED, PredictConfig
+from napari_damm.engine.config import EXPECTED, FULL, PredictConfig
 from napari_damm.widgets.controls import NARROWEST, align, button, guard_wheel, rows, stack
 from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
@@ -25,7 +25,7 @@ from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
 
 HELP_PAGE = "predict"
-SETTINGS = ("mode", "views", "samples", "device")
+SETTINGS = ("mode", "views", "samples", "device", "precision")
 PREVIEW_HELP = "Predict one window at the centre of the view, to see what the settings give"
 NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
 
@@ -65,7 +65,7 @@ class PredictForm(QWidget):
         form.addRow("Mode", stack(self.settings.qt("mode"), self.mode_note))
         self.settings.add_rows(form, "views")
         form.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
-        self.settings.add_rows(form, "device")
+        self.settings.add_rows(form, "device", "precision")
         form.addRow("Save to", self.save_to)
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, 0, 0)
@@ -101,11 +101,12 @@ class PredictForm(QWidget):
         """Show the settings of an unfinished result, which cannot be changed; None for none."""
         self._resuming = record is not None
         self.run.start.setText("Resume" if self._resuming else "Predict")
-        for name in ("mode", "samples"):
+        for name in ("mode", "samples", "precision"):
             self.settings[name].enabled = record is None
         if record is not None:
             self.settings.qt("mode").setCurrentText(str(record.get("mode")))
-            self.settings.set({"views": record.get("views", 1)})
+            older = {"views": 1, "precision": FULL}  # do not state them
+            self.settings.set({name: record.get(name, usual) for name, usual in older.items()})
             self.settings.qt("samples").setValue(int(record.get("samples", 1)))
         self._explain()
 

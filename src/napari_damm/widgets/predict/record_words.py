@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from napari_damm.engine.config import FULL
 from napari_damm.util.text import printable
 
 
@@ -22,6 +23,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     views = record.get("views", 1)
     mode += f", mean of {views} views" if views != 1 else ""
     yield f"Model: {model.get('name')} ({str(model.get('sha256', ''))[:8]})"
+    precision = record.get("precision", FULL)
+    mode += f", in {precision}" if precision != FULL else ""
     yield f"Mode: {mode}, seed {record.get('seed')}, on {record.get('device')}"
     yield f"Pixels: {record.get('slide_pixel_size_um'):g} µm, predicted at " + (
         f"{record.get('pixel_size_um'):g} µm"

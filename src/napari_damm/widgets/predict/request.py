@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.engine.config import FULL
 from napari_damm.util.areas import Areas
 from napari_damm.widgets.predict.destination import Unfinished
 from napari_damm.widgets.run.gui_priority import Ready, load_what_is_slow, with_maps
@@ -54,8 +55,9 @@ class PredictRequest:
 
         if self.begun is None:
             return PredictConfig(**self.settings, **self._region(), focus=self.focus)
-        record = {"samples": 1, "views": 1, **self.begun.record}  # older results do not state it
-        names = ("steps", "seed", "samples", "views", "gamma", "batch_size")
+        unstated = {"samples": 1, "views": 1, "precision": FULL}  # in older results
+        record = {**unstated, **self.begun.record}
+        names = ("steps", "seed", "samples", "views", "gamma", "batch_size", "precision")
         kept = {name: record[name] for name in names}
         roi = None if record["roi"] is None else tuple(record["roi"])
         areas = None if record.get("areas") is None else Areas.from_json(record["areas"])

@@ -70,7 +70,7 @@ class PredictWidget(RunWidget):
 
         self._section.changed.connect(self._on_section)
         self._save_to.changed.connect(self._on_destination)
-        for name in ("mode", "views", "samples", "device"):
+        for name in ("mode", "views", "samples", "device", "precision"):
             self._form.settings[name].changed.connect(self._update)
         self._model.changed.connect(self._on_model)
         self._form.run.start.clicked.connect(self._predict)
