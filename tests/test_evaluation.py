@@ -93,7 +93,7 @@ def test_every_section_is_scored_for_every_model_and_branch(whole):
 def test_trivial_methods_stand_beside_the_model_s_branches(whole):
     report = whole[0][-1].result
     header = next(line for line in report.table() if "gated" in line)
-    assert header.split("gated")[1].split() == ["linear", "model", "best", "blur"]
+    assert header.split("gated")[-1].split() == ["linear", "model", "best", "blur"]
     scores = {(r.section, r.branch): r.scores for r in report.rows if r.model == NO_MODEL}
     for name in (facts.name for facts in report.sections):
         linear, blur = (scores[name, method] for method in METHODS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from evaluations import report_of, rows_of
 
 from napari_damm.dataset import Region, SectionSource, open_sections, survey
 from napari_damm.evaluation.config import EvaluateConfig
+from napari_damm.evaluation.report import NO_MODEL, Row
 from napari_damm.evaluation.scores import Ground, ground_of, score
 from napari_damm.evaluation.summary import paired_differences, summarise
+from napari_damm.evaluation.trivial import METHODS
 from napari_damm.util.tiling import Box
 
 SHAPE = (256, 320)
@@ -208,6 +212,24 @@ def test_a_report_speaks_with_the_names_on_the_model_s_card():
         assert word in told
     assert "PET image as taken" in report.truth
     assert "vessels" not in told + report.truth
+
+
+def test_of_two_models_what_tells_them_apart_is_shown_and_no_more():
+    long = "a model whose name is long"
+    rows = rows_of([0.2, 0.5, 0.8], long) + rows_of([0.1, 0.41, 0.69], "old")
+    rows += [Row(f"s{k}", NO_MODEL, method, {"ssim": 0.3}) for k in range(3) for method in METHODS]
+    report = report_of(rows, (long, "old"))
+    found = tuple(paired_differences(rows, long, "old", EvaluateConfig()))
+    lines = list(replace(report, differences=found).table())
+    assert lines[:2] == [f"{long} of T1", "old of T1"]
+    header = "a model whose n..., gated old, gated linear model best blur"
+    assert " ".join(lines[2].split()) == header
+    assert lines[3].split()[0] == "SSIM"
+    assert re.findall(r"([\d.]+) \(", lines[3]) == ["0.500", "0.400", "0.300", "0.300"]
+    assert lines[4] == f"{long} minus old, both gated, section by section"
+    assert lines[5].split() == ["SSIM", "+0.100", "(+0.090", "..", "+0.110)"]
+    assert len(lines) == 6
+    assert len(replace(report, differences=found).summary_csv().splitlines()) > 100
 
 
 def test_json_and_tables_have_a_place_for_numbers_that_cannot_be_had():

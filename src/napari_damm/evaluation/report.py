@@ -7,7 +7,7 @@ CSV, "n/a" for people.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,13 @@ MEASURES = {
     "uncertainty": Measure("uncertainty", digits=2),
 }
 """Measures of a section, but for "distance_icc", which is over sections."""
+COMPARED = (
+    *("ssim", "psnr", "pearson_r", "icc", "area_icc", "std_ratio", "crps", "coverage"),
+    *("distance_error_um", "multi_modal_share"),
+)
+"""Of these two models are shown side by side."""
+DIFFERENCES = ("ssim", "pearson_r")
+LONGEST_LABEL = 18
 
 
 @dataclass(frozen=True)
@@ -204,27 +211,53 @@ class Report:
         return csv_text(names, ([getattr(line, name) for name in names] for line in lines))
 
     def table(self) -> Iterator[str]:
-        """Yield the summary as lines of text: a row for each measure, a column for each branch."""
-        for card in self.models:
-            chosen = [line for line in self.summary if line.model in (card["name"], NO_MODEL)]
-            yield from self._block(str(card["summary"]), chosen)
-        if self.differences:
-            yield from self._block(self.differences[0].model, self.differences, signed=True)
+        """Yield the summary as lines of text: a row for each measure, a column for each branch.
 
-    def _block(self, title: str, lines: Sequence[Summary], signed: bool = False) -> Iterator[str]:
-        cells = {(line.measure, line.branch): line for line in lines}
-        columns = list(dict.fromkeys(line.branch for line in lines))
-        labels = self.branch_labels
-        yield title
-        yield f"  {'':25}" + "".join(f"{labels.get(name, name):>27}" for name in columns)
-        for name, measure in MEASURES.items():
-            found = [cells.get((name, column)) for column in columns]
+        Of two models it is what tells them apart: both as Predict uses them, the trivial methods,
+        and the paired differences of a few measures. All the rest is in the files.
+        """
+        if len(self.models) > 1:
+            yield from self._comparison()
+            return
+        (card,) = self.models
+        columns = {
+            (line.model, line.branch): self.branch_labels.get(line.branch, line.branch)
+            for line in self.summary
+        }
+        yield from self._block([str(card["summary"])], columns, MEASURES)
+
+    def _comparison(self) -> Iterator[str]:
+        names = [str(card["name"]) for card in self.models]
+        columns = {(name, "gated"): f"{_short(name)}, gated" for name in names}
+        columns |= {(line.model, line.branch): line.branch for line in self.summary
+                    if line.model == NO_MODEL}  # fmt: skip
+        yield from self._block([str(card["summary"]) for card in self.models], columns, COMPARED)
+        yield f"{' minus '.join(names)}, both gated, section by section"
+        for line in self.differences:
+            shown = line.branch == "gated" and line.measure in DIFFERENCES
+            if shown and line.mean is not None:
+                measure = MEASURES[line.measure]
+                yield f"  {measure.title:25}{_interval(measure, line, True):>27}"
+
+    def _block(
+        self, titles: Sequence[str], columns: Mapping[tuple[str, str], str], rows: Iterable[str]
+    ) -> Iterator[str]:
+        """Yield a table of means: `columns` are labels by model and branch, `rows` measures."""
+        cells = {(line.measure, line.model, line.branch): line for line in self.summary}
+        yield from titles
+        yield f"  {'':25}" + "".join(f"{label:>27}" for label in columns.values())
+        for name in rows:
+            found = [cells.get((name, *column)) for column in columns]
             if any(line is not None and line.mean is not None for line in found):
-                texts = "".join(f"{_interval(measure, line, signed):>27}" for line in found)
-                yield f"  {measure.title:25}{texts}"
+                texts = "".join(f"{_interval(MEASURES[name], line):>27}" for line in found)
+                yield f"  {MEASURES[name].title:25}{texts}"
 
 
-def _interval(measure: Measure, line: Summary | None, signed: bool) -> str:
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 3]}..."
+
+
+def _interval(measure: Measure, line: Summary | None, signed: bool = False) -> str:
     if line is None:
         return ""
     mean, low, high = (
