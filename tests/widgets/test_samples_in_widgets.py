@@ -113,10 +113,22 @@ def test_a_result_is_resumed_with_the_samples_and_precision_it_was_begun_with(
     assert driver.samples.value() == 5
     assert not driver.samples.isEnabled()
     assert driver.precision.currentText() == "bf16"
+    assert driver.precision.isVisibleTo(driver.widget)
     assert not driver.precision.isEnabled()
     driver.run()
     config = fake_predict.calls[0][2]
     assert (config.samples, config.precision) == (5, "bf16")
+
+
+@pytest.mark.parametrize(("devices", "offered"), [((), False), (("cuda",), True)])
+def test_precision_is_offered_where_there_is_a_card(open_widget, monkeypatch, devices, offered):
+    here = ("auto", "cpu", *devices)
+    monkeypatch.setattr("napari_damm.widgets.predict.form.devices_here", lambda: here)
+    driver = open_widget()
+    assert driver.precision.isVisibleTo(driver.widget) is offered
+    driver.precision.setCurrentText("bf16")  # what is asked for is never hidden
+    driver.samples.setValue(2)
+    assert driver.precision.isVisibleTo(driver.widget)
 
 
 def test_what_is_copied_of_a_record_names_another_precision():

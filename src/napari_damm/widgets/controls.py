@@ -197,6 +197,14 @@ def rows() -> QFormLayout:
     return form
 
 
+def show_row(form: QFormLayout, field: QWidget, shown: bool) -> None:
+    """Show or hide a field of a form, with its label."""
+    label = form.labelForField(field)
+    for each in (field, label):
+        if each is not None:
+            each.setVisible(shown)
+
+
 def align(widget: QWidget) -> None:
     """Give the labels of all forms inside a widget one width, so that their fields line up.
 

@@ -12,7 +12,16 @@ from typing import Any
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_damm.engine.config import EXPECTED, FULL, PredictConfig
-from napari_damm.widgets.controls import NARROWEST, align, button, guard_wheel, rows, stack
+from napari_damm.util.devices import ALWAYS, devices_here
+from napari_damm.widgets.controls import (
+    NARROWEST,
+    align,
+    button,
+    guard_wheel,
+    rows,
+    show_row,
+    stack,
+)
 from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
@@ -60,7 +69,7 @@ class PredictForm(QWidget):
         self._explain()
 
     def _lay_out(self) -> None:
-        form = rows()
+        form = self._form = rows()
         form.addRow("Model", self.model)
         form.addRow("Mode", stack(self.settings.qt("mode"), self.mode_note))
         self.settings.add_rows(form, "views")
@@ -110,7 +119,13 @@ class PredictForm(QWidget):
             self.settings.qt("samples").setValue(int(record.get("samples", 1)))
         self._explain()
 
+    def _show_precision(self) -> None:
+        """Offer it where it gains: on a graphics card."""
+        asked = self.settings["precision"].value != FULL
+        show_row(self._form, self.settings.qt("precision"), asked or devices_here() != ALWAYS)
+
     def _explain(self) -> None:
+        self._show_precision()
         self.mode_note.say(self.settings.meaning("mode"))
         samples = self.settings["samples"].value
         expected = self.settings["mode"].value == EXPECTED
