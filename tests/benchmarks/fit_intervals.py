@@ -9,7 +9,7 @@ measured as predicted and as they truly are. What predictions were off by is wri
 
 Maps are fitted on `--sections` of preset internal; measures on `--measured` of preset internal and
 as many of preset external together, so that they allow for not knowing which kind of tissue it is.
-A measure's interval is kept only where it holds at least 85 % of each kind. --measures fits these
+It is widened until it holds 89 % of each kind, and left out where it never does. --measures fits these
 alone and leaves the maps' as they are on the card; --rows keeps what was measured, to go on.
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
@@ -57,6 +57,9 @@ SIZES = (448, 640)
 OTHER = "external"
 KINDS = (PRESET, OTHER)
 LEAST_HELD = 0.85
+WANTED_HELD, LEVELS = 0.89, tuple(k / 100 for k in range(90, 100))
+"""Measures are off by more in one kind of tissue than in the other: the level is raised until the
+interval holds in either."""
 
 Row = Mapping[str, Any]
 
@@ -97,14 +100,16 @@ def fit_measures(rows: Sequence[Row]) -> dict[str, MeasureInterval]:
     """Fit the intervals of measures over all kinds of sections, where they hold on each kind."""
     made = {}
     for name in OF_PARTICLES:
-        interval = fit_measure(*pairs_of(rows, name).T, kind(name))
-        if interval is None:
-            continue
-        held = {preset: share_held(interval, rows, name, preset) for preset in KINDS}
-        kept = all(share >= LEAST_HELD for share in held.values())
-        print(f"{name}: {', '.join(f'{p} {s:.0%}' for p, s in held.items())}, kept: {kept}")
-        if kept:
-            made[name] = interval
+        for level in LEVELS:
+            interval = fit_measure(*pairs_of(rows, name).T, kind(name), level)
+            if interval is None:
+                break
+            held = {preset: share_held(interval, rows, name, preset) for preset in KINDS}
+            if min(held.values()) >= WANTED_HELD:
+                said = ", ".join(f"{preset} {share:.0%}" for preset, share in held.items())
+                print(f"{name}: {said}, at level {level:g}")
+                made[name] = interval
+                break
     return made
 
 

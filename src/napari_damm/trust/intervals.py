@@ -171,11 +171,13 @@ class Intervals:
             ) from None
 
 
-def fit_measure(true: ArrayLike, predicted: ArrayLike, kind: str) -> MeasureInterval | None:
+def fit_measure(
+    true: ArrayLike, predicted: ArrayLike, kind: str, level: float = LEVEL
+) -> MeasureInterval | None:
     """Return the interval of a measure from sections whose truth is known; None of too few.
 
     Split conformal: of n sections the ceil((n + 1) 0.95)-th largest, and the same from below; the
-    predicted value itself is always inside.
+    predicted value itself is always inside. At another `level` than 90 % it is wider or narrower.
     """
     t, p = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
     there = np.isfinite(t) & np.isfinite(p)
@@ -185,7 +187,7 @@ def fit_measure(true: ArrayLike, predicted: ArrayLike, kind: str) -> MeasureInte
     if t.size < ENOUGH_TO_CONTROL:
         return None
     off = np.sort(t / p if kind == RATIO else t - p)
-    k = min(math.ceil((t.size + 1) * (1 + LEVEL) / 2), t.size)
+    k = min(math.ceil((t.size + 1) * (1 + level) / 2), t.size)
     same = 1.0 if kind == RATIO else 0.0  # what is predicted lies inside, however biased it is
     low, high = (float(f"{edge:.5g}") for edge in (min(off[-k], same), max(off[k - 1], same)))
     return MeasureInterval(low, high, kind, int(t.size))
