@@ -9,8 +9,8 @@ measured as predicted and as they truly are. What predictions were off by is wri
 
 Maps are fitted on `--sections` of preset internal; measures on `--measured` of preset internal and
 as many of preset external together, so that they allow for not knowing which kind of tissue it is.
-It is widened until it holds 89 % of each kind, and left out where it never does. --measures fits these
-alone and leaves the maps' as they are on the card; --rows keeps what was measured, to go on.
+It is widened until it holds 89 % of each kind, and left out where it never does. --measures fits
+these alone and leaves the maps' as they are on the card; --rows keeps what was measured.
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
