@@ -31,35 +31,12 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 __all__ = [
-    "AnalyzeConfig",
-    "BatchSection",
-    "EvaluateConfig",
-    "FolderSource",
-    "MapLayers",
-    "MapSource",
-    "PredictConfig",
-    "Result",
-    "SectionSource",
-    "SimulatedSlide",
-    "SimulatedSource",
-    "Slide",
-    "SlideSource",
-    "TrainConfig",
-    "analyze",
-    "calibrate",
-    "evaluate",
-    "find_sections",
-    "fine_tune",
-    "import_authors_checkpoint",
-    "load_model",
-    "open_result",
-    "open_slide",
-    "plan",
-    "predict",
-    "predict_batch",
-    "prediction_interval",
-    "simulate_slide",
-]
+    "AnalyzeConfig", "BatchSection", "EvaluateConfig", "FolderSource", "MapLayers", "MapSource",
+    "PredictConfig", "Result", "SectionSource", "SimulatedSlide", "SimulatedSource", "Slide",
+    "SlideSource", "TrainConfig", "analyze", "calibrate", "evaluate", "find_sections",
+    "fine_tune", "import_authors_checkpoint", "load_model", "open_result", "open_slide", "plan",
+    "predict", "predict_batch", "prediction_interval", "simulate_slide",
+]  # fmt: skip
 
 
 def predict(
@@ -280,12 +257,6 @@ def evaluate(
     ------
     ValueError, OSError
         For bad input, with nothing left behind.
-
-    Examples
-    --------
-    >>> data = SimulatedSource(10, size=1024, first_seed=10_000)  # doctest: +SKIP
-    >>> *_, finished = evaluate(data, out="report")  # doctest: +SKIP
-    >>> print(finished.result.to_json())  # doctest: +SKIP
     """
     from napari_damm.evaluation import run
 
@@ -298,34 +269,25 @@ def calibrate(
     name: str | None = None,
     device: str = "auto",
 ) -> Iterator[Event]:
-    """Give a model 90 % intervals that hold on sections with a nanoparticle image.
+    """Give a model 90 % intervals from sections with a nanoparticle image, as events.
 
     Parameters
     ----------
     data
         As in `evaluate`: sections that the model has not learnt from.
-    model
-        A name, a file or a loaded model. What is found goes on the card in its own file.
+    model, device
+        As in `evaluate`. What is found goes on the card in the model's own file,
     name
-        Save it as a new model of this name instead; the bundled model needs one.
-    device
-        As in `PredictConfig`.
+        or into a new model of this name; the bundled one needs that.
 
     Yields
     ------
-    `Preparing` while it works, `FailedItem` for a section that cannot be used, and `Finished`
-    last; its `result` is an `evaluation.calibration.Calibrated`. Closing the generator cancels,
-    and nothing is changed.
+    As `evaluate`; the last result is an `evaluation.calibration.Calibrated`.
 
     Raises
     ------
     ValueError, OSError
         For bad input, or too little of it; nothing is changed then.
-
-    Examples
-    --------
-    >>> kept = FolderSource("kept aside", pixel_size_um=0.5)  # doctest: +SKIP
-    >>> *_, finished = calibrate(kept, "mine")  # doctest: +SKIP
     """
     from napari_damm.evaluation import calibration
 
@@ -364,11 +326,6 @@ def analyze(
     ------
     ValueError, OSError
         For bad input, with nothing left behind.
-
-    Examples
-    --------
-    >>> *_, finished = analyze("result.ome.zarr", out="numbers")  # doctest: +SKIP
-    >>> finished.result.value("l50")  # doctest: +SKIP
     """
     from napari_damm.analysis import run
 
