@@ -65,6 +65,13 @@ def test_a_card_without_it_says_nothing():
     assert Known.of_card(CARD) is None
 
 
+def test_statistics_that_were_taken_otherwise_are_not_compared():
+    values = known().to_json()
+    assert values.pop("version") == 2
+    assert Known.of_card({**CARD, KEY: values}) is None
+    assert Known.of_card({**CARD, KEY: {**values, "version": 3}}) is None
+
+
 @pytest.mark.parametrize(
     "damage",
     [

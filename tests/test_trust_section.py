@@ -11,6 +11,7 @@ from trusting import card, section, slide
 
 from napari_damm.slide import Normalisation
 from napari_damm.trust.section import assess, look
+from napari_damm.trust.statistics import window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, in_a_line, verdict_of
 
 RNG = np.random.default_rng(0)
@@ -117,3 +118,20 @@ def test_nuclei_that_cover_a_part_only_ask_for_care():
     assert found.reasons[0] == (
         "the nuclei cover 25 % of the vessels' image: the rest is predicted from vessels alone"
     )
+
+
+def test_of_a_section_of_one_window_all_of_it_counts(monkeypatch):
+    seen = []
+
+    def counted(first, second):
+        seen.append(first.shape)
+        return window_statistics(first, second)
+
+    monkeypatch.setattr("napari_damm.trust.section.window_statistics", counted)
+    vessels, nuclei = (image[:256, :256] for image in section())
+    assert look(slide(vessels, nuclei, 1.0), card()) is not None
+    assert seen == [(192, 192)] * 4  # its corners
+    seen.clear()
+    whole = np.tile(vessels, (3, 3)), np.tile(nuclei, (3, 3))
+    assert look(slide(*whole, 1.0), card()) is not None
+    assert set(seen) == {(256, 256)}

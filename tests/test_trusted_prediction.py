@@ -105,3 +105,16 @@ def test_a_record_with_another_kind_of_trust_is_refused(model, tmp_path):
     path.write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="trust in the job record"):
         open_result(out)
+
+
+def test_what_an_earlier_version_began_with_other_statistics_is_not_gone_on_with(model, tmp_path):
+    model.card.clear()
+    model.card.update(card())
+    out = tmp_path / "r.ome.zarr"
+    running = api.predict(slide(), model, api.PredictConfig(**QUICK), store=out)
+    next(event for event in running if isinstance(event, Tile))
+    running.close()
+    model.card["trust"] = {k: v for k, v in model.card["trust"].items() if k != "version"}
+    with pytest.raises(ValueError, match="begun by an earlier version"):
+        list(api.predict(slide(), model, api.PredictConfig(**QUICK), store=out, resume=True))
+    assert not open_result(out).complete

@@ -184,6 +184,11 @@ def survey_to_resume(
     if earlier is not None:
         # A result that was begun without these maps goes on without them.
         begun = earlier.layout
+        if begun.with_familiarity and not planned.layout.with_familiarity:
+            raise ValueError(
+                f"{store} was begun by an earlier version, whose familiarity cannot be gone on "
+                "with: begin it anew"
+            )
         layout = replace(
             planned.layout, with_familiarity=begun.with_familiarity, samples=begun.samples
         )

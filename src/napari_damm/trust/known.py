@@ -1,6 +1,7 @@
 """What a model file says of the images that the model knows.
 
-It stands under `trust` on the card, a few kilobytes of numbers; a model without it is not assessed.
+It stands under `trust` on the card, a few kilobytes of numbers; a model without it is not assessed,
+nor is one that says it of statistics which were taken otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from napari_damm.trust.reference import FEWEST, Reference, Vector
 
 KEY = "trust"
+VERSION = 2
+"""Of the statistics: at first, when no version was said, they were of whole windows."""
 LONGEST_TEXT = 200
 
 
@@ -50,6 +53,7 @@ class Known:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the card."""
         return {
+            "version": VERSION,
             "windows": self.windows.to_json(),
             "sections": self.sections.to_json(),
             "fitted_on": self.fitted_on[:LONGEST_TEXT],
@@ -57,7 +61,7 @@ class Known:
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Known | None:
-        """Return what a card says; None where it says nothing.
+        """Return what a card says; None where it says nothing that can be compared.
 
         Raises
         ------
@@ -68,6 +72,8 @@ class Known:
         if values is None:
             return None
         try:
+            if values.get("version") != VERSION:
+                return None
             windows, sections = (
                 Reference.from_json(values[name]) for name in ("windows", "sections")
             )

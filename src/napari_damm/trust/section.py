@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, is_hopeless, reasons
-from napari_damm.util.tiling import Box, Lattice, Window
+from napari_damm.util.tiling import STRIDE, Box, Lattice, Window
 
 FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
 """A section is judged by one of four of its windows, but not by fewer or more than these."""
+ENOUGH_FOR_A_MEAN = 4
 WHOLE = 0.95
 """Share of the primary image that the secondary one covers, from which on nothing is said."""
 
@@ -115,6 +116,8 @@ def _judge(
     nuclei_share: float,
 ) -> Assessment:
     pairs = [(pair[0], pair[1]) for pair in images]
+    if len(pairs) < ENOUGH_FOR_A_MEAN:  # all of a small section counts, not its middle alone
+        pairs = [corner for pair in pairs for corner in _corners(*pair)]
     row = section_statistics(pairs).mean(axis=0)
     familiarity = known.sections.familiarity(row)
     verdict, said = verdict_of(familiarity), []
@@ -133,6 +136,15 @@ def _judge(
     elif said:
         verdict = WITH_CARE
     return Assessment(verdict, familiarity, tuple(said))
+
+
+def _corners(first: Floats, second: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Yield parts of a window, as large as its middle, that cover it together."""
+    height, width = first.shape
+    for y in sorted({0, max(0, height - STRIDE)}):
+        for x in sorted({0, max(0, width - STRIDE)}):
+            at = slice(y, y + STRIDE), slice(x, x + STRIDE)
+            yield first[at], second[at]
 
 
 def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats]:
