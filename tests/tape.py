@@ -6,6 +6,8 @@ host would do now; and a value that the host reads cannot be recorded.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -48,11 +50,12 @@ class Tape:
             raise RuntimeError(f"the host reads what is recorded: {reads[0][0]}")
         self.recorded += 1
         self.calls = calls.noted
-        return self._replay
+        return partial(self._replay, calls.noted)
 
-    def _replay(self):
+    @torch.no_grad()
+    def _replay(self, calls):
         self.replayed += 1
-        for _, func, args, kwargs, result in self.calls:
+        for _, func, args, kwargs, result in calls:
             again = func(*args, **kwargs)
             for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
                 if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():

@@ -221,14 +221,14 @@ def test_what_draws_the_map_learns_and_resumes_to_the_same_bits(tmp_path, encode
 
 @pytest.mark.slow
 def test_crops_of_the_map_are_computed_in_parts_when_memory_runs_out(tmp_path, monkeypatch):
-    from napari_damm.train import loop
+    from napari_damm.train import gradients
 
     def scarce(model, some, *rest):
         if len(some.images) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return expected_errors(model, some, *rest)
 
-    monkeypatch.setattr(loop, "expected_errors", scarce)
+    monkeypatch.setattr(gradients, "expected_errors", scarce)
     events = run(tmp_path / "run", model=guided())
     told = [event.message for event in events if isinstance(event, Notice)]
     assert any("out of memory" in message and "parts" in message for message in told)

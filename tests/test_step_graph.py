@@ -85,3 +85,33 @@ def test_one_that_was_closed_records_no_more():
     graph.close()
     assert same(graph(*tensors(1)), tensors(1))
     assert (tape.recorded, tape.replayed) == (1, 1)
+
+
+def counting():
+    """Return what a function counts in, and the function."""
+    seen = torch.zeros(2)
+
+    def count(x):
+        seen.add_(x)
+        return (seen.sum(),)
+
+    return seen, count
+
+
+@pytest.mark.parametrize("tape", [Tape(), Tape(spoils=True), Tape(fails=RuntimeError("no"))])
+def test_what_a_function_touches_is_touched_once_a_call(tape):
+    seen, count = counting()
+    graph = StepGraph(count, tape, lambda: [seen])
+    for k in range(1, 4):
+        (total,) = graph(torch.ones(2))
+        assert seen.tolist() == [k, k]
+        assert float(total) == 2 * k
+    assert bool(graph.trouble) == (tape.fails is not None or tape.spoils)
+
+
+def test_of_a_function_that_touches_something_lack_of_memory_is_no_error():
+    seen, count = counting()
+    graph = StepGraph(count, Tape(fails=torch.OutOfMemoryError("full")), lambda: [seen])
+    graph(torch.ones(2))
+    assert seen.tolist() == [1, 1]
+    assert "full" in graph.trouble

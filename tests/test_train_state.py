@@ -13,14 +13,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from napari_damm.train.rates import cosine_rate, warmup_steps
 from napari_damm.train.state import (
     NotFinite,
     TrainState,
-    cosine_rate,
     load_states,
     read_extra,
     save_states,
-    warmup_steps,
 )
 from napari_damm.util import files
 

@@ -15,7 +15,7 @@ from training_data import layers
 from napari_damm.engine.config import PredictConfig
 from napari_damm.events import Event
 from napari_damm.model import DAMM
-from napari_damm.train import fine_tune, loop
+from napari_damm.train import fine_tune, gradients
 from napari_damm.train.autoencoder import preparation
 from napari_damm.train.config import TrainConfig
 
@@ -67,9 +67,9 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PredictConfig, "sampler_for", lambda self, predicts: ("fast", 2))
         patch.setattr(preparation, "MEASURED", 1)
-        patch.setattr(loop, "EXPECTED_PX", 64)
-        patch.setattr(loop, "WINDOW_PX", 64)
-        patch.setattr(loop, "SETTLING", 1)
+        patch.setattr(gradients, "EXPECTED_PX", 64)
+        patch.setattr(gradients, "WINDOW_PX", 64)
+        patch.setattr(gradients, "SETTLING", 1)
         yield
 
 

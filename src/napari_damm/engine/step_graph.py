@@ -4,18 +4,20 @@ A denoising step is some 1,500 small kernels, and starting them one by one takes
 than the card needs to compute them. A CUDA graph starts all of them at once.
 
 1. At the first call for some shapes the function is computed as it is, then recorded, replayed, and
-   the two are compared.
+   the two are compared. What a function `touches`, such as the weights that a training step
+   changes, is put back after each, so that it has been called once.
 2. Further calls copy their tensors to where the recorded kernels look, replay, and copy the results
    from there, so that nobody's result changes later.
 3. Where recording fails, or gives something else, the function itself is called, now and later;
-   `trouble` says why. Lack of memory is raised: whoever calls has smaller batches.
+   `trouble` says why. Lack of memory is raised: whoever calls has smaller batches. A function that
+   touches something has been called by then, and there was memory for that: it is called as it is.
 
 One thread at a time may call. Tests record on the CPU; `tests/benchmarks/gpu.py` on a card.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -30,12 +32,13 @@ CLOSE, MOST_OFF = 1e-3, 1e-3
 of the values it may be further: a gate at its very threshold may fall either way."""
 
 
-def cuda_recorder(work: Callable[[], None]) -> Callable[[], object]:
-    """Record work as a CUDA graph (a `Recorder`)."""
+def cuda_recorder(work: Callable[[], None], rounds: int = 1) -> Callable[[], object]:
+    """Record work as a CUDA graph (a `Recorder`), after some rounds as it is."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
-        work()  # libraries set themselves up at their first use, which cannot be recorded
+        for _ in range(rounds):
+            work()  # libraries set themselves up at their first use, which cannot be recorded
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     # other threads may copy and allocate meanwhile
@@ -45,16 +48,28 @@ def cuda_recorder(work: Callable[[], None]) -> Callable[[], object]:
 
 
 class StepGraph:
-    """`function`, replayed where a `recorder` can record it; without one, the function itself."""
+    """`function`, replayed where a `recorder` can record it; without one, the function itself.
 
-    def __init__(self, function: Function, recorder: Recorder | None) -> None:
+    `touches` says which tensors it changes beside what it returns: it is one that learns, then.
+    Without, it computes in inference mode.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        recorder: Recorder | None,
+        touches: Callable[[], Iterable[Tensor]] | None = None,
+    ) -> None:
         self.trouble = ""
-        self._function, self._recorder = function, recorder
+        self._function, self._recorder, self._touches = function, recorder, touches
         self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
 
-    @torch.inference_mode()
     def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Compute the function of tensors whose types are always the same."""
+        with torch.inference_mode(self._touches is None):
+            return self._computed(given)
+
+    def _computed(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shapes = tuple(each.shape for each in given)
         recorded = self._recorded.get(shapes)
         if recorded is not None:
@@ -69,21 +84,29 @@ class StepGraph:
         self._recorded.clear()
 
     def _first(self, given: tuple[Tensor, ...], recorder: Recorder) -> tuple[Tensor, ...]:
-        plain = self._function(*given)
+        plain = known = self._function(*given)
+        touched = _Kept()
         try:
+            touched.keep(self._touches() if self._touches else ())
             recorded = _Recorded(self._function, given, recorder)
+            if self._touches is not None:
+                touched.put_back()
+                known = self._function(*given)
+                touched.put_back()
             replayed = recorded(given)
-            if not all(_close(a, b) for a, b in zip(replayed, plain, strict=True)):
+            touched.put_back()
+            if not all(_close(a, b) for a, b in zip(replayed, known, strict=True)):
                 raise RuntimeError("what was replayed differs from what was recorded")
         except Exception as error:
+            touched.put_back()
             short = next((each for each in _with_causes(error) if is_out_of_memory(each)), None)
-            if short is not None:
+            if short is not None and self._touches is None:
                 raise short from error
             self.trouble = f"{type(error).__name__}: {one_line(error)}"
             self.close()
             return plain
         self._recorded[tuple(each.shape for each in given)] = recorded
-        return replayed
+        return replayed if self._touches is None else plain
 
 
 class _Recorded:
@@ -103,6 +126,23 @@ class _Recorded:
             place.copy_(each)
         self._replay()
         return tuple(each.clone() for each in self._results)
+
+
+class _Kept:
+    """Tensors as they were."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def keep(self, tensors: Iterable[Tensor]) -> None:
+        """Remember what is in them now."""
+        self._pairs = [(each, each.detach().clone()) for each in tensors]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Let them hold that again."""
+        for place, kept in self._pairs:
+            place.copy_(kept)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_damm.model.damm import DAMM, DAMMConfig
-from napari_damm.model.gate import mix_branches, where_multi
+from napari_damm.model.gate import mix_branches, mixed, where_multi
 from napari_damm.model.unet import Encoded
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch, Crops
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.losses import sound
 
 ENCODER = ("input", "encoder", "down", "to_latent")
 DECODER = ("from_latent", "decoder", "up", "guide", "output")
@@ -45,6 +46,7 @@ DETAIL_NAMES = ("detail.",)
 REPRODUCE_EVERY, UNI_EVERY, NOISE_EVERY = 16, 16, 8
 MISLEADS = 0.5
 """From which share on the secondary image of a cell counts as misleading."""
+LAST_ABAR = float(NoiseSchedule().alphas_cumprod[-1])
 ABSOLUTE = 0.2
 """Weight of the absolute error beside the squared one: it keeps dark places dark."""
 
@@ -158,17 +160,29 @@ def reproduces(step: int) -> bool:
     return step % REPRODUCE_EVERY == REPRODUCE_EVERY - 1
 
 
+def says_alone(model: DAMM, step: int) -> bool:
+    """Return whether the target's own latents are drawn without the primary image."""
+    turn = step % (2 * REPRODUCE_EVERY) >= REPRODUCE_EVERY
+    return turn and learns_part(model, "target")
+
+
 def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
     """Return the error of the target decoder's drawing of the target's latents: one number."""
     vessels, nuclei, target = (crops.images[:, k : k + 1] for k in range(3))
     features, other = None, None
     with torch.no_grad():
         z = model.encode(_channels(model, target, "target"), "target")
-        alone = learns_part(model, "target") and step % (2 * REPRODUCE_EVERY) >= REPRODUCE_EVERY
-        if not alone:
+        if not says_alone(model, step):
             features = model.encode_primary(_channels(model, vessels, "primary"))[1]
             other = where_multi(_channels(model, nuclei, "secondary"), crops.planted < MISLEADS)
     return pixel_error(model.decode(z, primary=features, secondary=other), target)
+
+
+class Needs(NamedTuple):
+    """Which branches any cell of some crops takes: what learns of a step hangs on it."""
+
+    uni: bool
+    multi: bool
 
 
 class MapErrors(NamedTuple):
@@ -181,9 +195,23 @@ class MapErrors(NamedTuple):
     gate: Tensor
 
 
-def expected_errors(model: DAMM, crops: Crops, encoded: EncodedCrops, step: int) -> MapErrors:
-    """Return the errors of the expected map that is drawn of crops."""
-    latent, multi, gate = _expected_latent(model, crops, encoded, step)
+def needs(model: DAMM, crops: Crops, step: int) -> Needs:
+    """Return which branches the expected map of crops takes; asks the device."""
+    if leaves_secondary_out(step):
+        return Needs(True, False)
+    height, width = (side // model.config.token_px for side in crops.images.shape[2:])
+    multi = F.adaptive_avg_pool2d(crops.planted[:, None], (height, width)) < MISLEADS
+    return Needs(*torch.stack([~multi.all(), multi.any()]).tolist())
+
+
+def expected_errors(
+    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, known: Needs | None = None
+) -> MapErrors:
+    """Return the errors of the expected map that is drawn of crops.
+
+    Where what it `needs` is `known`, nothing is asked of the device.
+    """
+    latent, multi, gate = _expected_latent(model, crops, encoded, step, known)
     other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
     made = model.decode(latent, primary=encoded.features, secondary=other)
     return MapErrors(pixel_error(made, crops.images[:, 2:]), gate)
@@ -233,7 +261,7 @@ def _mean(image: Tensor) -> Tensor:
 
 
 def _expected_latent(
-    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int
+    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, known: Needs | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the latent of the expected map, where it is multi-modal, and the gate's error.
 
@@ -246,6 +274,10 @@ def _expected_latent(
     multi = misleads < MISLEADS
     if leaves_secondary_out(step):
         multi = torch.zeros_like(multi)
+    if known is not None:
+        velocity = _velocity(model, between, multi, known)
+        gate = F.binary_cross_entropy(sound(between.confidence), 1 - misleads)
+        return clean(velocity, x_t), multi, gate + 0 * between.confidence.detach().sum()
     velocity = mix_branches(
         multi,
         lambda rows: model.unet.decode_multi(between.select(rows)),
@@ -253,6 +285,14 @@ def _expected_latent(
         x_t,
     )
     return clean(velocity, x_t), multi, _gate_error(between, misleads)
+
+
+def _velocity(model: DAMM, between: Encoded, multi: Tensor, known: Needs) -> Tensor:
+    """Compute what `mix_branches` does, with the decoders that any window needs for all."""
+    if not known.uni:
+        return model.unet.decode_multi(between)
+    uni = model.unet.decode_uni(between)
+    return mixed(multi, model.unet.decode_multi(between), uni) if known.multi else uni
 
 
 @contextmanager
@@ -295,8 +335,7 @@ def _misleading(planted: Tensor, confidence: Tensor) -> Tensor:
 
 def clean(velocity: Tensor, x_t: Tensor) -> Tensor:
     """Solve v = sqrt(abar) eps - sqrt(1 - abar) x_0 for x_0 at the highest noise."""
-    abar = float(NoiseSchedule().alphas_cumprod[-1])
-    guess: Tensor = abar**0.5 * x_t - (1 - abar) ** 0.5 * velocity
+    guess: Tensor = LAST_ABAR**0.5 * x_t - (1 - LAST_ABAR) ** 0.5 * velocity
     return guess
 
 

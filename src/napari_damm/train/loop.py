@@ -11,26 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
-from torch import Tensor
 
 from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
-from napari_damm.train.batches import Batch, Batches, Crops
+from napari_damm.train.batches import Batches
 from napari_damm.train.checkpointing import TrainerState
-from napari_damm.train.detail_phase import DETAIL, DetailPhase
-from napari_damm.train.expected import (
-    encode_crops,
-    expected_errors,
-    latents_of,
-    learning_mode,
-    learns_part,
-    noise_every,
-    reproduces,
-    reproduction_error,
-    settle_statistics,
-)
+from napari_damm.train.detail_phase import DETAIL
+from napari_damm.train.expected import settle_statistics
+from napari_damm.train.gradients import Gradients, losses_of
 from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import (
     TrainingProgress,
@@ -39,25 +29,19 @@ from napari_damm.train.progress import (
     learning_rate,
     part_of,
 )
+from napari_damm.train.recorded_step import RecordedSteps, recorder_for
 from napari_damm.train.state import NotFinite, TrainState
-from napari_damm.train.step import NoiseStep, StepLosses, phase_at
+from napari_damm.train.step import StepLosses, phase_at
 from napari_damm.train.threads import ThreadChoice
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
-from napari_damm.util.tiling import WINDOW
 
 MOST_ROLLBACKS = 5
 SSIM, CORRELATION = "ssim", "r"
 """By what the best model is chosen: texture counts in sampled maps, where there is more and where
 less in an expected one. How bright a window is hangs on its section's own limits.
 """
-EXPECTED_PX, WINDOW_PX, SETTLING = 128, WINDOW, 4
-"""Sides of the crops of the expected map and of what stands for a prediction's windows, and batches
-of these that averaged weights are settled on.
-"""
-MAP_JITTER = 0.5
-"""Share, of that in batches of the noise, in which the secondary image of these crops misleads."""
 
 
 class TrainingLoop:
@@ -78,15 +62,15 @@ class TrainingLoop:
         self.config, self.machine, self.model = parts.config, parts.machine, parts.model
         self.checkpoints, self.validator = parts.checkpoints, parts.validator
         self.share_before = share_before
-        self.learns_map = state.module is self.model  # its decoder too: see expected.py
-        self.learns_encoders = self.learns_map and learns_part(self.model, "primary")
-        self.noise_every = noise_every(self.config)
+        self.gradients = Gradients(parts, batches, state)
+        self.learns_map = self.gradients.learns_map
         self.detail_from = detail_from(self.config) if self.learns_map else 1.0
-        self.detail_phase: DetailPhase | None = None
         self.rate = highest_rate(self.config, self.learns_map)
         self.threads = self._thread_choice()
-        network = self.machine.wrap(self.model.unet)
-        self.step = NoiseStep(network, state, self.config, self.model.config.unet)
+        recorder = recorder_for(self.machine.kind, self.machine.world)
+        self.recorded: RecordedSteps | None = None
+        if recorder is not None:
+            self.recorded = RecordedSteps(state, self.config.gradient_clip, recorder)
 
     def events(self) -> Generator[Event, None, None]:
         """Run the training to its end."""
@@ -149,17 +133,13 @@ class TrainingLoop:
         start, waited = time.perf_counter(), self.batches.waited_s
         detail_alone, within = part_of(progress, self.detail_from)
         phase = DETAIL if detail_alone else phase_at(within, config)
-        if phase == DETAIL:
-            losses = self._detail_gradients(step)
-        elif self.learns_map:
-            learning_mode(self.model)
-            losses = self._map_gradients(step, progress, phase)
-        else:
-            self.model.unet.train()
-            batch = self.batches.batch(step, progress, machine.rank, machine.world)
-            losses = self.step.backward(batch, step, phase, trainer.parts, machine.rank)
         rate = learning_rate(self.rate, step, self.parts.schedule.steps, within) * trainer.rate
-        self.state.apply(rate, config.gradient_clip)
+        if self.recorded is not None and trainer.parts == 1:
+            pieces = self.gradients.pieces(step, progress, phase)
+            losses = losses_of(self.recorded.take(pieces, rate))
+        else:
+            losses = self.gradients.backward(step, progress, phase, trainer.parts)
+            self.state.apply(rate, config.gradient_clip)
         epoch = self.parts.schedule.epoch(step)
         if machine.first:
             where = {"step": step + 1, "epoch": epoch, "phase": phase, "learning_rate": rate}
@@ -185,70 +165,14 @@ class TrainingLoop:
             return None
         return ThreadChoice(torch.get_num_threads())
 
-    def _map_gradients(self, step: int, progress: float, phase: str) -> StepLosses:
-        """Add the gradients of the expected map, and of the noise when it is its turn."""
-        config, losses = self.config, StepLosses()
-        if step % self.noise_every == 0:
-            batch = self._noise_batch(step, progress)
-            losses = self.step.backward(batch, step, phase, self.checkpoints.trainer.parts, 0)
-        crops = self._crops(step, MAP_JITTER * config.jitter)
-        count, loss = len(crops.images), losses.loss
-        for part in torch.arange(count).tensor_split(min(self.checkpoints.trainer.parts, count)):
-            error = self._map_error(Crops(*(x[part] for x in crops)), step)
-            self.state.backward(error, len(part) / count)
-            loss += len(part) / count * float(error.detach())
-        return replace(losses, loss=loss)
-
-    def _map_error(self, crops: Crops, step: int) -> Tensor:
-        """Return the error of the expected map, or of what is drawn in its place."""
-        if reproduces(step):
-            return self.config.expected_weight * reproduction_error(self.model, crops, step)
-        with torch.set_grad_enabled(self.learns_encoders):
-            encoded = encode_crops(self.model, crops)
-        found = expected_errors(self.model, crops, encoded, step)
-        return self.config.expected_weight * found.pixels + self.step.planted_weight * found.gate
-
-    def _detail_gradients(self, step: int) -> StepLosses:
-        """Add the gradients of the detail, when all else has learnt."""
-        config = self.config
-        if self.detail_phase is None:
-            jitter = MAP_JITTER * config.jitter
-            self.detail_phase = DetailPhase(
-                self.model,
-                self.state,
-                lambda number: self.batches.crops(number, 1, WINDOW_PX, jitter),
-                self._usual(),
-                EXPECTED_PX,
-                config.seed,
-            )
-        return StepLosses(self.detail_phase.backward(step, config.expected_weight))
-
-    def _noise_batch(self, step: int, progress: float) -> Batch:
-        """Return what the noise is learnt from: small and new where it is needed seldom.
-
-        Kept latents are no longer true where encoders learn.
-        """
-        if self.learns_encoders or self.noise_every > 1:
-            return latents_of(self.model, self._crops(step, self.config.jitter))
-        return self.batches.batch(step, progress)
-
-    def _crops(self, step: int, jitter: float) -> Crops:
-        """Return the images of an expected map: of several places, as statistics are of a batch."""
-        return self.batches.crops(step, self.config.expected_crops, EXPECTED_PX, jitter)
-
-    def _usual(self) -> Iterator[Crops]:
-        """Yield windows that do not mislead, several at a time: statistics are settled on them."""
-        count = self.config.expected_crops
-        return (self.batches.crops(k, count, WINDOW_PX, 0.0) for k in range(SETTLING))
-
     def _roll_back(self, step: int) -> Notice:
         """Go on from the last checkpoint, at half the rate."""
         before = self.checkpoints.trainer
         rate, rollbacks = before.rate / 2, before.rollbacks + 1
         self.checkpoints.go_back(self.state)
-        if self.detail_phase is not None:
-            self.detail_phase.end()
-            self.detail_phase = None  # its maps were drawn by other weights
+        self.gradients.go_back()
+        if self.recorded is not None:
+            self.recorded.forget()
         if rollbacks > MOST_ROLLBACKS:
             raise JobFault(
                 Advice(
@@ -279,6 +203,8 @@ class TrainingLoop:
             ) from error
         self.checkpoints.trainer.parts = parts
         self.state.discard()
+        if self.recorded is not None:
+            self.recorded.forget()
         if self.machine.kind == "cuda":
             torch.cuda.empty_cache()
         return Notice(
@@ -295,7 +221,7 @@ class TrainingLoop:
             averaged = {f"{prefix}{name}": value for name, value in self.state.ema.items()}
             self.validator.load(self.model, averaged)
             if self.learns_map:
-                settle_statistics(self.validator.model, self._usual())
+                settle_statistics(self.validator.model, self.gradients.usual())
             predicted = yield from self.validator.predict()
             scores = self.validator.scores(predicted)
             best = checkpoints.judge(step, scores, CORRELATION if self.learns_map else SSIM)
@@ -337,6 +263,8 @@ class TrainingLoop:
         """Yield what reading the batches met."""
         yield from self.parts.unreadable.untold()
         yield from self.batches.warnings()
+        if self.recorded is not None:
+            yield from self.recorded.notices()
 
 
 def _as_event(losses: StepLosses) -> dict[str, float]:

@@ -78,6 +78,14 @@ def planted_loss(
     return PlantedLoss(_weighted(error, weight) + divergence_weight * term, term)
 
 
+def sound(confidence: Tensor) -> Tensor:
+    """Return confidences, 0.5 where one is no number: on a card the gate's error ends the program.
+
+    Whoever calls sees to it that the loss is no number then.
+    """
+    return torch.where(torch.isnan(confidence), 0.5, confidence)
+
+
 def gated_loss(
     outputs: BranchOutputs,
     eps: Tensor,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.state import cosine_rate, warmup_steps
+from napari_damm.train.rates import cosine_rate, warmup_steps
 
 VALIDATION_SHARE = 0.2
 MAP_RATE, NOISE_RATE = 2e-3, 2e-4

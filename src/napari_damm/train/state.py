@@ -14,7 +14,6 @@ uninterrupted one bit for bit on one device.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from napari_damm.util.files import open_regular, written_whole
 
 MAX_GRADIENT_NORM = 1.0
 FASTER = 3.0
-WARMUP_STEPS, WARMUP_SHARE = 100, 0.05
 LONGEST_STEP = 15
 """Digits."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -38,20 +36,6 @@ _EMA = "smooth."  # of the file format; what lies there is the exponential movin
 
 class NotFinite(ArithmeticError):
     """The gradients of a step are infinite or not a number; the step was not taken."""
-
-
-def warmup_steps(steps: int) -> float:
-    """Return over how many of so many steps the learning rate rises."""
-    return max(1.0, min(WARMUP_STEPS, WARMUP_SHARE * steps))
-
-
-def cosine_rate(progress: float, step: int, warmup: float, floor: float = 0.05) -> float:
-    """Return the share of the highest learning rate at a progress of 0..1.
-
-    Linear over the first `warmup` steps, times a cosine from 1 down to `floor`.
-    """
-    cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return min(1.0, (step + 1) / warmup) * cosine
 
 
 def on_card(parameters: Iterable[Tensor]) -> bool:
@@ -106,13 +90,18 @@ class TrainState:
         fast = [p for n, p in self.parameters.items() if n.startswith(faster)]
         groups = [{"params": usual, "factor": 1.0}, {"params": fast, "factor": FASTER}]
         self.together = on_card(self.parameters.values())
+        devices = {each.device for each in self.parameters.values()}
         self.optimizer = torch.optim.AdamW(
             [group for group in groups if group["params"]],
             lr=learning_rate,
             betas=betas,
             weight_decay=weight_decay,
             fused=self.together or None,
+            capturable=self.together and {each.type for each in devices} == {"cuda"},
         )
+        if self.together:  # where a step that is recorded reads it
+            for group in self.optimizer.param_groups:
+                group["lr"] = torch.tensor(float(learning_rate), device=next(iter(devices)))
         self.stepper: Any = self.optimizer
         self._backward = backward or torch.autograd.backward
 
@@ -132,10 +121,31 @@ class TrainState:
         if not bool(torch.isfinite(norm)):
             self.discard()
             raise NotFinite(f"the gradients are not finite at step {self.step + 1}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * group["factor"]
+        self.set_rate(learning_rate)
         self.stepper.step()
         self.discard()
+        self.stepped()
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Let the next step have this learning rate."""
+        for group in self.optimizer.param_groups:
+            rate = learning_rate * group["factor"]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def step_down(self, clip: float) -> Tensor:
+        """Step down the clipped gradients; return their norm.
+
+        Asks the host nothing, so that it can be recorded; `stepped` does what is left.
+        """
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), clip)
+        self.stepper.step()
+        return norm
+
+    def stepped(self) -> None:
+        """Count a step, and update the moving average."""
         self.step += 1
         # a young average must forget its random start faster
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
@@ -173,6 +183,16 @@ class TrainState:
         """Continue from a checkpoint of this state alone; see `load_states`."""
         load_states(path, {"": self})
 
+    def touched(self) -> list[Tensor]:
+        """Return all that `backward` and `step_down` change."""
+        moments = [
+            value
+            for memory in self.optimizer.state.values()
+            for value in memory.values()
+            if isinstance(value, Tensor)
+        ]
+        return [*self.module.state_dict().values(), *moments]
+
     def tensors(self) -> dict[str, Tensor]:
         """Return all that has to be kept, by name, but for the step."""
         kept = {f"module.{n}": t for n, t in self.module.state_dict().items()}
@@ -198,17 +218,17 @@ class TrainState:
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
             self.ema[name].copy_(tensors[f"{_EMA}{name}"])
-            memory = {
-                key: tensors[f"adam.{key}.{name}"].to(
-                    # a copy: the file is only mapped into memory, and will be replaced
-                    parameter.device if key != "step" or self.together else "cpu",
-                    copy=True,
-                )
-                for key in _MOMENTS
-                if f"adam.{key}.{name}" in tensors
-            }
+            found = [key for key in _MOMENTS if f"adam.{key}.{name}" in tensors]
+            memory = {k: self._moment(k, tensors[f"adam.{k}.{name}"], parameter) for k in found}
             if memory:
                 self.optimizer.state[parameter] = memory
+
+    def _moment(self, key: str, kept: Tensor, parameter: Tensor) -> Tensor:
+        """Return a copy where AdamW looks: the file is only mapped into memory, and goes."""
+        if key == "step":
+            return kept.to(parameter.device if self.together else "cpu", copy=True)
+        # in the parameter's layout: what steps all at once takes them for alike
+        return torch.empty_like(parameter, requires_grad=False).copy_(kept)
 
 
 def save_states(

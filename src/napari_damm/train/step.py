@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from napari_damm.model.unet import BranchOutputs, UNetConfig
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.losses import branch_errors, gated_loss, joint_loss, planted_loss
+from napari_damm.train.losses import branch_errors, gated_loss, joint_loss, planted_loss, sound
+from napari_damm.train.recorded_step import Piece
 from napari_damm.train.state import TrainState
 
 JOINT, GATED = "joint", "gated"
@@ -96,17 +98,41 @@ class NoiseStep:
     def backward(self, batch: Batch, step: int, phase: str, parts: int, rank: int) -> StepLosses:
         """Add the gradients of a batch, computed in so many parts, to the parameters'."""
         count = len(batch.target)
-        generator = torch.Generator().manual_seed(
-            ((self.config.seed * _MIX + step) * 64 + rank + 500_000_000) % 2**63
-        )
-        t = torch.randint(TIMESTEPS, (count,), generator=generator)
-        eps = torch.randn(batch.target.shape, generator=generator)
+        t, eps = self._drawn(batch.target.shape, step, rank, "cpu")
         done = [
             self._part(Batch(*(z[part] for z in batch)), t[part], eps[part], phase, count)
             for part in torch.arange(count).tensor_split(min(parts, count))
         ]
         sums = torch.tensor(done, dtype=torch.float64).sum(0).tolist()
         return StepLosses(*sums)
+
+    def piece(self, batch: Batch, step: int, phase: str) -> Piece:
+        """Return the same as a piece of a step that is recorded; drawn on the batch's device."""
+        t, eps = self._drawn(batch.target.shape, step, 0, batch.target.device)
+        self.weights = self.weights.to(t.device)
+        x_t = self.schedule.add_noise(batch.target, eps, t)
+        given = (x_t, t, batch.primary, batch.secondary, eps, batch.planted, self.weights[t])
+        return Piece(("noise", phase), given, partial(self._gradients, phase == GATED))
+
+    def _drawn(
+        self, shape: torch.Size, step: int, rank: int, device: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """Draw times (n,) and noise of a shape (n, c, h, w)."""
+        generator = torch.Generator(device).manual_seed(
+            ((self.config.seed * _MIX + step) * 64 + rank + 500_000_000) % 2**63
+        )
+        t = torch.randint(TIMESTEPS, (shape[0],), generator=generator, device=device)
+        return t, torch.randn(shape, generator=generator, device=device)
+
+    def _gradients(self, gated: bool, *given: Tensor) -> tuple[Tensor, ...]:
+        """Add the gradients of a batch; return its losses as they lie on the device."""
+        x_t, t, primary, secondary, eps, planted, weight = given
+        made = [z.float() for z in self.network(x_t, t, primary, secondary, gated)]
+        outputs = BranchOutputs(made[0], made[1], sound(made[2]))
+        loss = self._loss(outputs, eps, planted, gated, weight, finite=True)
+        loss = loss + 0 * made[2].detach().sum()
+        self.state.backward(loss)
+        return self._means(loss, outputs, eps)
 
     def _part(
         self, batch: Batch, t: Tensor, eps: Tensor, phase: str, count: int
@@ -119,21 +145,25 @@ class NoiseStep:
         outputs = BranchOutputs(
             *(z.float() for z in self.network(x_t, t, batch.primary, batch.secondary, gated))
         )
-        loss = self._loss(outputs, eps, batch.planted, gated, weight)
-        share = len(t) / count
-        self.state.backward(loss, share)
-        with torch.no_grad():
-            uni, multi = branch_errors(outputs, eps)
-            confidence = outputs.confidence.flatten(1).mean(dim=1)
-            means = torch.stack([value.mean() for value in (loss, uni, multi, confidence)])
-        # read all at once: a card is waited for each time
-        return tuple(share * value for value in means.tolist())
-
-    def _loss(
-        self, outputs: BranchOutputs, eps: Tensor, planted: Tensor, gated: bool, weight: Tensor
-    ) -> Tensor:
         # of a confidence that is no number there is no loss; the other loss is no number then too
         finite = bool(torch.isfinite(outputs.confidence).all())
+        loss = self._loss(outputs, eps, batch.planted, gated, weight, finite)
+        share = len(t) / count
+        self.state.backward(loss, share)
+        # read all at once: a card is waited for each time
+        means = torch.stack(self._means(loss, outputs, eps)).tolist()
+        return tuple(share * value for value in means)
+
+    @torch.no_grad()
+    def _means(self, loss: Tensor, outputs: BranchOutputs, eps: Tensor) -> tuple[Tensor, ...]:
+        uni, multi = branch_errors(outputs, eps)
+        confidence = outputs.confidence.flatten(1).mean(dim=1)
+        return tuple(value.mean() for value in (loss.detach(), uni, multi, confidence))
+
+    def _loss(
+        self, outputs: BranchOutputs, eps: Tensor, planted: Tensor, gated: bool, weight: Tensor,
+        finite: bool,
+    ) -> Tensor:  # fmt: skip
         if self.planted_weight and finite:
             known = self.planted_weight
             return planted_loss(outputs, eps, planted, known, weight, self.squared).total

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_damm.engine.step_graph import cuda_recorder
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.model.gate import BACKGROUND
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
@@ -248,15 +249,4 @@ def half(device: torch.device) -> Any:
 
 def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], object]:
     """Record work as a CUDA graph, after some rounds as it is; on a CPU it is done as it is."""
-    if device.type != "cuda":
-        return work
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP_ROUNDS):
-            work()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+    return cuda_recorder(work, WARM_UP_ROUNDS) if device.type == "cuda" else work

@@ -39,13 +39,12 @@ from napari_damm.train.autoencoder.image_losses import (
     load_lpips,
     reconstruction_loss,
 )
+from napari_damm.train.rates import cosine_rate, warmup_steps
 from napari_damm.train.state import (
     NotFinite,
     TrainState,
-    cosine_rate,
     load_states,
     save_states,
-    warmup_steps,
 )
 
 CODEBOOK_BATCHES, REPLANT_BATCHES = 8, 20

@@ -1,0 +1,108 @@
+"""Steps of a training as CUDA graphs: some thousand small kernels that start all at once.
+
+1. A step is made of pieces: the noise's, the expected map's or the detail's. Each adds its
+   gradients and gives its losses, of tensors of fixed shapes, and asks the host nothing.
+2. Pieces of the same kinds make the same step: dropping the gradients, adding new ones, clipping
+   them, and AdamW are recorded together, once, and replayed (`engine.step_graph`).
+3. What a step must not touch has no gradient in it, as in the plain loop: AdamW would move it.
+4. Losses and norm are read once a step. The moving average follows outside.
+
+Where recording fails, pieces are computed as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
+from napari_damm.events import Notice
+from napari_damm.train.state import NotFinite, TrainState
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a step: `gradients` of what is `given`, the same for all of its `kind`.
+
+    It returns losses, one number each, the one that is minimised first.
+    """
+
+    kind: Hashable
+    given: tuple[Tensor, ...]
+    gradients: Callable[..., tuple[Tensor, ...]]
+
+
+def recorder_for(kind: str, world: int) -> Recorder | None:
+    """Return what records the steps of so many processes on a kind of device, if anything does."""
+    return cuda_recorder if kind == "cuda" and world == 1 else None
+
+
+class RecordedSteps:
+    """Takes the steps of a state; each kind is recorded at its first."""
+
+    def __init__(self, state: TrainState, clip: float, recorder: Recorder) -> None:
+        self.state, self.clip = state, clip
+        self._recorder = recorder
+        self._graphs: dict[Hashable, StepGraph] = {}
+        self._told = False
+
+    def take(self, pieces: Sequence[Piece], learning_rate: float) -> list[float]:
+        """Take one step down the gradients of pieces; return their losses, one after the other.
+
+        Raises
+        ------
+        NotFinite
+            If the norm of the gradients, or a loss, is no finite number: weights and moments are
+            worth nothing then.
+        """
+        kind = tuple(piece.kind for piece in pieces)
+        if kind not in self._graphs:
+            step = _Step(self.state, pieces, self.clip)
+            self._graphs[kind] = StepGraph(step, self._recorder, self.state.touched)
+        self.state.set_rate(learning_rate)
+        found = self._graphs[kind](*(each for piece in pieces for each in piece.given))
+        *losses, norm = torch.stack(found).tolist()
+        self.state.discard()  # what is left is the graph's
+        if not math.isfinite(norm + sum(losses)):
+            raise NotFinite(f"the gradients are not finite at step {self.state.step + 1}")
+        self.state.stepped()
+        return losses
+
+    def forget(self) -> None:
+        """Record anew what comes: what was recorded works on tensors that are used no more."""
+        self._graphs.clear()
+
+    def notices(self) -> Iterator[Notice]:
+        """Say, once, if steps cannot be recorded."""
+        trouble = next((graph.trouble for graph in self._graphs.values() if graph.trouble), "")
+        if trouble and not self._told:
+            self._told = True
+            yield Notice(
+                "training steps could not be recorded on the graphics card and are started one by "
+                f"one, which is slower ({trouble})",
+                "warning",
+            )
+
+
+class _Step:
+    """The function that is recorded: all pieces' tensors in, losses and the norm out."""
+
+    def __init__(self, state: TrainState, pieces: Sequence[Piece], clip: float) -> None:
+        self._state, self._clip = state, clip
+        # what the first step was given is forgotten
+        self._pieces = [(len(piece.given), piece.gradients) for piece in pieces]
+
+    def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        self._state.discard()
+        losses: list[Tensor] = []
+        start = 0
+        with torch.enable_grad():
+            for count, gradients in self._pieces:
+                losses += gradients(*given[start : start + count])
+                start += count
+        norm = self._state.step_down(self._clip)
+        return (*losses, norm)
