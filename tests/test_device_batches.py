@@ -77,11 +77,11 @@ def data():
     return fields, split_patches(fields, 0.3, 0)
 
 
-def both(data, **settings):
+def both(data, bank_bytes=2**30, **settings):
     fields, split = data
-    wishes, model = config(batch_size=4, variants=3, **settings), base_model()
+    wishes, model = config(**{"batch_size": 4, "variants": 3, **settings}), base_model()
     sections = DeviceSections(fields, "cpu")
-    made = DeviceBatches(model, fields, split, wishes, None, sections, 2**30)
+    made = DeviceBatches(model, fields, split, wishes, None, sections, bank_bytes)
     return Batches(model, fields, split, wishes), made, model, wishes
 
 
@@ -112,6 +112,38 @@ def test_latents_of_a_view_are_encoded_once(data):
         assert torch.equal(a, b)
         # both are rounded to float16, where a last bit may fall either way
         torch.testing.assert_close(a, known, atol=1e-5, rtol=2e-3)
+
+
+def bytes_for(records):
+    return records * (2 * 3 * 4 * 32**2 + 4 * 32**2)
+
+
+@pytest.mark.parametrize("records", [8, 11, 100])
+def test_whatever_the_bank_has_room_for_a_step_sees_what_it_sees_in_the_loop(data, records):
+    loop, device, *_ = both(data, bytes_for(records))
+    assert device.bank.size == min(records, 3 * device.schedule.patches)
+    for step in (0, 1, 2, 3, 4, 5, 6, 1):
+        for known, found in zip(loop.batch(step), device.batch(step), strict=True):
+            torch.testing.assert_close(found, known, atol=1e-5, rtol=2e-3)
+    # where all have room, none is encoded again
+    assert (device.encoded == device.bank.size) == (records == 100)
+
+
+def test_a_tenth_of_the_bank_is_renewed_at_a_time_and_known_windows_are_not_read(data, monkeypatch):
+    _, device, *_ = both(data, bytes_for(30), batch_size=1, variants=40)
+    read, counts = device.sections.read, []
+    monkeypatch.setattr(
+        device.sections,
+        "read",
+        lambda numbers, *rest: counts.append(len(numbers)) or read(numbers, *rest),
+    )
+    for step in range(9):
+        device.batch(step)
+    assert counts == [3, 3, 3]
+
+
+def test_a_bank_of_less_than_two_batches_is_of_no_use(data):
+    assert both(data, bytes_for(7))[1].bank.size == 0
 
 
 def test_without_room_for_latents_each_step_encodes_its_own(data):

@@ -2,7 +2,7 @@
 
 Run: PYTHONPATH=src python tests/benchmarks/gpu.py [--device cuda] [--size 4096] [--batch 256]
          [--modes expected fast draft reference] [--train-minutes 0.5] [--json FILE]
-Try it without a card: --device cpu --size 320 --batch 4 --train-minutes 0.05 --modes expected
+Try it without a card, in two minutes: --device cpu --quick
 
 1. Right: a small section on the device against the CPU, twice against itself, a region against the
    crop, with steps that are recorded against steps that are not, and with so little memory that the
@@ -13,8 +13,9 @@ Try it without a card: --device cpu --size 320 --batch 4 --train-minutes 0.05 --
    step. Where the engine's time goes by its own clock, and how much memory of the card it takes.
 3. Where the launches go: of one pool, kernels, copies and waits of the host per denoising step, and
    the share of the time in which the card computes, by torch's profiler.
-4. Training: samples per second and the share of the time spent waiting for data, with sections on
-   the device and as on a CPU.
+4. In bfloat16: how far off, and how fast (`precision.py`).
+5. Training: samples per second and the share of the time spent waiting for data, as it comes, with
+   steps that are not recorded, and as on a CPU (`gpu_training.py`).
 
 Meant to take under five minutes. Needs no napari, network or other files.
 """
@@ -25,37 +26,34 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
+from gpu_training import WAYS, training
 from numpy.typing import NDArray
+from precision import compared
 from torch.profiler import ProfilerActivity, profile
 
 from napari_damm import api
-from napari_damm.dataset import SectionSource
-from napari_damm.dataset.sources import ROLES
 from napari_damm.engine.device_sampler import DeviceSampler, sampler_of
 from napari_damm.engine.job import survey
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.step_graph import cuda_recorder
 from napari_damm.engine.windows import WindowInput
-from napari_damm.events import Finished, Notice, Planned, TrainStep
+from napari_damm.events import Finished, Notice, Planned
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.slide import Slide, slide_from_arrays
 from napari_damm.store import Result
-from napari_damm.train import start as training_start
 
 SMALL, GREY, LADDER_SHARE = 832, 255, 0.02
 """Section that is compared, px; grey levels; share of the card's memory that the ladder gets."""
-STEPS, TRAIN_BATCH = 50, 128
+STEPS = 50
 
 
 def section(size: int) -> Slide:
@@ -261,37 +259,16 @@ def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) ->
     return found
 
 
-def training(device: str, minutes: float, on_card: bool = True) -> dict[str, float]:
-    """Fine-tune on simulated sections, on a card or as on a CPU; return what its steps say."""
-    layers = []
-    for seed in range(2):
-        made = simulate_slide(768, EVALUATION_SEEDS_FROM + seed)
-        images = made.vessels, made.nuclei, made.nanoparticles
-        layers.append(SectionSource(dict(zip(ROLES, images, strict=True)), made.pixel_size_um))
-    # nothing on the card: as where sections do not fit
-    aside = (
-        nullcontext()
-        if on_card
-        else patch.object(training_start, "sections_on_card", lambda *_: None)
-    )
-    with tempfile.TemporaryDirectory() as folder, aside:
-        batch = TRAIN_BATCH if device == "cuda" else 8
-        config = api.TrainConfig(
-            name="gpu", minutes=minutes, device=device, validations=1, batch_size=batch
-        )
-        steps = [
-            event
-            for event in api.fine_tune(layers, None, config, Path(folder) / "run")
-            if isinstance(event, TrainStep)
-        ]
-    late = steps[len(steps) // 4 :]
-    if not late:
-        return {"steps": 0.0}
-    return {
-        "steps": float(len(steps)),
-        "samples/s": statistics.median(step.samples_per_s for step in late),
-        "waiting for data": statistics.mean(step.waiting for step in late),
-    }
+def half(args: argparse.Namespace, mode: str) -> dict[str, Any]:
+    """Compare bfloat16 with single precision: how far off on two sections, how fast on one."""
+    found = compared(args.device, mode, 1 if args.quick else 2, 448, batch_size=args.batch)
+    large = args.size // 2 if mode == "reference" else args.size
+    for precision in ("full", "bf16"):
+        settings = {"mode": mode, "batch_size": args.batch, "precision": precision}
+        settings |= {"steps": STEPS} if mode == "reference" else {}
+        result, seconds, _ = predicted(section(large), args.device, **settings)
+        found[f"engine, windows/s, {precision}"] = result.record["windows"] / seconds
+    return found
 
 
 @contextmanager
@@ -315,7 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--modes", nargs="+", default=["expected", "fast", "draft", "reference"])
     parser.add_argument("--train-minutes", type=float, default=0.5)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="a little of all, to try it")
     args = parser.parse_args(arguments)
+    if args.quick:
+        args.size, args.batch, args.train_minutes, args.modes = 320, 4, 0.05, ["expected", "draft"]
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("skipped: there is no CUDA device here")
     name = torch.cuda.get_device_name() if args.device == "cuda" else args.device
@@ -332,10 +312,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if args.device == "cuda":
         with noted(found, "ladder"):
             found["ladder"] = ladder(args.batch)
-    for name, on_card in (("training", True), ("training, as on a CPU", False)):
-        if on_card or args.device == "cuda":
-            with noted(found, name):
-                found[name] = training(args.device, args.train_minutes, on_card)
+    with noted(found, "bf16"):
+        found["bf16"] = {mode: half(args, mode) for mode in args.modes}
+    for name in WAYS if args.device == "cuda" else ["training"]:
+        with noted(found, name):
+            found[name] = training(args.device, args.train_minutes, name)
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1, default=str))
     return found
