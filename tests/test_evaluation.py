@@ -12,7 +12,7 @@ from imageio.v3 import imread
 
 from napari_damm import api, engine
 from napari_damm.dataset import FolderSource, Region, SectionSource, SimulatedSource, SlideSource
-from napari_damm.evaluation import run
+from napari_damm.evaluation import predicting, run
 from napari_damm.evaluation.drawing import draw
 from napari_damm.evaluation.report import BRANCHES, NO_MODEL
 from napari_damm.evaluation.trivial import METHODS
@@ -227,7 +227,7 @@ def test_models_of_one_name_are_told_apart(models, tmp_path):
 
 
 def test_a_huge_section_is_said_to_take_memory(model, monkeypatch):
-    monkeypatch.setattr(run, "LARGE_PX", 255)
+    monkeypatch.setattr(predicting, "LARGE_PX", 255)
     events = evaluate(SimulatedSource(1, 256, first_seed=10_000), model)
     assert any("memory" in e.message for e in events if isinstance(e, Notice))
 

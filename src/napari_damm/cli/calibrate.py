@@ -16,6 +16,7 @@ from napari_damm.cli.options import ModelName
 from napari_damm.cli.progress import JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.util.settings import DEVICES
+from napari_damm.util.text import count
 
 HELP = """Give a model 90 % intervals that hold on sections whose nanoparticles were imaged.
 
@@ -46,9 +47,9 @@ def calibrate(
         f"90 % intervals from {found.intervals.fitted_on}, against the {found.intervals.truth}: "
         f"{found.width:.2f} wide on average"
     )
+    echo("measures of a map, and the spread of several samples, are not calibrated by this")
     echo(f"model {found.path}")
     if finished.failed:
-        raise JobStopped(
-            f"finished, but {len(finished.failed)} sections could not be used (listed above)"
-        )
+        left = count(len(finished.failed), "section")
+        raise JobStopped(f"finished, but {left} could not be used (listed above)")
     return 0

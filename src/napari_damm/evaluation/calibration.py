@@ -4,8 +4,9 @@ A fine-tuned model with few validation windows knows of no interval that holds, 
 only of simulated tissue. Sections that were kept aside tell how far its maps are off:
 
 1. Each is predicted as Predict does it (mode expected), and compared in tissue (`predicting`).
+   Those that the model learnt from, and a picture that was there already, are left out.
 2. Sections are the units where there are enough, else windows of them: `trust.intervals` fits.
-3. What was found goes on the model's card. Its weights stay as they are.
+3. What was found goes on the model's card (`calibrated_file`). Its weights stay as they are.
 """
 
 from __future__ import annotations
@@ -18,24 +19,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_damm.dataset import Field, Source
+from napari_damm.dataset import Field, Section, Source
 from napari_damm.engine.config import EXPECTED, PredictConfig
+from napari_damm.evaluation.calibrated_file import CalibratedFile
 from napari_damm.evaluation.learnt import Learnt
-from napari_damm.evaluation.opening import open_all, survey_all
-from napari_damm.evaluation.predicting import on_ground, predict_section
+from napari_damm.evaluation.opening import as_sources, open_all, survey_all
+from napari_damm.evaluation.predicting import on_ground, predict_section, told_if_large
 from napari_damm.evaluation.scores import Floats, Ground, ground_of
-from napari_damm.events import Event, FailedItem, Finished, Preparing
-from napari_damm.model_file import (
-    bundled_folder,
-    check_new_name,
-    first_few,
-    load_model,
-    save_model,
-    user_folder,
-)
-from napari_damm.model_file.weights import SUFFIX
-from napari_damm.trust.intervals import FEWEST, KEY, Intervals
+from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
+from napari_damm.model_file import first_few, load_model
+from napari_damm.trust.intervals import FEWEST, PIXELS_EACH, Intervals
 from napari_damm.util.errors import is_disk_full, one_line
+from napari_damm.util.text import count
 from napari_damm.util.tiling import WINDOW, Box
 
 if TYPE_CHECKING:
@@ -87,40 +82,20 @@ def calibrate(
         For bad input; if the sections are too few or too small; if the file cannot be written.
     """
     started = time.monotonic()
-    sources = list(data) if isinstance(data, Sequence) else [data]
-    if not sources:
-        raise ValueError("there is nothing to calibrate on: give one source of sections or more")
+    sources = as_sources(data)
     loaded = load_model(model, device)
     if loaded.config.unet.predicts == "noise":
         raise ValueError(
             "this model predicts noise and has no expected map to calibrate: predict several "
             "samples for the range of its answers"
         )
-    target = _target(loaded, name)
+    file = CalibratedFile.of(loaded, name)
     work = _Calibration(loaded, PredictConfig(mode=EXPECTED, device=device))
     yield from work.over(sources)
     intervals = work.intervals()
     yield Preparing("saving", 0, 1)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    named = {} if name is None else {"name": name}
-    save_model(loaded, target, {**named, KEY: intervals.to_json()})
-    found = Calibrated(target, intervals, work.width(intervals))
+    found = Calibrated(file.save(loaded, intervals), intervals, work.width(intervals))
     yield Finished(found, time.monotonic() - started, tuple(work.failed))
-
-
-def _target(model: DAMM, name: str | None) -> Path:
-    """Return the file to write."""
-    if name is not None:
-        return user_folder() / f"{check_new_name(name)}{SUFFIX}"
-    if model.file is None:
-        raise ValueError("the model came from no file: give the name to save it under")
-    path = Path(model.file)
-    if path.parent == bundled_folder():
-        raise ValueError(
-            f"model '{path.stem}' is bundled with napari-damm and is not changed: give the name of "
-            "a new model for what is found"
-        )
-    return path
 
 
 @dataclass
@@ -132,11 +107,14 @@ class _Calibration:
     windows: dict[str, list[Pair]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
+    taken: list[Section] = field(default_factory=list)
 
     def over(self, sources: Sequence[Source]) -> Iterator[Event]:
         """Compare all sections; one that fails is reported and left out."""
         groups, total = open_all(sources)
         learnt = Learnt.of_card("the model", self.model.card)
+        if learnt.unlisted:
+            yield Notice(learnt.said_of_unlisted, "warning")
         um, number = self.model.card.get("pixel_size_um"), 0
         for sections in groups:
             yield Preparing("measuring sections", number, total)
@@ -145,11 +123,7 @@ class _Calibration:
                 try:
                     if isinstance(surveyed, Exception):
                         raise surveyed
-                    if learnt.knows(surveyed.section):
-                        raise ValueError(
-                            "the model learnt from it, so that it says too little of its errors: "
-                            "give sections that were kept aside"
-                        )
+                    self._check_new(surveyed.section, learnt)
                     yield from self._compare(surveyed, f"section {number} of {total}")
                 except (ValueError, OSError) as error:
                     if is_disk_full(error) or total == 1:
@@ -157,12 +131,30 @@ class _Calibration:
                     self.failed.append(f"{name}: {one_line(error)}")
                     yield FailedItem(name, one_line(error))
 
+    def _check_new(self, section: Section, learnt: Learnt) -> None:
+        """Refuse a section that says nothing new of the model's errors."""
+        if learnt.knows(section):
+            raise ValueError(
+                "the model learnt from it, so that it says too little of its errors: give "
+                "sections that were kept aside"
+            )
+        for other in self.taken:
+            same_part = (other.roi, other.region) == (section.roi, section.region)
+            if same_part and Learnt("", (other.identity,)).knows(section):
+                raise ValueError(f"it is the same picture as {other.name}: it counts once")
+        self.taken.append(section)
+
     def _compare(self, surveyed: Field, what: str) -> Iterator[Event]:
-        ground = ground_of(surveyed)
+        name, ground = surveyed.section.name, ground_of(surveyed)
+        yield from told_if_large(ground, name)
         config = on_ground(self.config, surveyed, ground)
         result = yield from predict_section(surveyed, self.model, config, what, self.warned)
         pairs = list(window_pairs(ground, np.asarray(result.np, np.float32)))
-        self.windows[surveyed.section.name] = pairs
+        if not pairs:
+            raise ValueError(
+                f"no window of {WINDOW} px has tissue on a quarter of it: give a larger section"
+            )
+        self.windows[name] = pairs
 
     def intervals(self) -> Intervals:
         """Fit them to what was compared.
@@ -172,22 +164,22 @@ class _Calibration:
         ValueError
             If that is too little.
         """
-        names = [name for name, pairs in self.windows.items() if pairs]
-        every = [pair for name in names for pair in self.windows[name]]
-        truth, of = "image as taken", first_few(names)
-        if len(names) >= FEWEST:
-            pairs = [_together(self.windows[name]) for name in names]
-            return Intervals.fit(pairs, "sections", truth, f"{len(names)} sections ({of})")
+        every = [pair for pairs in self.windows.values() for pair in pairs]
+        sections, windows = count(len(self.windows), "section"), count(len(every), "window")
+        truth, of = "image as taken", first_few(list(self.windows))
+        if len(self.windows) >= FEWEST:
+            together = [_together(pairs) for pairs in self.windows.values()]
+            return Intervals.fit(together, "sections", truth, f"{sections} ({of})")
         if len(every) < FEWEST:
             raise ValueError(
-                f"{len(every)} windows of {WINDOW} px hold tissue to calibrate on, {FEWEST} are "
-                f"needed: give more or larger sections{self._because()}"
+                f"{windows} of {WINDOW} px with tissue to calibrate on, {FEWEST} are needed: give "
+                f"more or larger sections{self._because()}"
             )
-        said = f"{len(every)} windows of {WINDOW} px of {len(names)} sections ({of})"
+        said = f"{windows} of {WINDOW} px of {sections} ({of})"
         return Intervals.fit(every, "windows", truth, said)
 
     def width(self, intervals: Intervals) -> float:
-        """Return how wide intervals are on average over all pixels that count."""
+        """Return how wide intervals are on average over the pixels that count."""
         predicted = np.concatenate([p for pairs in self.windows.values() for p, _ in pairs])
         return float(2 * intervals.half_width(predicted).mean())
 
@@ -196,14 +188,15 @@ class _Calibration:
 
 
 def window_pairs(ground: Ground, predicted: Floats) -> Iterator[Pair]:
-    """Yield the pixels that count of windows beside each other: as predicted, as they are."""
+    """Yield some of the pixels that count of windows beside each other: predicted, and true."""
     height, width = ground.truth.shape
     for y in range(0, height, WINDOW):
         for x in range(0, width, WINDOW):
             at = Box(y, x, min(y + WINDOW, height), min(x + WINDOW, width)).slices
             inside = ground.inside[at]
             if inside.sum() >= LEAST_SHARE * WINDOW**2:
-                yield predicted[at][inside], ground.truth[at][inside]
+                some = np.random.default_rng(0).permutation(int(inside.sum()))[:PIXELS_EACH]
+                yield predicted[at][inside][some], ground.truth[at][inside][some]
 
 
 def _together(pairs: Sequence[Pair]) -> Pair:

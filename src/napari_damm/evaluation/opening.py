@@ -9,12 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import get_args
 
 from napari_damm.dataset import Field, Section, SimulatedSource, Source, open_sections, survey
 from napari_damm.util.errors import is_disk_full
 
 Surveyed = tuple[str, Field | Exception]
 """A section's name, and the section as measured or why it cannot be."""
+
+
+def as_sources(data: Source | Sequence[Source]) -> list[Source]:
+    """Return sources as a list.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or something else is among them.
+    """
+    given = data if isinstance(data, list | tuple) else [data]
+    found = [each for each in given if isinstance(each, get_args(Source))]
+    for each in given:
+        if each not in found:
+            raise ValueError(
+                "sections come from a FolderSource, SlideSource, SimulatedSource or SectionSource, "
+                f"got {each!r:.100}"
+            )
+    if not found:
+        raise ValueError("there are no sections: give one source of them or more")
+    return found
 
 
 def open_all(sources: Sequence[Source]) -> tuple[Iterator[list[Section]], int]:

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 
+LARGE_PX = 8192
+BYTES_PER_PIXEL = 80
+
+
+def told_if_large(ground: Ground, name: str) -> Iterator[Notice]:
+    """Say how much memory it takes to compare a large section."""
+    height, width = ground.box.shape
+    if max(height, width) > LARGE_PX:
+        memory = height * width * BYTES_PER_PIXEL / 2**30
+        yield Notice(
+            f"{name} is {height} x {width} px: comparing it takes about {memory:.0f} GB of "
+            "memory; a region (roi) takes less"
+        )
+
+
 def on_ground(config: PredictConfig, surveyed: Field, ground: Ground) -> PredictConfig:
     """Return how a section is predicted: only the box that counts, with its own intensities."""
     scale = ground.pixel_um / surveyed.section.slide.pixel_size_um

@@ -22,8 +22,8 @@ from napari_damm.dataset import Field, Section, Source
 from napari_damm.engine.intervals import half_width
 from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.learnt import Learnt
-from napari_damm.evaluation.opening import open_all, survey_all
-from napari_damm.evaluation.predicting import on_ground, predict_section
+from napari_damm.evaluation.opening import as_sources, open_all, survey_all
+from napari_damm.evaluation.predicting import on_ground, predict_section, told_if_large
 from napari_damm.evaluation.report import (
     BRANCHES,
     NO_MODEL,
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 GATES = {"uni-modal": 1.0, "multi-modal": 0.0}
 """Thresholds at which the gate never opens, and never shuts; "gated" takes the settings' own."""
-LARGE_PX = 8192
-BYTES_PER_PIXEL = 80
 SHOWN_PX = 1000
 
 
@@ -95,9 +93,7 @@ def evaluate(
     started = time.monotonic()
     config = config or EvaluateConfig()
     folder = None if out is None else check_new(Path(out))
-    sources = list(data) if isinstance(data, Sequence) else [data]
-    if not sources:
-        raise ValueError("there is nothing to evaluate on: give one source of sections or more")
+    sources = as_sources(data)
     judged = _Judged(_load(model, config), config)
     groups, total = open_all(sources)
     yield from judged.over(groups, total)
@@ -145,7 +141,7 @@ class _Judged:
         """Evaluate one section, with all models and branches."""
         name = surveyed.section.name
         ground = ground_of(surveyed)
-        yield from self._tell_if_large(ground, name)
+        yield from told_if_large(ground, name)
         rows, example = [], None
         for model_name, model in self.models.items():
             for branch in BRANCHES:
@@ -190,15 +186,6 @@ class _Judged:
                 if sentence not in self.cautions:
                     self.cautions.append(sentence)
                     yield Notice(sentence, "warning")
-
-    def _tell_if_large(self, ground: Ground, name: str) -> Iterator[Event]:
-        height, width = ground.box.shape
-        if max(height, width) > LARGE_PX:
-            memory = height * width * BYTES_PER_PIXEL / 2**30
-            yield Notice(
-                f"{name} is {height} x {width} px: comparing it takes about {memory:.0f} GB of "
-                "memory; a region (roi) takes less"
-            )
 
     def report(self) -> Report:
         """Put together what was found."""

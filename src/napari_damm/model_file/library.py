@@ -19,7 +19,7 @@ from platformdirs import user_data_path
 from napari_damm.model_file.header import first_few, read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
 from napari_damm.util.advice import Advice
-from napari_damm.util.files import check_new, copy_file
+from napari_damm.util.files import LONGEST_NAME, check_new, copy_file
 from napari_damm.util.settings import DEVICES
 
 if TYPE_CHECKING:
@@ -223,7 +223,14 @@ def check_new_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"a model's name is letters, digits, spaces, '-', '_' and '.', got {name!r}"
+            f"a model's name is letters, digits, spaces, '-', '_' and '.', got {name[:100]!r}"
+        )
+    if name.endswith((SUFFIX, ".", " ")):
+        raise ValueError(f"a model's name ends in a letter or digit and without {SUFFIX}: {name!r}")
+    if len(name.encode(errors="surrogatepass")) > LONGEST_NAME - len(SUFFIX):
+        raise ValueError(
+            f"a model's name is at most {LONGEST_NAME - len(SUFFIX)} bytes long, since a file is "
+            f"called so, got {name[:20]!r}..."
         )
     if name in _files(bundled_folder()) | _files(user_folder()):
         raise ValueError(f"a model named {name!r} is there already: choose another name")
