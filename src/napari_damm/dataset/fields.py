@@ -1,7 +1,8 @@
 """Sections on the model's grid: measured once, then read patch by patch.
 
-1. What is tissue, and what may be used: inside the region, and inside all three images. Both are
-   masks on cells of 32 model pixels from the section's corner.
+1. What is tissue, and what may be used: inside the region, and inside all three images, where the
+   target is no fill (`target_fill`). Both are masks on cells of 32 model pixels from the section's
+   corner.
 2. The intensities that become -1 and 1: percentiles over tissue, of the image or, for patches that
    were cut from sections, of their whole folder. The rules are those of Predict.
 3. `Field.read` gives any box of any image in [-1, 1], lazily.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_damm.dataset.sections import Section
 from napari_damm.dataset.sources import ROLES, Region
+from napari_damm.dataset.target_fill import cells_of_fill
 from napari_damm.slide import (
     Normalisation,
     intensity_limits,
@@ -56,6 +58,8 @@ class Field:
         Role -> intensities that the model sees as -1 and 1.
     usable, tissue
         Cells of 32 px: those that patches may cover, and those that hold tissue.
+    filled_share
+        Share of the tissue, 0..1, that may not be used because the target is fill there.
     """
 
     section: Section
@@ -64,6 +68,7 @@ class Field:
     limits: Limits
     usable: Mask
     tissue: Mask
+    filled_share: float = 0.0
 
     def read(self, role: str, box: Box) -> NDArray[np.float32]:
         """Read a box of model pixels of an image, in [-1, 1]; reflected beyond the border.
@@ -86,6 +91,16 @@ class Field:
         origin = self.section.slide.origin
         return np.clip(read_region(raster, box, self.model_um, origin, self.shape), 0, 1)
 
+    def said_of_fill(self, target: str) -> str:
+        """Say how much is left out where the image called `target` is fill; "" where nothing is."""
+        if not self.filled_share:
+            return ""
+        percent = max(1, round(100 * self.filled_share))
+        return (
+            f"the {target} image of {self.section.name} is fill (one value, or NaN, at its border) "
+            f"in {percent} % of the tissue: that part is left out"
+        )
+
     @property
     def normalisation(self) -> Normalisation:
         """The limits of the two inputs, as a prediction takes them."""
@@ -93,12 +108,16 @@ class Field:
 
 
 def survey(
-    sections: Sequence[Section], model_um: float | None, names: Sequence[str] = ROLES
+    sections: Sequence[Section],
+    model_um: float | None,
+    names: Sequence[str] = ROLES,
+    not_blank: Sequence[str] = ("target",),
 ) -> Iterator[Field]:
     """Measure sections, one after the other.
 
     `model_um` None takes each section's own pixel size; `names` is what the images of the three
-    roles are called in messages.
+    roles are called in messages. Those of the roles `not_blank` must differ within each section's
+    tissue, also where a folder shares intensity limits; the others may be blank there.
 
     Raises
     ------
@@ -122,9 +141,29 @@ def survey(
         if section.folder and section.folder not in pooled:
             family = [other for other in sections if other.folder == section.folder]
             pooled[section.folder] = _pooled_limits(family, model_um, called)
-        limits = pooled.get(section.folder) or _limits(section, um, (mask, cell_px), called)
+        limits = pooled.get(section.folder)
+        if limits:
+            _refuse_blank(section, um, (mask, cell_px), {role: called[role] for role in not_blank})
+        else:
+            limits = _limits(section, um, (mask, cell_px), called)
         usable = _covered(section, um, cells) & _in_region(section, um, cells)
-        yield Field(section, um, shape, limits, usable, tissue)
+        filled = cells_of_fill(section, um, cells)
+        lost, all_of_it = (int((usable & tissue & part).sum()) for part in (filled, True))
+        usable &= ~filled
+        yield Field(section, um, shape, limits, usable, tissue, lost / max(1, all_of_it))
+
+
+def _refuse_blank(
+    section: Section, um: float, tissue: tuple[Mask, int], called: Mapping[str, str]
+) -> None:
+    """Refuse an image of one value: the limits of its folder would show it as if it were one."""
+    for role, name in called.items():
+        values = tissue_values(section.raster(role), section.slide, um, *tissue)
+        if values.min() == values.max():
+            raise ValueError(
+                f"the {name} image of {section.name} is blank, all its pixels are {values[0]:g}: "
+                f"{ADVICE}"
+            )
 
 
 def _limits(
@@ -174,7 +213,7 @@ def _pooled_limits(
         raise problem
     return {
         role: intensity_limits(
-            np.concatenate(found), f"the {called[role]} images of {family[0].folder}", ADVICE
+            np.concatenate(found), f"every {called[role]} image of {family[0].folder}", ADVICE
         )
         for role, found in values.items()
     }

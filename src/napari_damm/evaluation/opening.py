@@ -12,6 +12,7 @@ from itertools import chain
 from typing import get_args
 
 from napari_damm.dataset import Field, Section, SimulatedSource, Source, open_sections, survey
+from napari_damm.dataset.sources import ROLES
 from napari_damm.util.errors import is_disk_full
 
 Surveyed = tuple[str, Field | Exception]
@@ -73,7 +74,7 @@ def survey_all(sections: Sequence[Section], model_um: float | None) -> Iterator[
     while len(fields) < len(left):
         fields = []
         try:
-            for field in survey(left, model_um):
+            for field in survey(left, model_um, not_blank=ROLES):
                 fields.append(field)
         except (ValueError, OSError) as error:
             if is_disk_full(error):

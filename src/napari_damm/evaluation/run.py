@@ -142,6 +142,9 @@ class _Judged:
         name = surveyed.section.name
         ground = ground_of(surveyed)
         yield from told_if_large(ground, name)
+        filled = surveyed.said_of_fill("target")
+        if filled:
+            yield from self._caution(filled)
         rows, example = [], None
         for model_name, model in self.models.items():
             for branch in BRANCHES:
@@ -183,9 +186,13 @@ class _Judged:
             said = [learnt.said_of(known)] if known else []
             said += [learnt.said_of_unlisted] if learnt.unlisted and others else []
             for sentence in said:
-                if sentence not in self.cautions:
-                    self.cautions.append(sentence)
-                    yield Notice(sentence, "warning")
+                yield from self._caution(sentence)
+
+    def _caution(self, sentence: str) -> Iterator[Event]:
+        """Say what the numbers are to be read with, now and in the report."""
+        if sentence not in self.cautions:
+            self.cautions.append(sentence)
+            yield Notice(sentence, "warning")
 
     def report(self) -> Report:
         """Put together what was found."""

@@ -137,7 +137,7 @@ def _stretches(length: int) -> Iterator[tuple[int, int]]:
 def _runs(values: NDArray[np.float64]) -> set[float]:
     """Return the finite values that fill a run of neighbours, or all of a shorter line."""
     needed = min(RUN_PX, len(values))
-    ends = np.flatnonzero(np.diff(values) != 0)
+    ends = np.flatnonzero(values[1:] != values[:-1])
     starts = np.concatenate([[0], ends + 1])
     lengths = np.diff(np.concatenate([starts, [len(values)]]))
     found = values[starts[lengths >= needed]]

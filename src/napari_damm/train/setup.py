@@ -184,6 +184,9 @@ def measure(
                 f"{field.section.name}: only there is something to learn",
                 "warning",
             )
+        filled = field.said_of_fill(names[2])
+        if filled:
+            yield Notice(filled, "warning")
     _check_apart(fields)
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
 

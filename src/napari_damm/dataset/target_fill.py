@@ -1,0 +1,100 @@
+"""Where a target has no picture: fill and NaN at its border, which would count as "no particles".
+
+1. NaN is no picture wherever it is let through (`slide.fill`).
+2. A constant value that the border shows is fill where squares of it, 4 model pixels wide, reach
+   in from the edge.
+3. It is no fill where pixels beside those squares often have that value, too: then it is how this
+   picture shows nothing. Particles may be few, and the background of their image subtracted.
+4. Cells that hold fill, or lie so near that a measure would look at it, may not be used.
+
+An image without fill at its border costs nothing here.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_damm.dataset.sections import Section
+from napari_damm.slide import model_shape, read_region
+from napari_damm.slide.fill import reaches_the_edge
+from napari_damm.slide.planes import Plane
+from napari_damm.slide.raster import Raster
+from napari_damm.util.errors import is_out_of_memory
+from napari_damm.util.tiling import CELL, Box
+
+Mask = NDArray[np.bool_]
+
+SQUARE_PX = 4
+MOST_SQUARES = 2**24
+NEAR_SQUARES = 2
+"""What resampling mixes with fill, and the 5 px that SSIM looks at."""
+READ_PX = 2048
+WHOLLY = 0.999
+OWN_SHARE = 0.1
+
+
+def cells_of_fill(section: Section, um: float, cells: tuple[int, int]) -> Mask:
+    """Return the cells of 32 px of `um` in which, or beside which, the target is fill."""
+    fill = section.target.fill
+    found = np.zeros(cells, bool)
+    if not fill.values and fill.nan_as is None:
+        return found
+    side = SQUARE_PX
+    while cells[0] * cells[1] * (CELL // side) ** 2 > MOST_SQUARES and side < CELL:
+        side *= 2
+    missing = [] if fill.nan_as is None else [np.nan]
+    for value in (*missing, *fill.values):
+        share = _shares(section, um * side, value)
+        where = share > 0 if np.isnan(value) else _reaching(share)
+        near = ndimage.binary_dilation(where, np.ones((3, 3), bool), NEAR_SQUARES)
+        per_cell = CELL // side
+        whole = np.zeros((cells[0] * per_cell, cells[1] * per_cell), bool)
+        part = near[: whole.shape[0], : whole.shape[1]]
+        whole[: part.shape[0], : part.shape[1]] = part
+        found |= whole.reshape(cells[0], per_cell, cells[1], per_cell).any(axis=(1, 3))
+    return found
+
+
+def _reaching(share: NDArray[np.float32]) -> Mask:
+    """Return the squares of fill (steps 2 and 3)."""
+    reaching = reaches_the_edge(share > WHOLLY)
+    beside = share[~reaching]
+    own = bool(beside.size) and float(beside.mean()) > OWN_SHARE
+    return np.zeros_like(reaching) if own else reaching
+
+
+def _shares(section: Section, um: float, value: float) -> NDArray[np.float32]:
+    """Return how much of each square of `um` has a value (or is NaN) in the target."""
+    target = section.target
+    planes = tuple(_ValuePlane(plane, value) for plane in target.planes)
+    marked = Raster(target.name, planes, target.pixel_size_um, target.origin)
+    shape = model_shape(section.slide, um)
+    found = np.zeros(shape, np.float32)
+    step = READ_PX // SQUARE_PX
+    for top, left in product(*(range(0, n, step) for n in shape)):
+        box = Box(top, left, top + step, left + step).intersect(Box(0, 0, *shape))
+        try:
+            found[box.slices] = read_region(marked, box, um, section.slide.origin, shape)
+        except Exception as error:  # decoders' own: whoever needs the place says where it is
+            if is_out_of_memory(error):
+                raise
+    return found
+
+
+class _ValuePlane:
+    """1 where a plane has a value, or NaN, and 0 elsewhere."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, plane: Plane, value: float) -> None:
+        self.plane, self.value = plane, value
+        self.shape = plane.shape
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> NDArray[np.float32]:
+        pixels = np.asarray(self.plane[key])
+        same: Mask = np.isnan(pixels) if np.isnan(self.value) else pixels == self.value
+        return same.astype(np.float32)
