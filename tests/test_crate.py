@@ -10,6 +10,7 @@ import pytest
 from napari_damm import cli
 from napari_damm.engine import crate as module
 from napari_damm.engine.crate import FILE, NO_LICENCE, PARTS, write_crate
+from napari_damm.engine.provenance import KEY
 from napari_damm.events import Planned
 from napari_damm.store import open_result
 
@@ -52,6 +53,31 @@ def test_a_crate_is_read_back_with_what_the_record_says(section, read):
         name: record[name] for name in ("mode", "steps", "seed", "samples")
     }
     assert json.loads(said["normalisation"]) == record["normalisation"]
+
+
+def test_all_that_determines_a_result_is_in_its_crate(section, read):
+    write_crate(section)
+    (action,) = read(section).get_by_type("CreateAction")
+    said, record = values(action["object"]), open_result(section).record
+    stated = [name for name in KEY if name not in ("input", "model") and record[name] is not None]
+    assert {"precision", "timesteps", "start", "spread_factor", "lattice"} <= set(stated)
+    assert list(said) == stated
+    for name in stated:
+        plain = said[name] if isinstance(record[name], str) else json.loads(str(said[name]))
+        assert plain == record[name]
+
+
+def test_two_files_of_one_name_are_named_once(section, read):
+    record = dict(open_result(section).record)
+    pictures = {
+        role: {**record["input"][role], "path": f"/{role}/s0.ome.tif", "name": "s0.ome.tif"}
+        for role in ("vessels", "nuclei")
+    }
+    pytest.importorskip("rocrate")
+    crate = module._crate(section, record | {"input": record["input"] | pictures}, None)
+    assert crate.name == "Predicted nanoparticle distribution of s0.ome.tif"
+    assert crate.get("#image-1")["description"] == "vessels: channel vessels"
+    assert crate.get("#image-2")["description"] == "nuclei: channel nuclei"
 
 
 def test_images_and_model_are_named_by_their_hashes(section, read):

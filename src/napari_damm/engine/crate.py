@@ -4,7 +4,8 @@
    `ro-crate-metadata.json`, that goes wherever the folder goes.
 2. It follows the Process Run Crate profile 0.5 of Workflow Run RO-Crate: which program made the
    result, when, of which images and model, with which settings.
-3. Everything is taken from the job record. Folders of this machine are left out; whose data it is,
+3. Everything is taken from the job record, and all that determines the result is in it. Folders of
+   this machine are left out of this file (the record in `zarr.json` has them); whose data it is,
    and under which licence, only its owner can say.
 """
 
@@ -42,10 +43,8 @@ PARTS = {
     "branch": "Per cell of 32 px: 0 not predicted, 1 uni-modal, 2 multi-modal",
     "familiarity": "How familiar the images are to the model, 0 to 1, per cell of 32 px",
 }
-SETTINGS = (
-    "mode", "steps", "seed", "samples", "views", "gamma", "batch_size", "roi", "areas",
-    "pixel_size_um", "slide_pixel_size_um", "normalisation", "device",
-)  # fmt: skip
+NO_SETTINGS = ("input", "model")
+"""What of a job's key has an entity of its own."""
 
 
 def can_write_crates() -> bool:
@@ -110,7 +109,8 @@ def _crate(folder: Path, record: Mapping[str, Any], license: str | None) -> ROCr
     images = [_add(crate, *each) for each in _images(record)]
     root, model = crate.root_dataset, record.get("model") or {}
     root["conformsTo"] = [_add(crate, *each) for each in PROFILES]
-    names = " and ".join(image["name"] for image in images) or "layers in napari"
+    called = dict.fromkeys(image["name"] for image in images)
+    names = " and ".join(called) or "layers in napari"
     root["name"] = f"Predicted nanoparticle distribution of {names}"
     root["description"] = (
         f"Maps of a tissue section on a grid of {record.get('pixel_size_um')} um, predicted from "
@@ -198,7 +198,9 @@ def _model(model: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _settings(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in SETTINGS:
+    from napari_damm.engine.provenance import KEY
+
+    for name in (each for each in KEY if each not in NO_SETTINGS):
         value = record.get(name)
         if value is not None:
             plain = value if isinstance(value, str | int | float) else json.dumps(value)
