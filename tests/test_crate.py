@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import jobs
 import pytest
 
-from napari_damm import cli
+from napari_damm import api, cli
 from napari_damm.engine import crate as module
 from napari_damm.engine.crate import FILE, NO_LICENCE, PARTS, write_crate
 from napari_damm.engine.provenance import KEY
@@ -143,3 +144,66 @@ def test_the_command_describes_what_it_predicts(folder, tmp_path, read, many):
     place = ["--out-dir", str(tmp_path)] if many else ["--out", str(tmp_path / "section.ome.zarr")]
     assert cli.main(["predict", image, *place, "--model", model, *QUICK, "--ro-crate"]) == 0
     assert "section.ome.tif" in read(tmp_path / "section.ome.zarr").name
+
+
+# ---------------------------------------------------------------- of a batch
+
+
+@pytest.fixture
+def three(folder, tmp_path):
+    """Three sections and a model, as arguments of the command."""
+    files = [shutil.copy(folder / "section.ome.tif", tmp_path / f"{name}.tif") for name in "abc"]
+    model = ["--model", folder / "tiny.safetensors"]
+    given = [*files, "--out-dir", tmp_path / "out", *model, *QUICK, "--ro-crate"]
+    return ["predict", *map(str, given)]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Which results were described; the library need not be there."""
+    described = []
+
+    def write(path):
+        if path.name in written_not:
+            raise OSError(f"{path} is read only")
+        described.append(path.name)
+        return path / FILE
+
+    written_not = []
+    monkeypatch.setattr("napari_damm.cli.predict.check_crates", lambda: None)
+    monkeypatch.setattr("napari_damm.cli.batch.write_crate", write)
+    return described, written_not
+
+
+def test_a_batch_says_where_its_crates_are(three, written, tmp_path, capfd):
+    assert cli.main(three) == 0
+    lines = capfd.readouterr().out.splitlines()[-3:]
+    expected = [f"RO-Crate    {tmp_path / 'out' / f'{n}.ome.zarr' / FILE}" for n in "abc"]
+    assert lines == expected
+
+
+def test_each_section_of_a_batch_is_described_when_it_is_done(three, written, monkeypatch):
+    predict, described = api.predict, written[0]
+
+    def interrupted(slide, *args, **more):
+        if slide.name.startswith("b"):
+            assert described == ["a.ome.zarr"]
+            raise KeyboardInterrupt
+        yield from predict(slide, *args, **more)
+
+    monkeypatch.setattr(api, "predict", interrupted)
+    assert cli.main(three) == 130
+    assert described == ["a.ome.zarr"]
+
+
+def test_a_crate_that_cannot_be_written_stops_no_other(three, written, tmp_path, capfd):
+    described, written_not = written
+    written_not.append("a.ome.zarr")
+    assert cli.main(three) == 1
+    assert described == ["b.ome.zarr", "c.ome.zarr"]
+    said = capfd.readouterr()
+    assert f"no RO-Crate a.tif: {tmp_path / 'out' / 'a.ome.zarr'} is read only" in said.out
+    assert "finished, but 0 of 3 sections failed, 1 without RO-Crate" in said.err
+    written_not.clear()
+    assert cli.main([*three, "--resume"]) == 0
+    assert described[2:] == ["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"]

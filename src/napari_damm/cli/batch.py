@@ -3,13 +3,15 @@
 1. `check_places`: one section goes to `--out`, many to `--out-dir`; what belongs to one file alone
    is refused for many.
 2. The pairs are shown before anything is computed; `--dry-run` stops there, with what each costs.
-3. A list at the end says what became of each section, failures last.
+3. Where RO-Crates are asked for, each is written when its section is done: what ends the batch
+   early leaves no finished section without.
+4. A list at the end says what became of each section, failures last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.batch_sections import ENDING, images_in
 from napari_damm.engine.crate import write_crate
+from napari_damm.events import Event, SectionDone
 from napari_damm.util.areas import Areas, areas_of_geojson
 from napari_damm.util.errors import one_line
 from napari_damm.util.text import count
@@ -77,21 +80,49 @@ class Batch:
             echo(section)
         tally = Tally()
         events = api.predict_batch(self.sections, self.model, self.config, client, self.resume)
+        crates = _Crates()
+        if self.ro_crate:
+            events = crates.of(events)
         try:
             report: BatchReport = follow(events, tally).result
         except KeyboardInterrupt:
             raise JobInterrupted(f"interrupted{_how_far(tally)}") from None
         for line in listed(report):
             echo(line)
-        for each in report.done:
-            if self.ro_crate and not each.failed:
-                write_crate(each.result.path)
+        for line in crates.lines:
+            echo(line)
         partly = sum(bool(each.failed) for each in report.done)
-        if report.failed or partly:
+        if report.failed or partly or crates.missing:
             failed = f"{len(report.failed)} of {count(len(self.sections), 'section')} failed"
             windows = f", {partly} with failed windows" if partly else ""
+            windows += f", {crates.missing} without RO-Crate" if crates.missing else ""
             raise JobStopped(f"finished, but {failed}{windows} (listed above); {AGAIN}")
         return 0
+
+
+@dataclass
+class _Crates:
+    """The RO-Crates of a batch: what became of each, and how many could not be written."""
+
+    lines: list[str] = field(default_factory=list)
+    missing: int = 0
+
+    def of(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Pass a batch's events on, and describe each section that is done."""
+        try:
+            for event in events:
+                if isinstance(event, SectionDone) and not event.failed:
+                    self._write(event)
+                yield event
+        finally:  # the batch ends with its driver; a plain iterator has nothing to close
+            getattr(events, "close", lambda: None)()
+
+    def _write(self, done: SectionDone) -> None:
+        try:
+            self.lines.append(f"RO-Crate    {write_crate(done.result.path)}")
+        except (ValueError, OSError) as error:  # the other sections are not to wait for it
+            self.missing += 1
+            self.lines.append(f"no RO-Crate {done.section}: {in_options(one_line(error))}")
 
 
 def check_places(
