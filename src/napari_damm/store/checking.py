@@ -128,6 +128,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
 def _is_region(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
@@ -153,8 +157,17 @@ def _is_words(value: Any) -> bool:
 
 def _is_model(value: Any) -> bool:
     return isinstance(value, Mapping) and _has(
-        value, name=_is_text, sha256=_is_text, training_data=_is_words
+        value,
+        name=_is_text,
+        sha256=_is_text,
+        modalities=_is_modalities,
+        training_data=_is_words,
+        warning=_is_text,
     )
+
+
+def _is_modalities(value: Any) -> bool:
+    return _is_texts(value) and len(value) == 3
 
 
 def _is_input(value: Any) -> bool:
@@ -205,8 +218,9 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "model": _is_model,
     "lattice": _is_table,
     "versions": _is_words,
-    **dict.fromkeys(("mode", "device", "machine", "started"), _is_text),
-    **dict.fromkeys(("seed", "samples", "batch_size"), _is_count),
+    **dict.fromkeys(("mode", "device", "machine", "started", "start", "precision"), _is_text),
+    **dict.fromkeys(("seed", "samples", "batch_size", "views"), _is_count),
+    "timesteps": _is_counts,
     **dict.fromkeys(COUNTS, _is_count),
     **dict.fromkeys(("spread_factor", "gamma", "seconds"), _is_number),
     **dict.fromkeys(("pixel_size_um", "slide_pixel_size_um"), _is_number),
