@@ -42,6 +42,8 @@ HYPOTHESES = (
     "on other tissue the numbers are hypotheses until they are checked against imaged particles of "
     "the same kind."
 )
+BUNDLED = "the bundled model is trained on simulated tissue only"
+SAID_TO_BE_SIMULATED = ("no real tissue", "simulated tissue only")
 
 
 @dataclass(frozen=True)
@@ -202,5 +204,10 @@ def _said_of_model(record: Mapping[str, Any]) -> str:
     model = record.get("model") or {}
     training = model.get("training_data") or {}
     what = training.get("description") or "data of which this result says nothing"
-    only = ", simulated tissue only" if training.get("kind") == "simulated" else ""
-    return f"the model {model.get('name', 'unnamed')!r} (trained on {what}{only})"
+    if "training_data" not in model:  # as in every result made before the record had it
+        said = f"what it was trained on is not said; {BUNDLED}"
+    elif training.get("kind") == "simulated" and not any(w in what for w in SAID_TO_BE_SIMULATED):
+        said = f"trained on {what}, simulated tissue only"
+    else:
+        said = f"trained on {what}"
+    return f"the model {model.get('name', 'unnamed')!r} ({said})"
