@@ -81,16 +81,36 @@ def test_where_torch_is_missing_there_is_the_processor(monkeypatch, without_torc
     assert devices_here() == ("auto", "cpu")
 
 
-def test_asking_loads_no_torch_and_finds_what_torch_finds():
-    """In a process of its own: before torch is imported, and after."""
-    code = (
-        "import json, sys\n"
-        "from napari_damm.util.devices import devices_here\n"
-        "before = devices_here()\n"
-        "assert 'torch' not in sys.modules\n"
-        "import torch\n"
-        "print(json.dumps([before, devices_here()]))\n"
-    )
+ASKED = """
+import json, sys
+real = sys.platform
+from napari_damm.util import devices
+from napari_damm.util.devices import devices_here
+{shown}
+before = devices_here()
+assert "torch" not in sys.modules
+sys.platform = real
+import torch
+{used}
+print(json.dumps([before, devices_here()]))
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_asking_loads_no_torch_and_keeps_back_nothing_that_torch_finds(tmp_path, there):
+    """In a process of its own: before torch is imported, and after. The card is made up."""
+    shown = used = ""
+    if there:
+        (tmp_path / "libtorch_cuda.so").touch()
+        (tmp_path / "nvidiactl").touch()
+        shown = f"""
+sys.platform = "linux"
+devices.torch_libraries = lambda: devices.Path({str(tmp_path)!r})
+devices._DRIVERS = ({str(tmp_path / "nvidiactl")!r},)
+"""
+        used = "torch.cuda.is_available = lambda: True"
+    code = ASKED.format(shown=shown, used=used)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = json.loads(done.stdout)
-    assert set(after) <= set(before)  # none that can be used is kept back
+    assert set(after) <= set(before)
+    assert ("cuda" in after) or not there
