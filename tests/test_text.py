@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from napari_damm.util.text import clock, count, duration, gigabytes, printable, without_long_words
+from napari_damm.util.text import (
+    clock,
+    count,
+    duration,
+    gigabytes,
+    name_or_index,
+    printable,
+    without_long_words,
+)
 
 
 def test_things_are_counted_in_words():
@@ -45,3 +53,8 @@ def test_long_words_lose_their_middle_and_others_nothing():
     assert len(short) < 210
     assert short.startswith("no 999")
     assert short.endswith("9!")
+
+
+def test_digits_are_a_number_and_anything_else_is_a_name():
+    entered = ["2", "CD31", "-1", "", None, "9" * 5000]
+    assert [name_or_index(each) for each in entered] == [2, "CD31", "-1", "", None, "9" * 5000]

@@ -114,6 +114,12 @@ def test_channels_hold_for_every_file(queue, opened):
     assert opened == [{"vessels_channel": "CD31", "nuclei_channel": 2}] * len(NAMES)
 
 
+def test_more_digits_than_a_number_has_are_a_name_too(queue, opened):
+    queue.batch_nuclei_channel.setText("9" * 5000)
+    run(queue)
+    assert opened == [{"nuclei_channel": "9" * 5000}] * len(NAMES)
+
+
 def test_nothing_entered_leaves_channels_to_their_names(queue, opened):
     run(queue)
     assert opened == [{}] * len(NAMES)

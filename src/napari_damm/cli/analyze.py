@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel, name_or_index
+from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
+from napari_damm.util.text import name_or_index
 
 if TYPE_CHECKING:
     from napari_damm.analysis.report import AnalysisReport

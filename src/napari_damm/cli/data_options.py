@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from napari_damm.cli.options import with_options
+from napari_damm.util.text import name_or_index
 
 if TYPE_CHECKING:
     from napari_damm.dataset import FolderSource, SimulatedSource, SlideSource, Source
@@ -247,11 +248,6 @@ def with_data(command: Callable[..., int]) -> Callable[..., int]:
     ]
     del run.__wrapped__  # whose signature would be taken for ours
     return with_options(run, options)
-
-
-def name_or_index(channel: str | None) -> str | int | None:
-    """Return a channel as given, digits as a number."""
-    return int(channel) if channel is not None and channel.isdecimal() else channel
 
 
 def _is_zarr(path: Path, sub_folders: tuple[str, ...]) -> bool:

@@ -31,7 +31,6 @@ from napari_damm.cli.data_options import (
     NucleiFile,
     PixelSize,
     VesselsChannel,
-    name_or_index,
 )
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
@@ -41,6 +40,7 @@ from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.crate import check_crates, write_crate
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
+from napari_damm.util.text import name_or_index
 
 if TYPE_CHECKING:
     from napari_damm.events import Finished

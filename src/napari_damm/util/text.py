@@ -35,6 +35,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
+def name_or_index(entered: str | None) -> str | int | None:
+    """Return a channel, or an image of a file, as entered: digits as a number, anything else as is.
+
+    No picture has as many as nine digits count, and int() refuses thousands of them.
+    """
+    is_number = entered is not None and entered.isdecimal() and len(entered) < 9
+    return int(entered) if entered is not None and is_number else entered
+
+
 def without_long_words(text: str, longest: int = 300) -> str:
     """Leave the middle out of words that are so long that nobody reads them."""
     return re.sub(

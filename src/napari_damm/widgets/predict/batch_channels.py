@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
+from napari_damm.util.text import name_or_index
 from napari_damm.widgets.control_names import control_name
 
 ROLES = ("vessels", "nuclei")
@@ -37,9 +38,9 @@ class ChannelNames(QWidget):
         """What is entered, as arguments of `open_slide`."""
         said = {role: field.text().strip() for role, field in self._fields.items()}
         return {
-            f"{role}_channel": int(text) if text.isdecimal() else text
+            f"{role}_channel": channel
             for role, text in said.items()
-            if text
+            if (channel := name_or_index(text or None)) is not None
         }
 
 
