@@ -32,6 +32,10 @@ def refused(capfd, args):
         (["--steps", "2,5"], "--steps must be a whole number, got '2,5'"),
         (["--seed", "10,000"], "--seed must be a whole number, got '10,000': write 10000"),
         (["--gamma", "0.5", "--seed", "x"], "--seed must be a whole number, got 'x'"),
+        (["--seed", "1", "b.tif", "--seed", "x"], "--seed must be a whole number, got 'x'"),
+        (["--seed", "x", "b.tif", "--seed", "y"], "--seed must be a whole number, got 'y'"),
+        (["--roi", "0", "1", "2", "9", "b.tif", "--roi", "a", "1", "2", "3"],
+         "--roi must be a number, got 'a'"),
     ],
 )  # fmt: skip
 def test_a_number_that_is_none_is_shown_with_what_to_write(args, said, capfd):

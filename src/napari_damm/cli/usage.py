@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 _ABOUT_NUMBERS = re.compile(r"valid (number|float|integer)")
@@ -18,11 +19,14 @@ _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 def said_of_number(error: Exception, given: Sequence[str]) -> str:
     """Return the sentence; "" where the error is of another kind, or the value is not found."""
     about = _ABOUT_NUMBERS.search(str(getattr(error, "message", "")))
-    flags = getattr(getattr(error, "param", None), "opts", ())
+    param = getattr(error, "param", None)
+    flags, most = getattr(param, "opts", ()), getattr(param, "nargs", 1)
     if about is None:
         return ""
     whole = about[1] == "integer"
-    wrong = next((v for v in _values_of(flags, given) if not _is_number(v, whole)), None)
+    # given twice, an option means what was said last
+    values = next(reversed(list(_values_of(flags, given, most))), [])
+    wrong = next((value for value in values if not _is_number(value, whole)), None)
     if wrong is None:
         return ""
     rule = "a whole number" if whole else "a number"
@@ -31,19 +35,17 @@ def said_of_number(error: Exception, given: Sequence[str]) -> str:
     return f"{said}: write {remedy}" if remedy else said
 
 
-def _values_of(flags: Sequence[str], given: Sequence[str]) -> Iterator[str]:
-    """Yield what follows an option among the arguments, up to the next option."""
-    within = False
-    for argument in given:
+def _values_of(flags: Sequence[str], given: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Yield, each time an option is given, the values that follow it: so many, if they are."""
+    for place, argument in enumerate(given, 1):
         flag, equals, value = argument.partition("=")
         if flag in flags:
-            within = not equals
-            if equals:
-                yield value
-        elif argument.startswith("-") and not _is_like_number(argument):
-            within = False
-        elif within:
-            yield argument
+            following = [value] if equals else given[place : place + most]
+            yield list(takewhile(_is_value, following))
+
+
+def _is_value(argument: str) -> bool:
+    return not argument.startswith("-") or _is_like_number(argument)
 
 
 def _remedy(value: str, whole: bool) -> str:
