@@ -97,9 +97,11 @@ def test_of_samples_it_keeps_by_how_much_their_spread_of_a_measure_is_widened():
 def test_the_line_after_a_run_says_how_wide_it_is_and_why():
     record = {"samples": 1, KEY: KNOWN.to_json(), "trust": {"interval_width": 0.2149}}
     assert interval_in_words(record) == (
-        "90 %: 0.21 wide on average (from 40 sections that the model had not learnt from, against "
-        "the noise-free field)"
+        "90 %: 0.21 wide on average, where the map goes from 0 to 1 (from 40 sections that the "
+        "model had not learnt from, against the noise-free field)"
     )
+    record["trust"]["verdict"] = "do not use"
+    assert interval_in_words(record).endswith("field); not for images like these")
     assert interval_in_words({"samples": 1}) == "not calibrated"
 
 

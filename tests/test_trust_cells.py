@@ -54,6 +54,8 @@ def test_the_line_says_the_shares_and_why():
         "25 % of the tissue: use; 50 % with care (unusual images); "
         "25 % do not use (unlike training images)"
     )
+    unusable = {**trust, "verdict": "do not use"}
+    assert shares_in_words(unusable).startswith("Place by place 25 % of the tissue: use; 50 %")
     disagreeing = after(trust, np.full((1, 5), 0.5), UNCERTAINTY, BRANCH)
     assert shares_in_words(disagreeing) == (
         "75 % of the tissue: use; 25 % with care (the two images disagree)"

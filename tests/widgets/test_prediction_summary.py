@@ -59,6 +59,6 @@ def test_why_not_to_trust_it_is_said_once_in_its_own_line():
     trust = {"verdict": "do not use", "reasons": ["it is blank"], "shares": {"do not use": 1.0}}
     record = {"windows": 4, "multi_modal_windows": 4, "trust": trust}
     said = summary.done(Finished(SimpleNamespace(record=record), 3.0))
-    assert said.startswith("Done in 3 s: 4 windows. 0 % of the tissue: use; 100 % do not use")
+    assert said.startswith("Done in 3 s: 4 windows. Place by place 0 % of the tissue: use; ")
     assert "it is blank" not in said
     assert said.endswith("; no tissue was found")

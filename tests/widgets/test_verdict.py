@@ -20,8 +20,8 @@ SWAPPED = {
     "causes": {"with care": "unusual images"},
 }
 SAID = (
-    "Do not use: vessels and nuclei look swapped. 3 % of the tissue: use; 97 % with care "
-    "(unusual images)"
+    "Do not use: vessels and nuclei look swapped. Place by place 3 % of the tissue: use; 97 % with "
+    "care (unusual images)"
 )
 COARSE = {"verdict": "with care", "reasons": ["is the pixel size right?"], "shares": SHARES}
 

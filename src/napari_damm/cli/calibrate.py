@@ -45,7 +45,7 @@ def calibrate(
     found = finished.result
     echo(
         f"90 % intervals from {found.intervals.fitted_on}, against the {found.intervals.truth}: "
-        f"{found.width:.2f} wide on average"
+        f"{found.width:.2f} wide on average, where the map goes from 0 to 1"
     )
     echo("measures of a map, and the spread of several samples, are not calibrated by this")
     echo(f"model {found.path}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_damm.store import Result
 from napari_damm.trust.intervals import KEY, NORMAL_90, Intervals
+from napari_damm.trust.verdict import DO_NOT_USE
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -97,14 +98,17 @@ def fitted_on(record: Mapping[str, Any]) -> str:
 def interval_in_words(record: Mapping[str, Any]) -> str:
     """Say in one line how wide the 90 % interval of a finished result is, and what it rests on.
 
-    "90 %: 0.21 wide on average (from 60 sections that the model had not learnt from, ...)", or "not
-    calibrated".
+    "90 %: 0.21 wide on average, where the map goes from 0 to 1 (from 60 sections that the model had
+    not learnt from, ...)", or "not calibrated". Of a section that is not to be used it says that
+    they do not hold for it.
     """
     rests_on = fitted_on(record)
-    width = (record.get("trust") or {}).get("interval_width")
+    trust = record.get("trust") or {}
+    width = trust.get("interval_width")
     if rests_on == NOT_CALIBRATED or width is None:
         return rests_on
-    return f"90 %: {width:.2f} wide on average (from {rests_on})"
+    said = f"90 %: {width:.2f} wide on average, where the map goes from 0 to 1 (from {rests_on})"
+    return f"{said}; not for images like these" if trust.get("verdict") == DO_NOT_USE else said
 
 
 def _scaled(record: Mapping[str, Any]) -> bool:

@@ -138,7 +138,8 @@ def shares_in_words(trust: Mapping[str, Any] | None) -> str:
     """Say a record's trust in one line; "" where there is nothing to say.
 
     "72 % of the tissue: use; 20 % with care (the two images disagree); 8 % do not use (unlike
-    training images)".
+    training images)". Of a section that is not to be used as a whole: "Place by place 9 % of
+    the tissue: use; ...".
     """
     part = (trust or {}).get("shares") or {}
     if not part:
@@ -150,7 +151,7 @@ def shares_in_words(trust: Mapping[str, Any] | None) -> str:
         if part.get(verdict, 0.0) > 0:
             cause = f" ({causes[verdict]})" if verdict in causes else ""
             said.append(f"{_percent(part[verdict])} {verdict}{cause}")
-    return "; ".join(said)
+    return ("Place by place " if trust.get("verdict") == DO_NOT_USE else "") + "; ".join(said)
 
 
 def _percent(share: float) -> str:
