@@ -268,7 +268,7 @@ def test_a_section_whose_windows_fail_is_left_out_rather_than_averaged(model, mo
     events = evaluate(SimulatedSource(2, 256, first_seed=10_000), model)
     assert [e.item for e in events if isinstance(e, FailedItem)] == ["simulated internal 10001"]
     assert len(events[-1].result.rows) == 3 + len(METHODS)
-    assert "read error" in events[-1].failed[0]
+    assert "1 window could not be predicted: window (0, 1): read error" in events[-1].failed[0]
 
 
 def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch):

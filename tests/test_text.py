@@ -17,6 +17,7 @@ from napari_damm.util.text import (
 
 def test_things_are_counted_in_words():
     assert [count(n, "section") for n in (0, 1, 2)] == ["0 sections", "1 section", "2 sections"]
+    assert [count(n, "patch", "patches") for n in (1, 2)] == ["1 patch", "2 patches"]
 
 
 @pytest.mark.parametrize(("size", "words"), [(1, "1 MB"), (2e7, "20 MB"), (1.44e9, "1.4 GB")])

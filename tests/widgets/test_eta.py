@@ -41,6 +41,7 @@ def test_nothing_is_left_at_the_end():
     clock.now = 5.0
     eta.window(2)
     assert eta.text() == "2 of 2 windows"
+    assert Eta(windows=1, clock=clock).text() == "0 of 1 window"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (3725, "1:02:05")])

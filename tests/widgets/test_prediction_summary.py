@@ -50,6 +50,9 @@ def test_how_often_nuclei_were_used_is_said_by_their_name():
     record = {**counted, "model": {"modalities": ["T1", "T2", "PET"]}}
     said = PredictionSummary().done(Finished(SimpleNamespace(record=record), 3.0))
     assert said == "Done in 3 s: 8 windows; T2 were trusted in 25 % of the windows"
+    record |= {"windows_with_cells": 1, "multi_modal_windows": 0}
+    said = PredictionSummary().done(Finished(SimpleNamespace(record=record), 3.0))
+    assert said.startswith("Done in 3 s: 1 window; ")
 
 
 def test_why_not_to_trust_it_is_said_once_in_its_own_line():

@@ -22,6 +22,7 @@ from napari_damm.cli.options import option_flag, said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.train.config import OLD_NAMES, TrainConfig
+from napari_damm.util.text import count
 
 HELP = """Fine-tune a model on sections with a nanoparticle image, or train a new one.
 
@@ -116,7 +117,8 @@ def _run(
         info = import_model(finished.result.path, config.name, replace=True)
         echo(f"installed as {info.name!r}: napari's Predict offers it now")
     if finished.failed:
-        raise JobStopped(f"finished, but {len(finished.failed)} patches could not be read")
+        failed = count(len(finished.failed), "patch", "patches")
+        raise JobStopped(f"finished, but {failed} could not be read")
     return 0
 
 

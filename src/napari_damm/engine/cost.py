@@ -153,10 +153,12 @@ def statement(planned: Plan, cost: Cost) -> str:
     words = [
         f"{count(len(planned.windows), 'window')} in {count(len(planned.shards), 'shard')}"
         + (f", {cost.samples} samples of each window" if cost.samples > 1 else ""),
-        f"{planned.background_windows} of {total} windows skipped as background",
+        f"{planned.background_windows} of {count(total, 'window')} skipped as background",
     ]
     if planned.shards_done:
-        words.append(f"{planned.shards_done} of {planned.all_shards} shards stored already")
+        words.append(
+            f"{planned.shards_done} of {count(planned.all_shards, 'shard')} stored already"
+        )
     if cost.recomputed > 0:
         words.append(f"{cost.recomputed:.1%} of the windows computed twice, at shard borders")
     if cost.seconds is not None:

@@ -13,6 +13,7 @@ from napari_damm.engine.config import PredictConfig
 from napari_damm.evaluation.scores import Ground
 from napari_damm.events import Event, Finished, Notice, Preparing, Step
 from napari_damm.store import Result
+from napari_damm.util.text import count
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -64,7 +65,7 @@ def predict_section(
                     finished = event
     if finished is None or finished.failed:
         reasons = finished.failed if finished else ("it ended without a result",)
-        raise OSError(f"{len(reasons)} windows could not be predicted: {reasons[0]}")
+        raise OSError(f"{count(len(reasons), 'window')} could not be predicted: {reasons[0]}")
     result: Result = finished.result
     return result
 

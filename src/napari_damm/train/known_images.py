@@ -18,6 +18,7 @@ from napari_damm.train.validation import evenly
 from napari_damm.trust.known import Known
 from napari_damm.trust.reference import FEWEST, Vector
 from napari_damm.trust.statistics import window_statistics
+from napari_damm.util.text import count
 
 MOST_PATCHES, FEW_PATCHES = 240, 60
 
@@ -30,10 +31,10 @@ def known_images(data: Data) -> dict[str, Any] | None:
         row = _statistics(data.fields[patch.field], patch)
         if row is not None:
             by_field.setdefault(patch.field, []).append(row)
-    count = sum(map(len, by_field.values()))
-    if count < FEWEST:
+    windows = sum(map(len, by_field.values()))
+    if windows < FEWEST:
         return None
-    said = f"{count} windows of {len(by_field)} sections that it was trained on"
+    said = f"{count(windows, 'window')} of {count(len(by_field), 'section')} that it was trained on"
     return Known.fit([np.stack(rows) for rows in by_field.values()], said).to_json()
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def count(number: int, what: str) -> str:
-    """Count things: "1 section", "3 sections"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def count(number: int, what: str, several: str = "") -> str:
+    """Count things: "1 section", "3 sections"; `several` where that is no "s" more."""
+    return f"{number} {what if number == 1 else several or f'{what}s'}"
 
 
 def gigabytes(size: float) -> str:

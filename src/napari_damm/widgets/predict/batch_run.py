@@ -83,7 +83,7 @@ class BatchRun(LiveRun):
                 share = event.done / event.total
                 self._tell(self._current.section, f"{100 * share:.0f} %")
                 done = (self._current.number - 1 + share) / self._current.total
-                text = f"{self._current.number} of {self._current.total} sections"
+                text = f"{self._current.number} of {count(self._current.total, 'section')}"
                 self.progress_changed.emit(done, text)
             case SectionDone():
                 self._done += 1

@@ -10,6 +10,7 @@ from napari_damm.engine.branch_use import branch_use_in_words
 from napari_damm.events import Event, FailedItem, Finished, Planned, ShardDone, Step, Tile
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.trust.verdict import in_a_line
+from napari_damm.util.text import count
 from napari_damm.widgets.run.eta import Eta, duration
 from napari_damm.widgets.run.run_summary import RunSummary
 
@@ -69,7 +70,7 @@ class PredictionSummary(RunSummary):
         used = branch_use_in_words(record, self.windows_multi_modal, windows)
         worth = f". {worth}" if worth else f"; {used}"
         self._leave_out(trust)
-        return self.sentence(f"Done in {time}: {windows} windows{worth}", failed)
+        return self.sentence(f"Done in {time}: {count(windows, 'window')}{worth}", failed)
 
     def _leave_out(self, trust: Mapping[str, Any]) -> None:
         """Drop the warning that stands in a line of its own, beside Predict."""

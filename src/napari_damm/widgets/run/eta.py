@@ -54,7 +54,7 @@ class Eta:
 
     def windows_text(self) -> str:
         """Return how many windows are done, such as "12 of 25 windows"."""
-        return f"{self.windows_done} of {self.windows} windows"
+        return f"{self.windows_done} of {text.count(self.windows, 'window')}"
 
     def text(self) -> str:
         """Return the state in words, such as "12 of 25 windows · 0:40 left"."""
