@@ -24,6 +24,7 @@ from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.learnt import Learnt
 from napari_damm.evaluation.opening import as_sources, open_all, survey_all
 from napari_damm.evaluation.predicting import on_ground, predict_section, told_if_large
+from napari_damm.evaluation.repeated import Repeated
 from napari_damm.evaluation.report import (
     BRANCHES,
     NO_MODEL,
@@ -117,6 +118,7 @@ class _Judged:
     warned: set[str] = field(default_factory=set)
     cautions: list[str] = field(default_factory=list)
     learnt_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    repeated: Repeated = field(default_factory=Repeated)
 
     def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
         """Evaluate groups of sections; one that fails is reported and left out."""
@@ -124,6 +126,7 @@ class _Judged:
         for sections in groups:
             yield Preparing("measuring sections", number, total)
             yield from self._tell_of_learnt(sections)
+            yield from self._caution(self.repeated.said_of(sections))
             for name, surveyed in survey_all(sections, _pixel_um(self.models)):
                 number += 1
                 try:
@@ -142,9 +145,7 @@ class _Judged:
         name = surveyed.section.name
         ground = ground_of(surveyed)
         yield from told_if_large(ground, name)
-        filled = surveyed.said_of_fill("target")
-        if filled:
-            yield from self._caution(filled)
+        yield from self._caution(surveyed.said_of_fill("target"))
         rows, example = [], None
         for model_name, model in self.models.items():
             for branch in BRANCHES:
@@ -189,8 +190,8 @@ class _Judged:
                 yield from self._caution(sentence)
 
     def _caution(self, sentence: str) -> Iterator[Event]:
-        """Say what the numbers are to be read with, now and in the report."""
-        if sentence not in self.cautions:
+        """Say what the numbers are to be read with, now and in the report; "" is nothing."""
+        if sentence and sentence not in self.cautions:
             self.cautions.append(sentence)
             yield Notice(sentence, "warning")
 
