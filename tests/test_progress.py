@@ -185,8 +185,8 @@ def test_a_training_in_a_log_is_a_line_now_and_then_and_one_per_validation(capfd
         "40 patches to train, 8 to validate, from 2 sections",
         "napari-damm: joint, epoch 1, loss 0.5, 40%, 01:30 left",
         "napari-damm: joint, epoch 1, loss 0.5, saved at step 4, 50%, 01:15 left",
-        "napari-damm: validation at step 5: SSIM 0.500, PSNR 20.000, "
-        "against the base +0.050, -0.50 dB, the best so far",
+        "napari-damm: validation at step 5: SSIM 0.500 (base 0.450), "
+        "PSNR 20.00 (base 20.50), the best so far",
     ]
 
 
@@ -208,7 +208,7 @@ def test_work_of_unknown_length_has_no_percentage(capfd, monkeypatch):
 
 def test_a_model_from_scratch_has_no_base_to_be_compared_with():
     line = terminal.validation_line(validated(base_scores={}, best=False))
-    assert line == "validation at step 5: SSIM 0.500, PSNR 20.000"
+    assert line == "validation at step 5: SSIM 0.500, PSNR 20.00"
 
 
 def test_going_on_with_a_training_is_said(capfd):

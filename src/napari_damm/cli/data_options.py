@@ -181,10 +181,12 @@ class DataOptions:
             (SlideSource, "a file as INPUT", dict(self._of_files())),
             (FolderSource, "a folder as INPUT", {"--folders": self.folders}),
         )
+        folders = [s.path for s in found if isinstance(s, FolderSource)]
+        hint = f": of {folders[0]} give the files themselves, one by one" if folders else ""
         for kind, needed, options in kinds:
             for option, value in options.items():
                 if value is not None and not any(isinstance(source, kind) for source in found):
-                    raise ValueError(f"{option} goes with {needed}, and there is none")
+                    raise ValueError(f"{option} goes with {needed}, and there is none{hint}")
         for option, number in (
             ("--simulated-preset", self.simulated_preset),
             ("--simulated-size", self.simulated_size),

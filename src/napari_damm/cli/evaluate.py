@@ -17,6 +17,7 @@ from napari_damm.cli.options import ModelName, said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.evaluation.config import EvaluateConfig
+from napari_damm.evaluation.in_words import in_words
 from napari_damm.util.text import count
 
 HELP = """Judge a model on sections whose nanoparticles were imaged.
@@ -50,6 +51,8 @@ def evaluate(
     echo(f"truth: {report.truth}")
     for caution in report.cautions:
         echo(f"caution: {caution}")
+    for sentence in in_words(report):
+        echo(sentence)
     for line in report.table():
         echo(line)
     for name in ("report.json", "sections.csv", "summary.csv", "figure.png"):

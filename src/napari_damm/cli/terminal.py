@@ -174,14 +174,13 @@ class Terminal:
 
 
 def validation_line(event: Validated) -> str:
-    """Put a validation into one line: how good, how much better than the base, and if the best."""
-    parts = [f"{name.upper()} {event.scores[name]:.3f}" for name in ("ssim", "psnr")]
-    if "r" in event.scores:
-        parts.insert(0, f"r {event.scores['r']:.3f}")
-    if event.base_scores:
-        gains = (event.scores[name] - event.base_scores[name] for name in ("ssim", "psnr"))
-        ssim, psnr = gains
-        parts.append(f"against the base {ssim:+.3f}, {psnr:+.2f} dB")
+    """Put a validation into one line: how good, how good the base was, and if the best."""
+    parts = []
+    for name, title, digits in (("r", "r", 3), ("ssim", "SSIM", 3), ("psnr", "PSNR", 2)):
+        if name in event.scores:
+            base = event.base_scores.get(name)
+            before = "" if base is None else f" (base {base:.{digits}f})"
+            parts.append(f"{title} {event.scores[name]:.{digits}f}{before}")
     best = ", the best so far" if event.best else ""
     return f"validation at step {event.step}: {', '.join(parts)}{best}"
 

@@ -86,7 +86,10 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
         if path.is_dir():
             raise ValueError(f"unknown model {str(name_or_path)!r}: {_said_of_folder(path)}")
         choice = f"choose one of {', '.join(known)}, or give" if known else "give"
-        raise ValueError(f"unknown model {str(name_or_path)!r}: {choice} a {SUFFIX} file")
+        raise ValueError(
+            f"unknown model {str(name_or_path)!r}: {choice} a {SUFFIX} file (a training puts it "
+            "into its own folder)"
+        )
     return known[str(name_or_path)]
 
 
