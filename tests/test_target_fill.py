@@ -127,13 +127,22 @@ def test_a_training_says_what_it_leaves_out(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 700])
-def test_a_blank_target_in_a_folder_that_shares_limits_is_refused(tmp_path, value):
+def test_a_patch_without_particles_is_learnt_from_but_not_judged(tmp_path, value):
     folder = write_folder(tmp_path, 3)
     tifffile.imwrite(folder / "QD" / "patch_01.tif", np.full((256, 256), value, np.uint16))
     sections = list(open_sections(FolderSource(folder, pixel_size_um=1.0)))
+    empty = list(survey(sections, 1.0))[1]
+    assert empty.usable.all()
     message = f"the target image of patch_01.tif is blank, all its pixels are {value}"
     with pytest.raises(ValueError, match=message):
-        list(survey(sections, 1.0))
+        list(survey(sections, 1.0, not_blank=("target",)))
+
+
+def test_dark_tissue_that_touches_the_border_is_no_fill():
+    dark = target(0.0, np.s_[:20, 100:130], np.s_[300:340, :28], np.s_[-12:, 700:900])
+    assert used(field_of(dark)).all()
+    assert not used(field_of(target(0.0, np.s_[:40, 100:180]))).all()  # a whole cell
+    assert not used(field_of(target(0.0, np.s_[:8, :600]))).all()  # half of a side
 
 
 def test_sections_with_blank_images_are_named_and_the_others_evaluated(tmp_path):

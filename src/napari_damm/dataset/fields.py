@@ -111,13 +111,13 @@ def survey(
     sections: Sequence[Section],
     model_um: float | None,
     names: Sequence[str] = ROLES,
-    not_blank: Sequence[str] = ("target",),
+    not_blank: Sequence[str] = (),
 ) -> Iterator[Field]:
     """Measure sections, one after the other.
 
     `model_um` None takes each section's own pixel size; `names` is what the images of the three
-    roles are called in messages. Those of the roles `not_blank` must differ within each section's
-    tissue, also where a folder shares intensity limits; the others may be blank there.
+    roles are called in messages. Where a folder shares intensity limits an image may be blank, as
+    of a patch without particles; those of the roles `not_blank` must not.
 
     Raises
     ------

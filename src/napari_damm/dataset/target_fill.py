@@ -2,9 +2,11 @@
 
 1. NaN is no picture wherever it is let through (`slide.fill`).
 2. A constant value that the border shows is fill where squares of it, 4 model pixels wide, reach
-   in from the edge.
+   in from the edge: over half of a side, or over a whole cell of 32 px. Less of it is dark tissue
+   that happens to lie at the border.
 3. It is no fill where pixels beside those squares often have that value, too: then it is how this
-   picture shows nothing. Particles may be few, and the background of their image subtracted.
+   picture shows nothing. Particles may be few, and the background of their image subtracted. Nor is
+   an image of one value: that shows no particles at all.
 4. Cells that hold fill, or lie so near that a measure would look at it, may not be used.
 
 An image without fill at its border costs nothing here.
@@ -34,7 +36,7 @@ NEAR_SQUARES = 2
 """What resampling mixes with fill, and the 5 px that SSIM looks at."""
 READ_PX = 2048
 WHOLLY = 0.999
-OWN_SHARE = 0.1
+OWN_SHARE, LEAST_OF_A_SIDE = 0.1, 0.5
 
 
 def cells_of_fill(section: Section, um: float, cells: tuple[int, int]) -> Mask:
@@ -49,7 +51,7 @@ def cells_of_fill(section: Section, um: float, cells: tuple[int, int]) -> Mask:
     missing = [] if fill.nan_as is None else [np.nan]
     for value in (*missing, *fill.values):
         share = _shares(section, um * side, value)
-        where = share > 0 if np.isnan(value) else _reaching(share)
+        where = share > 0 if np.isnan(value) else _reaching(share, CELL // side)
         near = ndimage.binary_dilation(where, np.ones((3, 3), bool), NEAR_SQUARES)
         per_cell = CELL // side
         whole = np.zeros((cells[0] * per_cell, cells[1] * per_cell), bool)
@@ -59,12 +61,20 @@ def cells_of_fill(section: Section, um: float, cells: tuple[int, int]) -> Mask:
     return found
 
 
-def _reaching(share: NDArray[np.float32]) -> Mask:
+def _reaching(share: NDArray[np.float32], cell: int) -> Mask:
     """Return the squares of fill (steps 2 and 3)."""
     reaching = reaches_the_edge(share > WHOLLY)
     beside = share[~reaching]
-    own = bool(beside.size) and float(beside.mean()) > OWN_SHARE
-    return np.zeros_like(reaching) if own else reaching
+    if not beside.size or float(beside.mean()) > OWN_SHARE:
+        return np.zeros_like(reaching)
+    parts, _ = ndimage.label(reaching, np.ones((3, 3), bool))
+    whole_cells = ndimage.binary_erosion(reaching, np.ones((cell, cell), bool))
+    large = set(parts[whole_cells].tolist())
+    for side in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        counts = np.bincount(side)[1:]  # 0 is no fill
+        large |= set((1 + np.flatnonzero(counts >= LEAST_OF_A_SIDE * side.size)).tolist())
+    found: Mask = np.isin(parts, list(large - {0}))
+    return found
 
 
 def _shares(section: Section, um: float, value: float) -> NDArray[np.float32]:

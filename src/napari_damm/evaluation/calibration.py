@@ -147,6 +147,9 @@ class _Calibration:
     def _compare(self, surveyed: Field, what: str) -> Iterator[Event]:
         name, ground = surveyed.section.name, ground_of(surveyed)
         yield from told_if_large(ground, name)
+        filled = surveyed.said_of_fill("target")
+        if filled:
+            yield Notice(filled, "warning")
         config = on_ground(self.config, surveyed, ground)
         result = yield from predict_section(surveyed, self.model, config, what, self.warned)
         pairs = list(window_pairs(ground, np.asarray(result.np, np.float32)))
