@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from particle_maps import measured, nuclei, report_of, straight_vessel, write_pi
 
 from napari_damm import api, cli
 from napari_damm.analysis import page
+from napari_damm.analysis.cautions import UNREAD, cautions_of
 from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
 from napari_damm.analysis.regions import TRUSTED
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
 from napari_damm.analysis.sources import MapSource, array_map
@@ -126,18 +129,47 @@ def test_a_section_that_the_table_does_not_name_is_refused(picture, tmp_path):
 
 
 @pytest.mark.parametrize(("verdict", "told"), [("use", 0), ("with care", 1), ("do not use", 1)])
-def test_what_a_prediction_was_said_to_be_worth_is_repeated(verdict, told):
-    from napari_damm.analysis import run as analysis_run
+def test_what_a_prediction_was_said_to_be_worth_stands_first(verdict, told):
+    trust = {"verdict": verdict, "reasons": ["nuclei look <odd>"]}
+    facts = SectionFacts(
+        "s", (8, 8), (1.0, 1.0), True, "v", "n", {}, {}, {"trust": trust, "model": {"name": "m"}}
+    )
+    said = tuple(cautions_of("s", facts.record, facts.about))
+    report = AnalysisReport({}, (facts,), (), (), notes=(*said, "a remark"))
+    assert len(said) == told
+    assert report.cautions == said
+    assert report.remarks == ("a remark",)
+    lines = list(summary(report))
+    assert lines[:told] == list(said)
+    assert lines[told] == "s (predicted particles)"
+    shown = "".join(page._parts(report, []))
+    assert shown.count(f"&quot;{verdict}&quot; (nuclei look &lt;odd&gt;)") == told
+    if told:
+        assert shown.index("nuclei look") < shown.index("Predicted, not imaged")
+    assert not list(cautions_of("s", {}, {}))
 
-    class Section:
-        name = "s"
-        record = {"trust": {"verdict": verdict, "reasons": ["nuclei look odd"]}}  # noqa: RUF012
 
-    found = analysis_run._verdict(Section())
-    assert len(found) == told
-    assert all(f'"{verdict}" (nuclei look odd)' in each for each in found)
-    Section.record = {}
-    assert analysis_run._verdict(Section()) == []
+def test_what_a_prediction_does_not_give_says_so_wherever_it_stands(result, picture, tmp_path):
+    out = tmp_path / "numbers"
+    report, _ = report_of(result, AnalyzeConfig(vessel_threshold=0.5), out=out)
+    marked = {row.measure for row in report.rows if row.value is not None and row.reason}
+    assert marked == {"cv", "gini"}
+    assert {row.reason for row in report.rows if row.measure == "cv"} == {UNREAD}
+    lines = [line for line in summary(report) if UNREAD in line]
+    assert [line.split()[0] for line in lines] == ["coefficient", "Gini"]
+    assert not any("  (" in line or " ," in line for line in summary(report))
+    with (out / "measures.csv").open() as stream:
+        assert {r["measure"] for r in csv.DictReader(stream) if r["reason"] == UNREAD} == marked
+    assert (out / "report.html").read_text().count(UNREAD) == 4  # two regions
+    imaged, _ = report_of(picture, AnalyzeConfig(vessel_threshold=0.5))
+    assert not any(UNREAD in line for line in summary(imaged))
+
+
+def test_what_a_prediction_does_not_give_is_what_was_found_on_simulated_tissue():
+    found = Path(__file__).parents[1] / "docs" / "measures.md"
+    (line,) = [x for x in found.read_text("utf-8").splitlines() if x.startswith("- **Not given")]
+    named = line.partition("**: ")[2].rstrip(".").split(", ")
+    assert {MEASURES[name].label for name in NOT_GIVEN} == set(named)
 
 
 def test_no_vessels_is_told_and_the_rest_is_measured():

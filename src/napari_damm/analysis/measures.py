@@ -39,6 +39,9 @@ MEASURES = {
     "gini": Measure("Gini coefficient", "", 3),
     "rim_core": Measure("periphery / core", "ratio", 3),
 }
+NOT_GIVEN = frozenset({"cv", "gini"})
+"""What a predicted map does not give: ICC with the truth below 0.5 on simulated tissue, the only
+one that it was measured on (docs/measures.md)."""
 
 
 @dataclass(frozen=True)

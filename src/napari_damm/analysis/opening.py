@@ -1,21 +1,20 @@
 """Opening what is to be measured.
 
-1. A result remembers the section that it was predicted from: vessels and nuclei are read from
-   there, and refused where that file has changed.
+1. A result remembers the section that it was predicted from (`recorded_section`).
 2. In a picture, channels are found by name, by number, or by what such channels are usually called.
 3. Regions may come as a label picture of the same field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_damm.analysis.particle_map import LabelImage, ParticleMap
 from napari_damm.analysis.predicted import predicted_fields
+from napari_damm.analysis.recorded_section import plane_of, section_of
 from napari_damm.analysis.regions import Region, labelled_regions
 from napari_damm.analysis.sources import (
     Channel,
@@ -25,8 +24,7 @@ from napari_damm.analysis.sources import (
     sample_rasters,
     slide_map,
 )
-from napari_damm.engine.reproduction import recorded_plane
-from napari_damm.slide import Raster, Slide, find_channel, guess_channel, open_slide
+from napari_damm.slide import Raster, find_channel, guess_channel, open_slide
 from napari_damm.slide.channels import listed
 from napari_damm.slide.identity import file_identity
 from napari_damm.slide.planes import ArraySource, LazyPlane
@@ -38,8 +36,6 @@ from napari_damm.util.files import open_regular
 
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
-
-REMEDY = "give the picture it was predicted from as {section}"
 
 
 def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
@@ -72,7 +68,7 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
     """Open a predicted map with the section that it was predicted from."""
     if not result.complete:
         raise ValueError(Advice(f"{source.path} is not finished", "predict it with {resume} first"))
-    slide = _section_of(source, result)
+    slide, caution = section_of(source, result)
     plane = LazyPlane(ArraySource(result.np))
     particles = Raster("nanoparticles", (plane,), result.pixel_size_um, result.origin)
     fields = predicted_fields(result, slide, particles, config.trusted_uncertainty)
@@ -86,79 +82,16 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
     section = slide_map(
         slide, particles, more, name=source.name or Path(source.path).name, record=result.record,
         samples=sample_rasters(result), **fields,
-        about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name},
+        about={"file": str(source.path), "section": slide.name, "vessels": slide.vessels.name,
+               "caution": caution},
         identity={"result": dict(result.record), **slide.identity},
     )  # fmt: skip
     return MapLayers(section)
 
 
-def _section_of(source: MapSource, result: Result) -> Slide:
-    """Open the picture that a result was predicted from.
-
-    Raises
-    ------
-    ValueError
-        If it was predicted from arrays, or the file has changed.
-    OSError
-        If the file is not there any more.
-    """
-    known = result.record.get("input", {})
-    vessels, nuclei = known.get("vessels", {}), known.get("nuclei", {})
-    if known.get("kind") != "files":
-        # its channels have the names of the roles, whatever the picture calls them
-        vessels, nuclei = {"pixel_size_um": vessels.get("pixel_size_um")}, {}
-    if source.section is None and known.get("kind") != "files":
-        raise ValueError(Advice(f"{source.path} was predicted from layers or arrays", REMEDY))
-    path = Path(source.section or vessels["path"])
-    if not path.exists():
-        problem = f"{path}, which {source.path} was predicted from, is not there"
-        raise FileNotFoundError(Advice(problem, REMEDY))
-    beside = _nuclei_file(source, vessels, nuclei)
-    channel = nuclei.get("channel")
-    if beside is not None and channel is not None:
-        channel = str(channel).removesuffix(f" ({Path(beside).name})")
-    chosen = recorded_plane({"vessels": vessels, "nuclei": nuclei}) | _plane_of(source)
-    slide = open_slide(
-        path,
-        nuclei=beside,
-        vessels_channel=_first(source.vessels_channel, vessels.get("channel")),
-        nuclei_channel=_first(source.nuclei_channel, channel),
-        pixel_size_um=_first(source.pixel_size_um, vessels.get("pixel_size_um")),
-        **chosen,
-    )
-    now = slide.identity.get("vessels", {}).get("sha256_ends")
-    if source.section is None and now != vessels.get("sha256_ends"):
-        problem = f"{path} has changed since {source.path} was predicted from it"
-        raise ValueError(Advice(problem, f"predict it again, or {REMEDY}"))
-    return slide
-
-
-def _plane_of(source: MapSource) -> dict[str, Any]:
-    """Return which image of a file, and which plane of a stack, as far as it is said."""
-    said = {"image": source.image, "z": source.z, "t": source.t}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _nuclei_file(
-    source: MapSource, vessels: Mapping[str, Any], nuclei: Mapping[str, Any]
-) -> Path | None:
-    """Return the file of the nuclei, where they have one of their own.
-
-    Where the picture has moved, it is looked for beside it.
-    """
-    there = nuclei.get("path")
-    if there is None or there == vessels.get("path"):
-        return None
-    if source.section is not None:
-        moved = Path(source.section).parent / Path(there).name
-        if moved.exists():
-            return moved
-    return Path(there)
-
-
 def _open_picture(source: MapSource, path: Path) -> MapLayers:
     """Open a picture with an imaged particle channel."""
-    which = _plane_of(source)
+    which = plane_of(source)
     names = open_image(path, **which).channels
     particles = _channel(path, names, source.particles_channel, "target", "particles")
     vessels = _channel(path, names, source.vessels_channel, "vessels", "vessels")
@@ -230,8 +163,3 @@ def _is_result(path: Path) -> bool:
     with suppress(OSError), open_regular(path / "zarr.json") as file:
         return b"napari_damm_store" in file.read(MOST_BYTES)
     return False
-
-
-def _first(*values: Any) -> Any:
-    """Return the first value that is not None."""
-    return next((value for value in values if value is not None), None)

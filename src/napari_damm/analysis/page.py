@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from napari_damm.analysis.measures import MEASURES
+from napari_damm.analysis.cautions import UNREAD
+from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
 from napari_damm.analysis.methods import methods_paragraph
 from napari_damm.analysis.report import PITFALLS, AnalysisReport, MeasureRow
 from napari_damm.util.version import __version__
@@ -67,8 +68,9 @@ def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]
         f"{__version__}. The same numbers are in measures.csv and profile.csv beside this page.</p>"
     )
     if report.warning is not None:
-        said = escape(report.warning)
-        yield f'<p class="warning"><strong>Predicted, not imaged.</strong> {said}</p>'
+        said = "".join(f"<p><strong>{escape(each)}</strong></p>" for each in report.cautions)
+        said += f"<p><strong>Predicted, not imaged.</strong> {escape(report.warning)}</p>"
+        yield f'<div class="warning">{said}</div>'
     yield "<h2>Sections</h2>" + _shown(pictures, "section-", "sections")
     if report.profiles:
         yield "<h2>Signal by distance from vessels</h2>" + _shown(pictures, "profiles")
@@ -79,7 +81,7 @@ def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]
     if report.failed:
         yield "<h2>Not measured</h2>" + _list(report.failed)
     yield f'<h2>Methods</h2><p class="methods">{escape(methods_paragraph(report))}</p>'
-    yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *report.notes])
+    yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *report.remarks])
 
 
 def _shown(pictures: Sequence[Picture], start: str, style: str = "") -> str:
@@ -121,6 +123,8 @@ def _cell(row: MeasureRow) -> str:
     if row.low is not None and row.high is not None:
         low, high = (MEASURES[row.measure].text(v) for v in (row.low, row.high))
         text += f" ({low} to {high}{'' if row.level else ', not calibrated'})"
+    if row.measure in NOT_GIVEN and row.reason:
+        text += f'<br><span class="small">{escape(UNREAD)}</span>'
     return text
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.analysis.cautions import cautions_of
 from napari_damm.util.tables import csv_text
 from napari_damm.util.version import __version__
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MEASURE_COLUMNS = (
     "section", "animal", "group", "region", "measure", "value", "unit", "low", "high", "level",
-    "n", "trusted_share",
+    "n", "trusted_share", "reason",
 )  # fmt: skip
 PROFILE_COLUMNS = ("section", "region", "distance_um", "signal", "low", "high", "pixels")
 
@@ -51,7 +52,7 @@ class MeasureRow:
     """One measure of one region of one section; `n` is how many pixels (or `of`) it rests on.
 
     `trusted_share` is the share of the region's pixels whose prediction is to be trusted; None for
-    an imaged map.
+    an imaged map. `reason` says why there is no value, or why it is not to be read.
     """
 
     section: str
@@ -154,6 +155,21 @@ class AnalysisReport:
         return f"These maps were PREDICTED, not imaged, by {by}: {HYPOTHESES}"
 
     @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is to be said before any number: they are among the notes, too."""
+        predicted = (facts for facts in self.sections if facts.predicted)
+        return tuple(
+            said
+            for facts in predicted
+            for said in cautions_of(facts.name, facts.record, facts.about)
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes that are no cautions."""
+        return tuple(note for note in self.notes if note not in self.cautions)
+
+    @property
     def predicted(self) -> bool:
         """Whether a model drew any of the maps."""
         return any(facts.predicted for facts in self.sections)
@@ -194,6 +210,7 @@ class AnalysisReport:
             "notes": list(self.notes),
             "pitfalls": list(PITFALLS),
             "warning": self.warning,
+            "cautions": list(self.cautions),
             "failed": list(self.failed),
         }
         return json.dumps(content, indent=1, allow_nan=False, default=str)

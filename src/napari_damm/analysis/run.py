@@ -21,6 +21,7 @@ import numpy as np
 from napari_damm.analysis import cells as per_cell
 from napari_damm.analysis import intervals
 from napari_damm.analysis.agreement import compare_maps
+from napari_damm.analysis.cautions import cautions_of, why_not_to_be_read
 from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.findings import KeptSections, SectionFindings
@@ -48,7 +49,6 @@ from napari_damm.analysis.walk import (
 )
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.trust.intervals import Intervals
-from napari_damm.trust.verdict import VERDICTS
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 
@@ -176,20 +176,10 @@ def _measure(
     profiles = [row for each in regions for row in _profile(section, each, counts)]
     notes = []
     if section.predicted:
-        notes = [intervals.note(known, len(section.samples), intervals.is_part(section))]
-        notes += _verdict(section)
+        notes = list(cautions_of(section.name, section.record, section.about))
+        notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
     notes += confinement(counts.regions[regions[0].name].shells.profile(), section.name)
     return SectionFindings(facts, rows, profiles, notes)
-
-
-def _verdict(section: ParticleMap) -> list[str]:
-    """Say what the prediction itself was said to be worth, where that is not plain use."""
-    trust = section.record.get("trust")
-    if not isinstance(trust, Mapping) or (verdict := trust.get("verdict")) not in VERDICTS[1:]:
-        return []
-    reasons = [str(reason) for reason in trust.get("reasons") or ()]
-    because = f" ({'; '.join(reasons)})" if reasons else ""
-    return [f'{section.name}: the verdict on the prediction was "{verdict}"{because}']
 
 
 def _regions(one: MapLayers, config: AnalyzeConfig) -> list[Region]:
@@ -269,7 +259,7 @@ def _row(
         n=found.n,
         trusted_share=share,
         of=found.of,
-        reason=found.reason,
+        reason=found.reason or why_not_to_be_read(found.measure, section.predicted, section.about),
     )
 
 

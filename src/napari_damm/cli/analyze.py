@@ -21,7 +21,8 @@ from napari_damm.cli.streams import echo
 from napari_damm.util.text import name_or_index
 
 if TYPE_CHECKING:
-    from napari_damm.analysis.report import AnalysisReport
+    from napari_damm.analysis.report import AnalysisReport, MeasureRow
+    from napari_damm.util.measure import Measure
 
 HELP = """Measure how particles spread: distances, areas, cells, uniformity, groups.
 
@@ -120,17 +121,14 @@ def summary(report: AnalysisReport) -> Iterator[str]:
     from napari_damm.analysis.measures import MEASURES
     from napari_damm.analysis.regions import TISSUE
 
+    yield from report.cautions
     for facts in report.sections:
         yield f"{facts.name} ({'predicted' if facts.predicted else 'imaged'} particles)"
         for row in report.rows:
             if (row.section, row.region) == (facts.name, TISSUE):
                 measure = MEASURES[row.measure]
-                text = f"{measure.text(row.value)} {row.unit}" if row.value is not None else ""
-                if row.low is not None and row.high is not None:
-                    loose = "" if row.level else ", not calibrated"
-                    text += f" ({measure.text(row.low)} to {measure.text(row.high)}{loose})"
-                yield f"  {measure.label:44}{text or f'– ({row.reason})'}".rstrip()
-    yield from report.notes
+                yield f"  {measure.label:44}{_value(row, measure)}"
+    yield from report.remarks
     for comparison in report.comparisons:
         if comparison.region == TISSUE:
             yield (
@@ -139,6 +137,20 @@ def summary(report: AnalysisReport) -> Iterator[str]:
                 f", n = {comparison.animals[0]}, {comparison.animals[1]}: "
                 + (comparison.reason or f"p = {comparison.p:.3g}, {comparison.test}")
             )
+
+
+def _value(row: MeasureRow, measure: Measure) -> str:
+    """Return a value with its unit and interval, or why there is none."""
+    from napari_damm.analysis.cautions import UNREAD
+    from napari_damm.analysis.measures import NOT_GIVEN
+
+    if row.value is None:
+        return f"– ({row.reason})"
+    text = f"{measure.text(row.value)} {row.unit}".rstrip()
+    if row.low is not None and row.high is not None:
+        loose = "" if row.level else ", not calibrated"
+        text += f" ({measure.text(row.low)} to {measure.text(row.high)}{loose})"
+    return f"{text}, {UNREAD}" if row.reason and row.measure in NOT_GIVEN else text
 
 
 def _band(text: str) -> tuple[float, float]:
