@@ -10,6 +10,7 @@ from skimage.draw import disk
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.particle_map import LabelImage
+from napari_damm.analysis.page import _parts
 from napari_damm.analysis.profile import confinement
 from napari_damm.util.extravasation import (
     Profile,
@@ -195,19 +196,34 @@ def test_round_nuclei_are_found_and_counted():
 @pytest.mark.parametrize(("inside", "told"), [(1.9, False), (2.1, True)])
 def test_particles_that_stay_in_the_vessels_are_told_of(inside, told):
     profile = Profile(np.array([-7.0, -2.0, 2.0]), np.array([9.0, inside, 1.0]), np.full(3, 500))
-    found = confinement(profile, "a section")
+    found = confinement(profile)
+    assert found.startswith("the signal falls to less than half" if told else "")
     assert bool(found) == told
-    assert all(each.startswith("a section: the particles' signal falls") for each in found)
 
 
 def test_a_map_without_particles_stays_nowhere():
     dark = Profile(np.array([-2.0, 2.0]), np.zeros(2), np.full(2, 500))
-    assert confinement(dark, "a") == []
+    assert confinement(dark) == ""
 
 
 def test_without_a_profile_inside_vessels_nothing_is_told():
     outside = Profile(np.array([2.0, 7.0]), np.array([1.0, 0.5]), np.full(2, 500))
-    assert confinement(outside, "a") == confinement(None, "a") == []
+    assert confinement(outside) == confinement(None) == ""
+
+
+def test_where_particles_stay_in_the_vessels_no_distance_is_given():
+    signal, vessels = straight_vessel(length_um=60.0)
+    left = np.where(vessels > 0, 1.0, 0.3 * signal)  # autofluorescence, of a range of its own
+    report, _ = measured({"particles": left, "vessels": vessels}, config=HALF)
+    rows = {row.measure: row for row in report.rows}
+    for measure in ("l50", "extravasation_distance"):
+        assert rows[measure].value is None
+        assert "it stays in them" in rows[measure].reason
+    assert rows["auc_100"].value > 0
+    assert len(report.profiles) > 10
+    assert report.notes[0].startswith("arrays: the signal falls to less than half at the vessels'")
+    written = report.measures_csv(), report.to_json(), "".join(_parts(report, []))
+    assert all("it stays in them" in text for text in written)
 
 
 def test_a_signal_that_does_not_fall_has_no_half_distance():

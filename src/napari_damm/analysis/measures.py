@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.counts import Counts, gini, variation
-from napari_damm.analysis.profile import EXPOSURE_UM, exposure, half_distance, reach
+from napari_damm.analysis.profile import EXPOSURE_UM, confinement, exposure, half_distance, reach
 from napari_damm.analysis.thresholds import Threshold
 from napari_damm.util.extravasation import LEAST_PIXELS, extravasation_distance
 from napari_damm.util.measure import Measure
@@ -93,6 +93,7 @@ class _Region:
 
     def l50(self) -> tuple[float | None, int, str]:
         self._need_vessels()
+        self._need_spread()
         outside = self.counts.shells.outside()
         if outside is None:
             raise Missing(_FEW)
@@ -114,6 +115,7 @@ class _Region:
 
     def extravasation_distance(self) -> tuple[float | None, int, str]:
         self._need_vessels()
+        self._need_spread()
         profile = reach(self.counts.shells)
         if profile is None:
             raise Missing(_FEW)
@@ -216,6 +218,11 @@ class _Region:
         seen = self.counts.vessels or self.counts.fine.any() or self.counts.beyond
         if not seen or (not may_be_elsewhere and not self._near_vessels):
             raise Missing("no vessels were found")
+
+    def _need_spread(self) -> None:
+        stays = confinement(self.counts.shells.profile())
+        if stays:
+            raise Missing(stays)
 
     @property
     def _near_vessels(self) -> bool:

@@ -112,19 +112,30 @@ def half_distance(outside: Profile) -> float | None:
     return float(d0 + (v0 - half) / (v0 - v1) * (d1 - d0))
 
 
-def confinement(whole: Profile | None, name: str) -> list[str]:
-    """Say where distances mean little, because the signal has fallen at the vessels' edge."""
+def confined(whole: Profile | None) -> tuple[float, float] | None:
+    """Return the mean signal just inside vessels and just outside, where it stays in them.
+
+    None where it does not: where the signal outside is half of that inside or more, or there is
+    too little to tell.
+    """
     inside = 0 if whole is None else int((whole.distance_um < 0).sum())
     if whole is None or not inside:
-        return []
+        return None
     within, beyond = (float(each) for each in whole.signal[inside - 1 : inside + 1])
-    if within <= CONFINED * max(beyond, 0.0):
-        return []
-    return [
-        f"{name}: the particles' signal falls to less than half at the vessels' edge (mean "
-        f"{within:.3g} within {BIN_UM:g} um inside it, {beyond:.3g} outside): half-distance and "
-        "extravasation distance are of what is left beyond, and do not say how far particles travel"
-    ]
+    return (within, beyond) if within > CONFINED * max(beyond, 0.0) else None
+
+
+def confinement(whole: Profile | None) -> str:
+    """Say that, and why, a profile gives no distance, because particles stay in the vessels; ""."""
+    found = confined(whole)
+    if found is None:
+        return ""
+    within, beyond = found
+    return (
+        f"the signal falls to less than half at the vessels' edge (mean {within:.3g} within "
+        f"{BIN_UM:g} um inside it, {beyond:.3g} outside): it stays in them, and what is left "
+        "beyond tells no range"
+    )
 
 
 def exposure(outside: Profile, limit_um: float = EXPOSURE_UM) -> float | None:

@@ -178,7 +178,8 @@ def _measure(
     if section.predicted:
         notes = list(cautions_of(section.name, section.record, section.about))
         notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
-    notes += confinement(counts.regions[regions[0].name].shells.profile(), section.name)
+    if stays := confinement(counts.regions[regions[0].name].shells.profile()):
+        notes.append(f"{section.name}: {stays}; no half-distance, no extravasation distance")
     return SectionFindings(facts, rows, profiles, notes)
 
 
