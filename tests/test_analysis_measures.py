@@ -9,8 +9,8 @@ from skimage.draw import disk
 
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES
-from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.analysis.page import _parts
+from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.analysis.profile import confinement
 from napari_damm.util.extravasation import (
     Profile,
