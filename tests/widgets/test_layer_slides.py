@@ -87,7 +87,7 @@ def test_an_entered_size_scales_the_whole_world():
     ("vessels", "nuclei", "size", "words"),
     [
         (channel(**UM), channel("nuclei", **UM), 0.0, "Enter the pixel size"),
-        (channel(**UM), channel("nuclei"), 0.5, "same unit"),
+        (channel(**UM), channel("nuclei"), 0.5, r"layer.units = \("),
         (channel(**UM), channel("nuclei", translate=(500, 0), **UM), 0.5, "do not overlap"),
     ],
 )

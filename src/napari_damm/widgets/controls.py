@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QPushButton,
     QScrollArea,
@@ -23,30 +22,11 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from magicgui.widgets import ComboBox
 
-NO_SIZE = "not set"
 NARROWEST = 58
 """Pixels of a button, so that a narrow dock holds three."""
 LEAST_HEIGHT = 360  # px, of a scrolled form
 FOLDED = "folded"
 """The objectName of forms that can be folded away."""
-
-
-class PixelSizeBox(QDoubleSpinBox):
-    """A pixel size in um, "not set" (or other words) where it is unknown."""
-
-    def __init__(self, name: str = "pixel_size", unknown: str = NO_SIZE) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setRange(0.0, 1000.0)
-        self.setDecimals(4)
-        self.setSingleStep(0.05)
-        self.setSuffix(" µm")
-        self.setSpecialValueText(unknown)
-        self.setToolTip("Width of one pixel of the first channel")
-
-    def textFromValue(self, v: float) -> str:
-        """Write a size without needless zeros."""
-        return f"{v:.4f}".rstrip("0").rstrip(".")
 
 
 class Scrolled(QScrollArea):

@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel
 
+RED = "#d64545"
+
 
 class Note(QLabel):
     """A line of text that takes as many rows as it needs, and none when it is empty."""
@@ -23,6 +25,16 @@ class Note(QLabel):
         self.setText(text)
         self.setVisible(bool(text))
         self._fit()
+
+    def warn(self, text: str) -> None:
+        """Show `text` in red."""
+        self.setStyleSheet(f"color: {RED}")
+        self.say(text)
+
+    def calm(self, text: str) -> None:
+        """Show `text` in the colour of the others, after a warning too."""
+        self.setStyleSheet("")
+        self.say(text)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Take the height that the text needs at this width; nested layouts guess it."""

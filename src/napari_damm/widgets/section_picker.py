@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from napari_damm.widgets.controls import PixelSizeBox, capital, rows, stack
+from napari_damm.widgets.controls import capital, rows, stack
 from napari_damm.widgets.notes import Note
+from napari_damm.widgets.number_boxes import AHEAD, PixelSizeBox, meant, show_origin
 from napari_damm.widgets.region_picker import LayerChoice
 from napari_damm.widgets.role_pickers import RolePickers
 from napari_damm.widgets.viewer.layer_slides import SlideRequest, request_channels
@@ -55,7 +56,7 @@ class SectionPicker(QWidget):
 
         self._pickers.changed.connect(self._on_change)
         self.region.changed.connect(self.changed)
-        self.pixel_size.valueChanged.connect(self._on_pixel_size)
+        self.pixel_size.entered.connect(self._on_pixel_size)
         for moved in (viewer.dims.events.point, viewer.dims.events.ndisplay):
             moved.connect(self._on_dims)
 
@@ -122,17 +123,22 @@ class SectionPicker(QWidget):
         request = request_channels(shown, size or 0.0, modalities)
         return replace(request, plane=words, titles=titles)
 
+    @property
+    def size_is_meant(self) -> bool:
+        """Whether the pixel size is believed, or somebody says now that it is meant."""
+        size, _ = self._size_of(self.primary)
+        return meant(self, size or 0.0)
+
     def _size_of(self, channel: Channel | None) -> tuple[float | None, str]:
         if channel is not None:
             with suppress(ValueError):  # request() says it
                 return self._sizes.of(channel)
-        return None, ""
+        return self._sizes.ahead, AHEAD if self._sizes.ahead else ""
 
     def _show_place(self) -> None:
         size, origin = self._size_of(self.primary)
-        with QSignalBlocker(self.pixel_size):
-            self.pixel_size.setValue(size or 0.0)
-        self._size_note.say(origin)
+        self.pixel_size.show_size(size or 0.0)
+        show_origin(self._size_note, size or 0.0, origin)
         planes = []
         with suppress(ValueError):  # request() says it
             picked = filter(None, self._pickers.picked)
@@ -146,10 +152,16 @@ class SectionPicker(QWidget):
 
     def _on_pixel_size(self, value: float) -> None:
         primary, *others = self._pickers.picked
-        if primary is not None:
-            for other in others:
-                with suppress(ValueError):  # request() says it
-                    self._sizes.enter(primary, value, beside=other)
+        if primary is None:
+            self._sizes.ahead = value
+            self._on_change()
+            return
+        for other in others:
+            with suppress(ValueError):  # request() says it
+                self._sizes.enter(primary, value, beside=other)
+        if not self.pixel_size.typing:
+            with suppress(ValueError):
+                self._sizes.give(value, [primary, *filter(None, others)])
         self._on_change()
 
     def _on_dims(self, event: Any) -> None:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLay
 from napari_damm.util.devices import devices_here
 from napari_damm.util.settings import DEVICES, Setting, settings_of
 from napari_damm.widgets.controls import set_up
+from napari_damm.widgets.number_boxes import read_commas
 
 LARGEST = 1_000_000
 """Of a number without a limit: a control needs one."""
@@ -102,8 +103,10 @@ class SettingsControls:
         native: QWidget = control.native
         native.setObjectName(each.name)
         native.setToolTip(f"{each.help} Left out: {each.left_out}." if each.left_out else each.help)
-        if isinstance(native, QAbstractSpinBox) and _may_be_automatic(each):
-            native.setSpecialValueText(AUTOMATIC)
+        if isinstance(native, QAbstractSpinBox):
+            read_commas(native)
+            if _may_be_automatic(each):
+                native.setSpecialValueText(AUTOMATIC)
         return control
 
     def _options(self, each: Setting) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from qtpy.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from napari_damm.widgets.analyze.channel_box import ChannelBox
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
-from napari_damm.widgets.controls import PixelSizeBox, button, guard_wheel, rows, stack
+from napari_damm.widgets.controls import button, guard_wheel, rows, stack
 from napari_damm.widgets.notes import Note
+from napari_damm.widgets.number_boxes import PixelSizeBox
 from napari_damm.widgets.region_picker import LayerChoice
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas

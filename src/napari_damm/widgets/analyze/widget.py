@@ -26,6 +26,7 @@ from napari_damm.widgets.analyze.region_numbers import fill_features, select_reg
 from napari_damm.widgets.analyze.request import AnalyzeRequest, written
 from napari_damm.widgets.analyze.results import profile_lines
 from napari_damm.widgets.controls import Scrolled
+from napari_damm.widgets.number_boxes import AHEAD, meant, show_origin
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
 from napari_damm.widgets.viewer.layer_slides import request_channels
@@ -78,7 +79,7 @@ class AnalyzeWidget(RunWidget):
         for box in (form.particles, form.vessels, form.nuclei, form.imaged):
             box.changed.connect(self._on_layers)
         form.region.changed.connect(self._update)
-        form.pixel_size.valueChanged.connect(self._on_pixel_size)
+        form.pixel_size.entered.connect(self._on_pixel_size)
         form.preview.clicked.connect(self._show_vessels)
         form.threshold.valueChanged.connect(self._on_threshold)
         self._dragged.timeout.connect(self._draw_preview)
@@ -112,20 +113,27 @@ class AnalyzeWidget(RunWidget):
     def _on_layers(self) -> None:
         self._forget_preview()
         vessels = self._form.vessels.picked
-        size, origin = None, ""
+        size: float | None = self._sizes.ahead
+        origin = AHEAD if size else ""
         if vessels is not None:
+            size, origin = None, ""
             with suppress(ValueError):  # _frozen() says it
                 size, origin = self._sizes.of(vessels)
-        with QSignalBlocker(self._form.pixel_size):
-            self._form.pixel_size.setValue(size or 0.0)
-        self._form.size_note.say(origin)
+        self._form.pixel_size.show_size(size or 0.0)
+        show_origin(self._form.size_note, size or 0.0, origin)
         self._update()
 
     def _on_pixel_size(self, value: float) -> None:
-        vessels = self._form.vessels.picked
-        if vessels is not None:
+        form = self._form
+        vessels, *others = (form.vessels.picked, form.particles.picked, form.nuclei.picked,
+                            form.imaged.picked)  # fmt: skip
+        if vessels is None:
+            self._sizes.ahead = value
+        else:
             with suppress(ValueError):
                 self._sizes.enter(vessels, value)
+                if not form.pixel_size.typing:
+                    self._sizes.give(value, [vessels, *filter(None, others)])
         self._on_layers()
 
     def _forget_preview(self) -> None:
@@ -225,10 +233,13 @@ class AnalyzeWidget(RunWidget):
         )
 
     def _analyze(self) -> None:
+        self._form.pixel_size.settle()
         try:
             request = self._frozen()
         except ValueError as error:
             self._form.run.status.say(readable(error))
+            return
+        if not meant(self, request.slide.pixel_sizes_um["vessels"]):
             return
         self._request = request
         self._go(request.events, "Measuring…")

@@ -27,8 +27,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_damm.widgets.controls import PixelSizeBox, button, rows
+from napari_damm.widgets.controls import button, rows
 from napari_damm.widgets.model_hub import model_hub
+from napari_damm.widgets.number_boxes import PixelSizeBox, doubt
 from napari_damm.widgets.predict.batch_channels import ChannelNames
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
 from napari_damm.widgets.predict.batch_ways import Ways
@@ -79,7 +80,7 @@ class BatchQueue(RunWidget):
 
         self.rule.textChanged.connect(self._pair)
         self.folder.textChanged.connect(self._pair)
-        self.pixel_size.valueChanged.connect(self._pair)
+        self.pixel_size.entered.connect(self._pair)
         self.channels.changed.connect(self._pair)
         self.ways.changed.connect(self._pair)
         model_hub().model_added.connect(self._on_model_added)
@@ -133,6 +134,8 @@ class BatchQueue(RunWidget):
         folder = Path(self.folder.text().strip() or "results").expanduser()
         size = self.pixel_size.value() or None
         try:
+            if size and doubt(size):
+                raise ValueError(doubt(size))
             if self._inputs:
                 rule = self.rule.text().strip() or None
                 options = self.channels.options | ({"pixel_size_um": size} if size else {})

@@ -181,10 +181,13 @@ class PredictWidget(RunWidget):
         return in_units_of(channel.layer, self._viewer.dims, centre)
 
     def _run_if_possible(self, make: Callable[[], PredictRequest]) -> None:
+        self._section.pixel_size.settle()
         try:
             request = make()
         except ValueError as error:
             self._form.run.status.say(readable(error))
+            return
+        if not self._section.size_is_meant:
             return
         told, seconds = forecast(request, self._model.chosen().pixel_size_um)
         if (seconds or 0.0) > LONG_S and not self._confirmed(told):

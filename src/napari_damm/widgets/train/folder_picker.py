@@ -8,8 +8,9 @@ from pathlib import Path
 from qtpy.QtCore import QSignalBlocker, QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QWidget
 
-from napari_damm.widgets.controls import PixelSizeBox, button, capital, rows
+from napari_damm.widgets.controls import button, capital, rows
 from napari_damm.widgets.model_picker import MODALITIES
+from napari_damm.widgets.number_boxes import PixelSizeBox
 from napari_damm.widgets.paths import LOOKUP_ERRORS, cannot_look_up, check_lookup
 from napari_damm.widgets.train.request import FolderData
 
@@ -41,7 +42,7 @@ class FolderPicker(QWidget):
         for line in (self.folder, *self._names.values()):
             line.textChanged.connect(self._on_text)
         self._pause.timeout.connect(self.changed)
-        self._pixel_size.valueChanged.connect(self.changed)
+        self._pixel_size.entered.connect(self.changed)
         self._browse.clicked.connect(self._choose)
 
     def _lay_out(self) -> None:

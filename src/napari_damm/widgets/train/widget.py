@@ -132,10 +132,13 @@ class TrainWidget(RunWidget):
 
     def _go(self, resume: bool) -> None:
         self._on_name()  # the disk may have changed since
+        self._form.section.pixel_size.settle()
         try:
             request = self._request(resume)
         except ValueError as error:
             self._form.run.status.say(readable(error))
+            return
+        if not self._form.from_folders and not self._form.section.size_is_meant:
             return
         self._begin(LiveTraining(self._viewer, request, self._form.curves, self))
 

@@ -54,6 +54,7 @@ class Grid:
     shape: tuple[int, int]
     unit: str
     um_per_unit: float | None  # None where the unit is no length ("pixel")
+    layer: str = ""
 
     def overlaps(self, other: Grid, ratio: float) -> bool:
         """Tell whether two grids share ground; `ratio` of this grid's units make one of other's."""
@@ -157,7 +158,7 @@ def grid_of(channel: Channel) -> Grid:
     y, x = (_exact(float(c) - side / 2, side) for c in origin[-2:])
     unit, um_per_unit = _unit_of(layer)
     rows, cols = layer.data.shape[len(channel.index) :][:2]
-    return Grid(side, (y, x), (int(rows), int(cols)), unit, um_per_unit)
+    return Grid(side, (y, x), (int(rows), int(cols)), unit, um_per_unit, str(layer.name))
 
 
 def _exact(value: float, side: float) -> float:
@@ -186,8 +187,10 @@ def stated_pixel_size(grid: Grid) -> float | None:
     return None if np.isclose(grid.side, 1.0) else grid.side
 
 
-def units_ratio(grid: Grid, other: Grid) -> float:
+def units_ratio(grid: Grid, other: Grid, sized_here: bool = False) -> float:
     """Return how many units of `grid` one unit of `other` is, as napari shows them side by side.
+
+    `sized_here`: whether `grid` would be given the pixel size that is entered.
 
     Raises
     ------
@@ -195,9 +198,13 @@ def units_ratio(grid: Grid, other: Grid) -> float:
         If one is measured in a length and the other is not: napari then aligns them by number.
     """
     if (grid.um_per_unit is None) != (other.um_per_unit is None):
+        bare, placed = (grid, other) if grid.um_per_unit is None else (other, grid)
+        here = "enter its pixel size above, or " if sized_here and bare is grid else ""
         raise ValueError(
-            f"One layer is measured in {grid.unit}, the other in {other.unit}: "
-            "give both the same unit"
+            f"'{bare.layer}' is measured in {bare.unit}, '{placed.layer}' in {placed.unit}: {here}"
+            "type in napari's console, for pixels of 0.69 um, "
+            f"layer = viewer.layers[{bare.layer!r}]; layer.scale = (0.69, 0.69); "
+            'layer.units = ("um", "um")'
         )
     return (other.um_per_unit or 1.0) / (grid.um_per_unit or 1.0)
 
@@ -231,7 +238,9 @@ def request_channels(
     _check_different(list(channels.values()), list(names or channels))
     grids = {role: grid_of(channel) for role, channel in channels.items()}
     first, *others = channels
-    ratios = {role: units_ratio(grids[first], grid) for role, grid in grids.items()}
+    ratios = {
+        role: units_ratio(grids[first], grid, sized_here=True) for role, grid in grids.items()
+    }
     for role in others:
         if not grids[first].overlaps(grids[role], ratios[role]):
             raise ValueError(

@@ -3,12 +3,21 @@
 An entry belongs to the layer as it was measured then: give the layer a scale or a unit, and what
 it states counts again. An entry for the vessels also fixes the nuclei shown beside them, so that
 swapping the two does not ask again.
+
+napari aligns pixels with micrometers by number, so a layer in pixels lies wrongly beside one with a
+length. An entry for the former is given to the layer itself: then both lie where they belong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from napari_damm.widgets.viewer.layer_slides import Grid, grid_of, stated_pixel_size, units_ratio
 from napari_damm.widgets.viewer.roles import Channel
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 
 class PixelSizes:
@@ -16,6 +25,9 @@ class PixelSizes:
 
     def __init__(self) -> None:
         self._entries: dict[object, tuple[float, str, float]] = {}
+        self._given: set[object] = set()
+        self.ahead = 0.0
+        """What was entered before a layer was picked: for one that states none."""
 
     def enter(self, channel: Channel, size_um: float, beside: Channel | None = None) -> None:
         """Note the pixel size of a channel's layer; 0 takes an earlier entry back.
@@ -45,8 +57,35 @@ class PixelSizes:
             return size_um, "entered by hand"
         stated = stated_pixel_size(grid)
         if stated is None:
-            return None, ""
+            self._set(channel, grid, self.ahead)
+            size_um, self.ahead = self.ahead, 0.0
+            return (size_um, "entered by hand") if size_um else (None, "")
+        self.ahead = 0.0
+        if channel.layer.unique_id in self._given:
+            return stated, "entered by hand, and given to the layer"
         return stated, "from the layer" if grid.um_per_unit else "the layer's scale, taken as µm"
+
+    def give(self, size_um: float, channels: Sequence[Channel]) -> str:
+        """Have layers in pixels lie beside those with a length; say which were given the size.
+
+        `size_um` is that of the first channel. Of those in its unit all are scaled alike.
+        """
+        first = grid_of(channels[0])
+        lengths = [c for c in channels[1:] if grid_of(c).um_per_unit is not None]
+        key = channels[0].layer.unique_id
+        if not size_um > 0 or not lengths or not (first.um_per_unit is None or key in self._given):
+            return ""
+        layers = {
+            c.layer.unique_id: c.layer
+            for c in channels
+            if grid_of(c).um_per_unit is None or c.layer.unique_id in self._given
+        }
+        factor = size_um / first.side
+        for key, layer in layers.items():
+            self._given.add(key)
+            self._entries.pop(key, None)
+            _measure_in_um(layer, factor)
+        return " and ".join(f"'{layer.name}'" for layer in layers.values())
 
     def _set(self, channel: Channel, grid: Grid, size_um: float) -> None:
         key = channel.layer.unique_id
@@ -54,3 +93,12 @@ class PixelSizes:
             self._entries[key] = (grid.side, grid.unit, size_um)
         else:
             self._entries.pop(key, None)
+
+
+def _measure_in_um(layer: Layer, factor: float) -> None:
+    """Scale the plane of a layer about the world's corner, in um from now on."""
+    axes = [1.0] * (layer.ndim - 2) + [factor] * 2
+    units = (*layer.units[:-2], "um", "um")
+    layer.translate = [a * b for a, b in zip(layer.translate, axes, strict=True)]
+    layer.scale = [a * b for a, b in zip(layer.scale, axes, strict=True)]
+    layer.units = units
