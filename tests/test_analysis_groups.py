@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.groups import compare_groups, hedges_g, read_groups
+from napari_damm.analysis.groups import compare_groups, hedges_g, least_p_notes, read_groups
 from napari_damm.analysis.mixed import mixed_effect
 from napari_damm.analysis.report import MeasureRow
 from napari_damm.analysis.run import analyze
+from napari_damm.cli.analyze import _groups
 
 
 def rows(values, measure="l50"):
@@ -46,6 +47,30 @@ def test_mann_whitney_is_exact_for_few_animals():
     (found,) = compare_groups(rows(CONTROL + TREATED), "mann-whitney")
     assert found.p == pytest.approx(2 / 20)  # of 20 orders of 3 + 3, two are as extreme
     assert found.test == "Mann-Whitney U test, two-sided"
+
+
+def test_what_mann_whitney_cannot_show_is_said():
+    far = [("x", "a", 1.0), ("y", "a", 2.0), ("z", "a", 3.0)]
+    more = [("u", "b", 91.0), ("v", "b", 92.0), ("w", "b", 93.0)]
+    (found,) = compare_groups(rows(far + more), "mann-whitney")
+    assert found.p == pytest.approx(0.1)
+    (said,) = least_p_notes([found, found])
+    assert "With 3 against 3 animals" in said
+    assert "below 0.1," in said
+    assert not list(least_p_notes(compare_groups(rows(far + more), "welch")))
+    four = compare_groups(rows([*far, ("t", "a", 4.0), *more, ("s", "b", 94.0)]), "mann-whitney")
+    assert four[0].p < 0.05
+    assert not list(least_p_notes(four))
+
+
+def test_one_refusal_for_all_measures_is_said_once():
+    values = CONTROL[1:] + TREATED
+    alone = compare_groups(rows(values) + rows(values, "auc_100"), "mixed")
+    lines = list(_groups(alone))
+    assert [("needs more" in line) for line in lines] == [True, False, False]
+    one = compare_groups(rows(values[2:]) + rows(values, "auc_100"), "welch")
+    assert sum("one animal" in line for line in _groups(one)) == 1
+    assert sum("p = " in line for line in _groups(one)) == 1
 
 
 def test_a_group_of_one_animal_has_no_p_value_and_says_so():

@@ -62,6 +62,16 @@ def test_the_report_says_what_they_rest_on():
     assert "from 40 sections that the model had not learnt from (drawn)" in intervals.note(KNOWN)
     assert intervals.note(None) == intervals.NOT_CALIBRATED
     assert intervals.OF_PARTICLES[0] == "l50"
+    assert "None was fitted for exposure AUC(0-100 um), " in intervals.note(KNOWN)
+    whole = dict.fromkeys(intervals.OF_PARTICLES, KNOWN.measures["l50"])
+    assert "None was fitted" not in intervals.note(replace(KNOWN, measures=whole))
+
+
+def test_a_model_that_is_calibrated_for_the_map_alone_says_so():
+    said = intervals.note(replace(KNOWN, measures={}))
+    assert "calibrated for the map" in said
+    assert "(not calibrated)" not in said
+    assert intervals.note(replace(KNOWN, measures={}), part=True) == intervals.PART
 
 
 def test_a_damaged_record_is_refused():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,15 @@ from particle_maps import measured, nuclei, report_of, straight_vessel, write_pi
 
 from napari_damm import api, cli
 from napari_damm.analysis import page
+from napari_damm.analysis.agreement import SCALES
 from napari_damm.analysis.cautions import UNREAD, cautions_of
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
+from napari_damm.analysis.methods import methods_paragraph
+from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.regions import TRUSTED
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
-from napari_damm.analysis.sources import MapSource, array_map
+from napari_damm.analysis.sources import MapLayers, MapSource, array_map
 from napari_damm.cli.analyze import summary
 from napari_damm.slide import open_slide
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
@@ -104,6 +109,53 @@ def test_a_predicted_map_is_compared_with_the_imaged_one(result):
     assert found.ssim == pytest.approx(1.0, abs=0.02)
     assert found.bias == pytest.approx(0.0, abs=0.01)
     assert found.difference.shape == (600, 700)
+    assert found.r == pytest.approx(1.0, abs=1e-4)
+    assert found.profile_difference == pytest.approx(0.0, abs=0.01)
+    assert SCALES in report.notes
+
+
+def test_the_comparison_is_in_the_command_and_on_the_page_with_units(result):
+    report, _ = report_of(MapSource(result, particles_channel="nanoparticles"))
+    found = report.sections[0].agreement
+    lines = list(summary(report))
+    start = lines.index("  predicted against imaged particles")
+    assert [line.split("  ")[2] for line in lines[start + 1 : start + 8]] == [
+        "Pearson r", "SSIM", "PSNR", "R2", "ICC(3,1) of 64 px blocks",
+        "mean difference of the profiles", "bias, predicted minus imaged",
+    ]  # fmt: skip
+    limits = f"(limits of agreement {found.low:.3f} to {found.high:.3f})"
+    assert lines[start + 7].endswith(f"relative intensity {limits}")
+    shown = "".join(page._parts(report, []))
+    for title in ("bias, predicted minus imaged", "lower limit of agreement"):
+        assert f"<th>{title} (relative intensity)</th>" in shown
+    assert shown.count(escape(SCALES)) == 1
+
+
+def test_profiles_are_compared_on_the_scale_of_the_prediction(picture, tmp_path):
+    signal, vessels = straight_vessel()
+    planes = [vessels, nuclei(), 1000 * signal + 200]
+    brighter = write_picture(tmp_path / "b.ome.tif", planes)
+    section = open_source(
+        MapSource(brighter, particles_channel="nanoparticles"), AnalyzeConfig()
+    ).section
+    reads = {"imaged": section.images["particles"], "vessels": section.images["vessels"]}
+    reads["particles"] = lambda box: 0.5 * signal[box.slices]
+    report, _ = report_of(MapLayers(replace(section, images=reads)), config=AnalyzeConfig())
+    found = report.sections[0].agreement
+    expected = [0.5 * row.signal for row in report.profiles if row.distance_um > 0]
+    assert found.profile_difference == pytest.approx(2 * np.mean(expected), rel=0.05)
+    assert SCALES not in report_of(picture)[0].notes
+
+
+def test_predicted_and_imaged_sections_in_one_report_are_told_apart(result, picture):
+    report, _ = report_of([result, picture], AnalyzeConfig(vessel_threshold=0.5))
+    said = methods_paragraph(report)
+    assert SCALES in report.notes
+    assert "The particles of 1 of the sections were imaged" in said
+    assert "in 16 steps (mode fast, seed 0), as the mean of 2 samples." in said
+    record = {**report.sections[0].record, "steps": 1, "mode": "expected"}
+    one = replace(report, sections=(replace(report.sections[0], record=record),))
+    assert "in one step (mode expected" in methods_paragraph(one)
 
 
 def test_sections_become_animals_and_groups(picture, tmp_path):
@@ -236,7 +288,8 @@ def test_the_command_writes_tables_a_page_and_figures(picture, tmp_path, capsys)
     shown = (out / "report.html").read_text()
     assert "data:image/svg+xml;base64," in shown
     assert "http" not in shown.replace("http-equiv", "")
-    assert "Otsu over the tissue" in shown
+    assert "Otsu&#x27;s threshold over the tissue of each section (" in shown
+    assert "than a given threshold of 0.5, without specks below 30 um2." in shown
 
 
 def test_the_page_of_a_prediction_warns_and_names_its_model(result, tmp_path):

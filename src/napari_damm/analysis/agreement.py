@@ -2,15 +2,16 @@
 
 1. Both are scaled to 0..1: the imaged one by its 0.1 and 99.9 percentiles over tissue, the
    predicted one is so already.
-2. Pixels: SSIM, PSNR, R2. Blocks of 64 px: ICC(3,1), and Bland and Altman's bias with its limits
-   of agreement (1986).
-3. Maps of more than 8192 px a side are compared after averaging squares of pixels.
+2. Pixels: Pearson's r, SSIM, PSNR, R2. Blocks of 64 px: ICC(3,1), and Bland and Altman's bias with
+   its limits of agreement (1986).
+3. The profiles by distance from vessels: how far apart they are, on average over shells outside.
+4. Maps of more than 8192 px a side are compared after averaging squares of pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.slide import intensity_limits
 from napari_damm.util import metrics
-from napari_damm.util.extravasation import paired_tile_means, tile_means
-from napari_damm.util.measure import finite_or_none
+from napari_damm.util.extravasation import Profile, paired_tile_means, tile_means
+from napari_damm.util.measure import Measure, finite_or_none
 from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,24 @@ Floats = NDArray[np.float32]
 BLOCK_PX = 64
 LARGEST_PX = 8192
 LIMITS_SD = 1.96
+UNIT = "relative intensity"
+SHOWN = {
+    "r": Measure("Pearson r"),
+    "ssim": Measure("SSIM"),
+    "psnr": Measure("PSNR", "dB", 2),
+    "r2": Measure("R2"),
+    "icc": Measure(f"ICC(3,1) of {BLOCK_PX} px blocks"),
+    "profile_difference": Measure("mean difference of the profiles", UNIT),
+    "bias": Measure("bias, predicted minus imaged", UNIT),
+    "low": Measure("lower limit of agreement", UNIT),
+    "high": Measure("upper limit of agreement", UNIT),
+}
+SCALES = (
+    "Predicted and imaged intensities are on different scales: those of an imaged map are the "
+    "file's, those of a predicted one are relative (0 to 1 are the 0.1 and 99.9 percentiles of "
+    "imaged particles over tissue). So exposure, dose per cell and signal of the one do not "
+    "compare with those of the other; to compare two maps, the imaged one is scaled in that way."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +54,9 @@ class Agreement:
     """Predicted (first) against imaged: None where a number cannot be had.
 
     `bias` is the mean of predicted minus imaged over blocks, `low` and `high` its limits of
-    agreement, all in relative intensity. `blocks` (n, 2) are imaged and predicted; `difference`
+    agreement, `profile_difference` the mean absolute difference of the profiles outside vessels,
+    all in relative intensity; `scaled_by` are the imaged intensities that became 0 and 1.
+    `blocks` (n, 2) are imaged and predicted; `difference`
     (y, x) is the map, NaN outside tissue, with pixels of `pixel_um`.
     """
 
@@ -50,11 +71,22 @@ class Agreement:
     pixel_um: tuple[float, float]
     blocks: NDArray[np.float64] = field(repr=False)
     difference: Floats = field(repr=False)
+    r: float | None = None
+    profile_difference: float | None = None
+    scaled_by: tuple[float, float] = (0.0, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers."""
-        names = ("ssim", "psnr", "r2", "icc", "bias", "low", "high", "pixels", "pixel_um")
+        names = (*SHOWN, "pixels", "pixel_um", "scaled_by")
         return {name: getattr(self, name) for name in names} | {"blocks": len(self.blocks)}
+
+    def with_profiles(self, predicted: Profile | None, imaged: Profile | None) -> Agreement:
+        """Return it with the difference of two profiles, where both have the same shells."""
+        if predicted is None or imaged is None or predicted.signal.size != imaged.signal.size:
+            return self
+        low, high = self.scaled_by
+        gaps = np.abs(predicted.signal - (imaged.signal - low) / (high - low))
+        return replace(self, profile_difference=float(gaps.mean()))
 
 
 def compare_maps(section: ParticleMap) -> Agreement:
@@ -79,6 +111,8 @@ def compare_maps(section: ParticleMap) -> Agreement:
     bias = float(gaps.mean()) if gaps.size else None
     pair = imaged[tissue], predicted[tissue]
     return Agreement(
+        r=finite_or_none(lambda: metrics.pearson_r(*pair)),
+        scaled_by=(low, high),
         ssim=finite_or_none(lambda: metrics.ssim(imaged, predicted, mask=tissue)),
         psnr=finite_or_none(lambda: metrics.psnr(*pair)),
         r2=finite_or_none(lambda: metrics.r2(*pair)),
@@ -91,6 +125,13 @@ def compare_maps(section: ParticleMap) -> Agreement:
         blocks=blocks,
         difference=np.where(tissue, predicted - imaged, np.float32(np.nan)),
     )
+
+
+def imaged_alone(section: ParticleMap) -> ParticleMap:
+    """Return a section with its imaged particles for its predicted ones, and without cells."""
+    images = {role: read for role, read in section.images.items() if role != "nuclei"}
+    images["particles"] = images["imaged"]
+    return replace(section, images=images, nucleus_labels=None, samples=())
 
 
 def _averaged(section: ParticleMap, read: Callable[[Box], NDArray[Any]], step: int) -> Floats:

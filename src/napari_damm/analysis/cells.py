@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from skimage.feature import peak_local_max
 
 from napari_damm.analysis.distance import PixelSize
 from napari_damm.analysis.particle_map import ParticleMap
+from napari_damm.analysis.thresholds import Threshold
 from napari_damm.util.tiling import Box
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,7 @@ REACH_UM = 10.0
 """How far around a tile pixels are needed: cells that begin in it may go on beyond."""
 SIMPLE = "bright blobs of about 7 um (Laplacian of Gaussian): simple, it merges touching nuclei"
 DRAWN = "the labels that were given"
+STEP_UM = 10.0
 _SIGMA_UM = NUCLEUS_UM / np.sqrt(2)
 
 
@@ -134,3 +136,19 @@ def _grown(labels: Labels, pixel_um: PixelSize, um: float) -> Labels:
         labels == 0, sampling=pixel_um, return_indices=True
     )
     return np.where(distance <= um, labels[tuple(nearest)], 0)
+
+
+def positive_by_distance(cells: CellTable, bright: Threshold | None) -> Iterator[dict[str, float]]:
+    """Yield how many cells lie in each 10 um from a vessel, and the share of positive ones."""
+    if not cells.signal.size or bright is None:
+        return
+    near = np.isfinite(cells.distance_um) & (cells.distance_um > 0)
+    which = (cells.distance_um[near] / STEP_UM).astype(int)
+    positive = cells.signal[near] > bright.value
+    for k in np.unique(which).tolist():
+        here = which == k
+        yield {
+            "from_um": k * STEP_UM,
+            "cells": int(here.sum()),
+            "positive_percent": 100.0 * float(positive[here].mean()),
+        }

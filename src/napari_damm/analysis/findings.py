@@ -86,7 +86,8 @@ def _from_arrays(arrays: Mapping[str, Any]) -> SectionFindings:
     agreement = facts.pop("agreement")
     if agreement is not None:
         own = {name: arrays[name] for name in _AGREEMENT}
-        agreement = Agreement(**{**agreement, "pixel_um": tuple(agreement["pixel_um"]), **own})
+        pairs = {name: tuple(agreement[name]) for name in ("pixel_um", "scaled_by")}
+        agreement = Agreement(**{**agreement, **pairs, **own})
     thumbnail = None
     if content["extent_um"] is not None:
         height, width = content["extent_um"]

@@ -16,6 +16,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import NamedTuple
 
@@ -204,6 +205,19 @@ def _compare(
         test=TESTS[test],
         p=p,
     )
+
+
+def least_p_notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Say of which numbers of animals Mann and Whitney's p is above 0.05 whatever they show."""
+    tested = (c.animals for c in comparisons if c.test == TESTS["mann-whitney"])
+    for a, b in dict.fromkeys(tested):
+        least = 2 / comb(a + b, a)
+        if least > 1 - LEVEL:
+            yield (
+                f"With {a} against {b} animals p of a Mann-Whitney test cannot be below "
+                f"{least:.2g}, however far the groups differ (where all values differ): read "
+                "the difference and its interval, or have more animals."
+            )
 
 
 def _mixed(plain: Comparison, sections: tuple[Sections, Sections]) -> Comparison:

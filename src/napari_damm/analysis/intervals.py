@@ -35,6 +35,10 @@ NOT_CALIBRATED = (
     "No intervals: the model's card does not say how far measures of its maps were off on sections "
     "that it had not learnt from (not calibrated)."
 )
+MAP_ALONE = (
+    "No intervals of these measures: the model is calibrated for the map, pixel by pixel, not for "
+    "these measures."
+)
 
 
 def interval(known: Intervals | None, region: Region, found: Measured) -> Limits:
@@ -130,11 +134,15 @@ def note(known: Intervals | None, samples: int = 0, part: bool = False) -> str:
             f"({known.fitted_on}); the others are not calibrated, and have no level."
         )
     if known is None or not known.measures:
-        return NOT_CALIBRATED if known is None or not part else PART
+        if known is None:
+            return NOT_CALIBRATED
+        return PART if part else MAP_ALONE
     count = max(each.count for each in known.measures.values())
+    missing = [MEASURES[name].label for name in OF_PARTICLES if name not in known.measures]
+    none = f" None was fitted for {', '.join(missing)}." if missing else ""
     return (
         f"Intervals are nominal 90 % ones of whole sections, from {count} sections that the model "
         f"had not learnt from ({known.measures_fitted_on or known.fitted_on}). On tissue of "
-        "another kind they may not hold; measures without one have shown that theirs does not. "
-        "Regions have none."
+        "another kind they may not hold. What is measured in images, of vessels and distances to "
+        f"them, needs none.{none} Regions have none."
     )

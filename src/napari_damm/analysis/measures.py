@@ -13,7 +13,14 @@ import numpy as np
 
 from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.counts import Counts, gini, variation
-from napari_damm.analysis.profile import EXPOSURE_UM, confinement, exposure, half_distance, reach
+from napari_damm.analysis.profile import (
+    EXPOSURE_UM,
+    STAYS,
+    confined,
+    exposure,
+    half_distance,
+    reach,
+)
 from napari_damm.analysis.thresholds import Threshold
 from napari_damm.util.extravasation import LEAST_PIXELS, extravasation_distance
 from napari_damm.util.measure import Measure
@@ -220,9 +227,8 @@ class _Region:
             raise Missing("no vessels were found")
 
     def _need_spread(self) -> None:
-        stays = confinement(self.counts.shells.profile())
-        if stays:
-            raise Missing(stays)
+        if confined(self.counts.shells.profile()) is not None:
+            raise Missing(STAYS)
 
     @property
     def _near_vessels(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from napari_damm.analysis.cells import DRAWN
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
+from napari_damm.util.extravasation import BLUR_UM, SPECK_UM2
 from napari_damm.util.version import __version__
 
 
@@ -24,17 +26,28 @@ def _sentences(report: AnalysisReport) -> Iterator[str]:
         f"Particle distribution was measured with napari-damm {__version__} in {count} "
         f"section{'s' if count != 1 else ''} at {size} um per pixel."
     )
-    yield from _prediction(first)
+    yield from _origin(report.sections)
+    if first.vessels_from == DRAWN:
+        yield "Vessels were given as labels."
+    elif first.vessels_from != "none":
+        yield (
+            f"Vessels are what is brighter in the vessel image, blurred by {BLUR_UM:g} um, than "
+            f"{_threshold(report, 'vessels')}, without specks below {SPECK_UM2:g} um2."
+        )
     if first.vessels_from != "none":
-        yield f"Vessels: {first.vessels_from}{_thresholds(report, 'vessels')}."
         yield (
             "Distances run from pixel centres to the nearest vessel's edge, up to 250 um; the "
             "profile is the mean intensity in shells of 5 um, and ends before the first of fewer "
             "than 200 pixels."
         )
-    yield f"Particles count as bright above a threshold{_thresholds(report, 'particles')}."
-    if first.nuclei_from != "none":
-        yield f"Nuclei: {first.nuclei_from}; cells are nuclei grown by 2 um."
+    yield f"Particles count as bright above {_threshold(report, 'particles')}."
+    if first.nuclei_from == DRAWN:
+        yield "Nuclei were given as labels; a cell is a nucleus and the 2 um around it."
+    elif first.nuclei_from != "none":
+        yield (
+            "Nuclei were found as bright blobs of about 7 um (Laplacian of Gaussian; touching ones "
+            "may count as one); a cell is a nucleus and the 2 um around it."
+        )
     if report.comparisons:
         yield (
             "Animals are the units, each the mean of its sections. Groups were compared by the "
@@ -52,33 +65,44 @@ def _compared(test: str) -> str:
     return f"their means with Welch's 95 % interval, Hedges' g and the {TESTS[test]}"
 
 
-def _prediction(facts: SectionFacts) -> Iterator[str]:
-    if not facts.predicted:
-        yield "The particles were imaged; intensities are those of the file."
-        return
-    record = facts.record
-    model: dict[str, Any] = record.get("model", {})
-    samples = int(record.get("samples", 1))
-    drawn = f", mean of {samples} samples" if samples > 1 else ""
-    yield (
-        f"The particle map was PREDICTED from vessels and nuclei by the DAMM-Diffusion model "
-        f"{model.get('name', 'unnamed')} (sha256 {str(model.get('sha256', ''))[:12]}), mode "
-        f"{record.get('mode')}, {record.get('steps')} steps, seed {record.get('seed')}{drawn}; "
-        "it was not imaged."
+def _origin(sections: Sequence[SectionFacts]) -> Iterator[str]:
+    """Say which maps were imaged, and how the others were predicted."""
+    imaged = sum(not facts.predicted for facts in sections)
+    of = "" if imaged in (0, len(sections)) else f" of {imaged} of the sections"
+    if imaged:
+        yield f"The particles{of} were imaged; intensities are those of the file."
+    ways = (_prediction(facts.record) for facts in sections if facts.predicted)
+    yield from dict.fromkeys(ways)
+
+
+def _prediction(record: Mapping[str, Any]) -> str:
+    model: Mapping[str, Any] = record.get("model", {})
+    samples, steps = int(record.get("samples", 1)), record.get("steps")
+    drawn = f", as the mean of {samples} samples" if samples > 1 else ""
+    taken = "in one step" if steps == 1 else f"in {steps} steps"
+    return (
+        "The particle map was not imaged but predicted from the images of vessels and nuclei by "
+        f"the DAMM-Diffusion model {model.get('name', 'unnamed')} (SHA-256 "
+        f"{str(model.get('sha256', ''))[:12]}) {taken} (mode {record.get('mode')}, seed "
+        f"{record.get('seed')}){drawn}."
     )
 
 
-def _thresholds(report: AnalysisReport, role: str) -> str:
-    """Say how a threshold was found, and its values."""
+def _threshold(report: AnalysisReport, role: str) -> str:
+    """Say what threshold was taken, and how well it separates where it was found."""
     found = [facts.thresholds[role] for facts in report.sections if role in facts.thresholds]
     if not found:
-        return ""
-    values = [float(threshold["value"]) for threshold in found]
-    span = f"{min(values):.4g}"
-    if max(values) > min(values):
-        span += f" to {max(values):.4g}"
+        return "a threshold (none was found)"
+    span = _span([float(threshold["value"]) for threshold in found], ".4g")
     if found[0]["method"] == "given":
-        return f" ({span}, given)"
-    etas = [float(threshold["eta"]) for threshold in found]
-    eta = f"{min(etas):.2f}" + (f" to {max(etas):.2f}" if max(etas) > min(etas) else "")
-    return f" (Otsu over the tissue of each section: {span}; separability eta {eta})"
+        return f"a given threshold of {span}"
+    share = _span([100 * float(threshold["eta"]) for threshold in found], ".0f")
+    return (
+        f"Otsu's threshold over the tissue of each section ({span}; {share} % of the variance lies "
+        "between what is above and below it)"
+    )
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = (format(end(values), form) for end in (min, max))
+    return low if low == high else f"{low} to {high}"

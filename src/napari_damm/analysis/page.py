@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from napari_damm.analysis.agreement import SCALES, SHOWN
 from napari_damm.analysis.cautions import UNREAD
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
 from napari_damm.analysis.methods import methods_paragraph
@@ -81,7 +82,9 @@ def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]
     if report.failed:
         yield "<h2>Not measured</h2>" + _list(report.failed)
     yield f'<h2>Methods</h2><p class="methods">{escape(methods_paragraph(report))}</p>'
-    yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *report.remarks])
+    compared = any(facts.agreement is not None for facts in report.sections)
+    remarks = [each for each in report.remarks if not compared or each != SCALES]
+    yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *remarks])
 
 
 def _shown(pictures: Sequence[Picture], start: str, style: str = "") -> str:
@@ -158,14 +161,13 @@ def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[
     compared = [facts for facts in report.sections if facts.agreement is not None]
     if not compared:
         return
-    names = {"ssim": "SSIM", "psnr": "PSNR (dB)", "r2": "R2", "icc": "ICC(3,1), 64 px blocks",
-             "bias": "bias", "low": "lower limit", "high": "upper limit"}  # fmt: skip
-    lines = []
-    for facts in compared:
-        values = (getattr(facts.agreement, name) for name in names)
-        cells = ["–" if value is None else f"{value:.3f}" for value in values]
-        lines.append([escape(facts.name), *cells])
-    yield "<h2>Predicted against imaged</h2>" + _table(["section", *names.values()], lines)
+    lines = [
+        [escape(f.name), *(m.text(getattr(f.agreement, name)) for name, m in SHOWN.items())]
+        for f in compared
+    ]
+    head = ["section", *(escape(measure.title) for measure in SHOWN.values())]
+    yield f'<h2>Predicted against imaged</h2><div class="wide">{_table(head, lines)}</div>'
+    yield f'<p class="small">{escape(SCALES)}</p>'
     yield _shown(pictures, "agreement-", "sections")
 
 

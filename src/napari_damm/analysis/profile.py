@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 INSIDE_UM = 10.0
 CONFINED = 2.0
 """From how many times the signal outside on what lies just inside vessels is said to stay there."""
+STAYS = "the signal falls to less than half at the vessels' edge: it stays in them"
 FARTHEST_UM = 250.0
 EXPOSURE_UM = 100.0
 FIRST = round(INSIDE_UM / BIN_UM)
@@ -126,15 +127,14 @@ def confined(whole: Profile | None) -> tuple[float, float] | None:
 
 
 def confinement(whole: Profile | None) -> str:
-    """Say that, and why, a profile gives no distance, because particles stay in the vessels; ""."""
+    """Say why a profile gives no distance where particles stay in the vessels; "" elsewhere."""
     found = confined(whole)
     if found is None:
         return ""
     within, beyond = found
     return (
-        f"the signal falls to less than half at the vessels' edge (mean {within:.3g} within "
-        f"{BIN_UM:g} um inside it, {beyond:.3g} outside): it stays in them, and what is left "
-        "beyond tells no range"
+        f"{STAYS} (mean {within:.3g} within {BIN_UM:g} um inside, {beyond:.3g} outside), and what "
+        "is left beyond tells no range: half-distance and extravasation distance are not given"
     )
 
 

@@ -33,7 +33,8 @@ PITFALLS = (
     "above or below (PMC6326380). At the border of the picture, it may lie outside.",
     "Where a profile ends early, its far field is not far: then the half-distance and the "
     "extravasation distance are lower bounds.",
-    "Intensity is relative. It is no dose, and never a percentage of the injected dose.",
+    "Intensity is relative. It is no dose, and never a percentage of the injected dose. That of a "
+    "predicted map is on another scale than that of an imaged one: they do not compare.",
     "The dye or label changes the answer: free dye and particle may part (PMC8789216).",
     "Animals are the units of a statistic, not pixels, tiles or sections.",
     "A threshold decides what counts as vessel or as bright: compare groups at the same ones, or "

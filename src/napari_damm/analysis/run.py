@@ -16,16 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from napari_damm.analysis import cells as per_cell
 from napari_damm.analysis import intervals
-from napari_damm.analysis.agreement import compare_maps
+from napari_damm.analysis.agreement import SCALES, compare_maps, imaged_alone
 from napari_damm.analysis.cautions import cautions_of, why_not_to_be_read
-from napari_damm.analysis.cells import CellTable
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.findings import KeptSections, SectionFindings
-from napari_damm.analysis.groups import Member, compare_groups, member_of, read_groups
+from napari_damm.analysis.groups import (
+    Member,
+    compare_groups,
+    least_p_notes,
+    member_of,
+    read_groups,
+)
 from napari_damm.analysis.measures import Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
 from napari_damm.analysis.opening import open_source
@@ -52,7 +55,6 @@ from napari_damm.trust.intervals import Intervals
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 
-CELLS_STEP_UM = 10.0
 NOBODY = Member("", "")
 
 T = TypeVar("T")
@@ -126,13 +128,19 @@ class _Found:
         """Put together what was found."""
         rows = tuple(row for each in self.sections for row in each.rows)
         grouped = any(row.group for row in rows)
+        comparisons = compare_groups(rows, self.config.test) if grouped else []
+        facts = tuple(each.facts for each in self.sections)
+        notes = [note for each in self.sections for note in each.notes]
+        if len({each.predicted for each in facts}) > 1 or any(f.agreement for f in facts):
+            notes.append(SCALES)
+        notes += least_p_notes(comparisons)
         return AnalysisReport(
             settings=self.config.to_dict(),
-            sections=tuple(each.facts for each in self.sections),
+            sections=facts,
             rows=rows,
             profiles=tuple(row for each in self.sections for row in each.profiles),
-            comparisons=tuple(compare_groups(rows, self.config.test) if grouped else ()),
-            notes=tuple(dict.fromkeys(note for each in self.sections for note in each.notes)),
+            comparisons=tuple(comparisons),
+            notes=tuple(dict.fromkeys(notes)),
             failed=tuple(self.failed),
         )
 
@@ -153,6 +161,11 @@ def _measure(
     if "imaged" in section.images:
         yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
         agreement = compare_maps(section)
+        alone = {**dict.fromkeys(thresholds), "vessels": thresholds.get("vessels")}
+        counting = count_section(imaged_alone(section), regions[:1], alone, config.tile_px)
+        imaged = yield from _told(counting, f"the imaged profile of {place}")
+        profiles = [c.regions[regions[0].name].shells.outside() for c in (counts, imaged)]
+        agreement = agreement.with_profiles(*profiles)
     known = intervals.intervals_of(section)
     facts = SectionFacts(
         name=section.name,
@@ -168,19 +181,23 @@ def _measure(
         },
         about=section.about,
         record=section.record,
-        cells_by_distance=tuple(_cells_by_distance(counts, regions[0].name)),
+        cells_by_distance=tuple(
+            per_cell.positive_by_distance(
+                counts.cells[regions[0].name], counts.thresholds.get("particles")
+            )
+        ),
         agreement=agreement,
         thumbnail=thumbnail(section, thresholds.get("vessels")),
     )
     rows = [row for each in regions for row in _rows(section, each, counts, (member, known))]
-    profiles = [row for each in regions for row in _profile(section, each, counts)]
+    by_distance = [row for each in regions for row in _profile(section, each, counts)]
     notes = []
     if section.predicted:
         notes = list(cautions_of(section.name, section.record, section.about))
         notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
     if stays := confinement(counts.regions[regions[0].name].shells.profile()):
-        notes.append(f"{section.name}: {stays}; no half-distance, no extravasation distance")
-    return SectionFindings(facts, rows, profiles, notes)
+        notes.append(f"{section.name}: {stays}")
+    return SectionFindings(facts, rows, by_distance, notes)
 
 
 def _regions(one: MapLayers, config: AnalyzeConfig) -> list[Region]:
@@ -285,24 +302,6 @@ def _warnings(
                 f"region {region.name!r} of {section.name} {why}: its measures are left empty",
                 "warning",
             )
-
-
-def _cells_by_distance(counts: SectionCounts, region: str) -> Iterator[dict[str, float]]:
-    """Yield how many cells lie in each 10 um from a vessel, and the share of positive ones."""
-    cells: CellTable = counts.cells[region]
-    bright = counts.thresholds.get("particles")
-    if not cells.signal.size or bright is None:
-        return
-    near = np.isfinite(cells.distance_um) & (cells.distance_um > 0)
-    which = (cells.distance_um[near] / CELLS_STEP_UM).astype(int)
-    positive = cells.signal[near] > bright.value
-    for k in np.unique(which).tolist():
-        here = which == k
-        yield {
-            "from_um": k * CELLS_STEP_UM,
-            "cells": int(here.sum()),
-            "positive_percent": 100.0 * float(positive[here].mean()),
-        }
 
 
 def _vessels_from(section: ParticleMap) -> str:

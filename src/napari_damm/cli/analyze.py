@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,8 @@ from napari_damm.cli.streams import echo
 from napari_damm.util.text import name_or_index
 
 if TYPE_CHECKING:
+    from napari_damm.analysis.agreement import Agreement
+    from napari_damm.analysis.groups import Comparison
     from napari_damm.analysis.report import AnalysisReport, MeasureRow
     from napari_damm.util.measure import Measure
 
@@ -128,15 +130,48 @@ def summary(report: AnalysisReport) -> Iterator[str]:
             if (row.section, row.region) == (facts.name, TISSUE):
                 measure = MEASURES[row.measure]
                 yield f"  {measure.label:44}{_value(row, measure)}"
+        if facts.agreement is not None:
+            yield from _agreement(facts.agreement)
     yield from report.remarks
-    for comparison in report.comparisons:
-        if comparison.region == TISSUE:
-            yield (
-                f"  {MEASURES[comparison.measure].title}: {comparison.group_a} minus "
-                f"{comparison.group_b} {MEASURES[comparison.measure].text(comparison.difference)}"
-                f", n = {comparison.animals[0]}, {comparison.animals[1]}: "
-                + (comparison.reason or f"p = {comparison.p:.3g}, {comparison.test}")
-            )
+    yield from _groups([c for c in report.comparisons if c.region == TISSUE])
+
+
+def _agreement(found: Agreement) -> Iterator[str]:
+    """Say how far a predicted map agrees with the imaged one."""
+    from napari_damm.analysis.agreement import SHOWN
+
+    yield "  predicted against imaged particles"
+    for name, measure in SHOWN.items():
+        value = getattr(found, name)
+        if name in ("low", "high"):
+            continue
+        text = f"{measure.text(value)} {measure.unit}".rstrip() if value is not None else "–"
+        if name == "bias" and found.low is not None and found.high is not None:
+            limits = (measure.text(limit) for limit in (found.low, found.high))
+            text += f" (limits of agreement {' to '.join(limits)})"
+        yield f"    {measure.label:42}{text}"
+
+
+def _groups(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Say how groups differ; where no test can be made for one reason, that once."""
+    from napari_damm.analysis.measures import MEASURES
+
+    reasons = {comparison.reason for comparison in comparisons}
+    once = reasons.pop() if len(comparisons) > 1 and len(reasons) == 1 else ""
+    if once:
+        yield f"Groups: {once}"
+    for comparison in comparisons:
+        measure = MEASURES[comparison.measure]
+        line = (
+            f"  {measure.title}: {comparison.group_a} minus {comparison.group_b} "
+            f"{measure.text(comparison.difference)}, n = {comparison.animals[0]}, "
+            f"{comparison.animals[1]}"
+        )
+        if comparison.p is not None:
+            line += f": p = {comparison.p:.3g}, {comparison.test}"
+        elif not once:
+            line += f": {comparison.reason}"
+        yield line
 
 
 def _value(row: MeasureRow, measure: Measure) -> str:
