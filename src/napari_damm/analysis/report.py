@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 MEASURE_COLUMNS = (
     "section", "animal", "group", "region", "measure", "value", "unit", "low", "high", "level",
-    "n", "trusted_share", "reason",
+    "n", "trusted_share",
 )  # fmt: skip
+"""The columns that every measures.csv begins with; after them goes `reason`."""
 PROFILE_COLUMNS = ("section", "region", "distance_um", "signal", "low", "high", "pixels")
 
 PITFALLS = (
@@ -191,8 +192,8 @@ class AnalysisReport:
 
     def measures_csv(self) -> str:
         """Return one line for each section, region and measure."""
-        lines = ([getattr(row, name) for name in MEASURE_COLUMNS] for row in self.rows)
-        return csv_text(MEASURE_COLUMNS, lines)
+        columns = (*MEASURE_COLUMNS, "reason")
+        return csv_text(columns, ([getattr(row, name) for name in columns] for row in self.rows))
 
     def profile_csv(self) -> str:
         """Return one line for each section, region and shell of distances."""
