@@ -148,7 +148,7 @@ def test_what_is_trusted_can_be_kept_as_a_layer(assessed):
     whole = np.asarray(assessed.viewer.layers["NP distribution"].data)
     assessed.click("trust_map")
     worth = np.asarray(assessed.viewer.layers["Trust"].data)
-    mask = (worth == 1).repeat(32, 0).repeat(32, 1)[:448, :448]
+    mask = (worth == 1).repeat(4, 0).repeat(4, 1)
     np.testing.assert_array_equal(np.asarray(kept.data), np.where(mask, whole, 0))
     assert kept.metadata["napari_damm"]["hidden"] == "“with care” and “do not use” are hidden"
 
@@ -200,6 +200,13 @@ def test_the_least_sure_place_is_shown_then_the_next(predicted):
         centres.append(tuple(camera_of(predicted.viewer).center[-2:]))
     np.testing.assert_allclose(centres[0], uncertainty.data_to_world((10, 3)))
     np.testing.assert_allclose(centres[1], uncertainty.data_to_world((2, 12)))
+    frames = [layer for layer in predicted.viewer.layers if layer.name == "Least sure place"]
+    assert len(frames) == 1
+    corners = frames[0].data[0]
+    np.testing.assert_allclose(corners.mean(0), centres[1])
+    np.testing.assert_allclose(np.ptp(corners, axis=0), uncertainty.scale)
+    assert predicted.region.findText("Least sure place") == -1
+    assert predicted.result_title.text() == "NP distribution"
 
 
 def test_what_each_place_is_worth_becomes_a_layer(open_widget, fake_predict):
@@ -209,15 +216,30 @@ def test_what_each_place_is_worth_becomes_a_layer(open_widget, fake_predict):
     predicted.click("trust_map")
     layer = predicted.viewer.layers["Trust"]
     # two windows to use, one whose images disagree, one unlike all that the model knows
-    assert set(np.unique(layer.data)) == {1, 2, 3}
-    assert layer.features["worth"].tolist() == ["use", "with care", "do not use"]
-    np.testing.assert_allclose(layer.scale, predicted.viewer.layers["Branch"].scale)
-    np.testing.assert_allclose(layer.translate, predicted.viewer.layers["Branch"].translate)
-    assert "red is do not use" in predicted.result_answer.text()
+    assert set(np.unique(layer.data)) == {1, 2, 3, 4}
+    assert layer.features["worth"].tolist() == ["use", "with care", "do not use", "with care"]
+    striped, whole = (layer.data == 2).mean(), np.isin(layer.data, (2, 4)).mean()
+    assert striped == whole / 4
+    np.testing.assert_allclose(layer.get_color(3)[:3], (0x15 / 255, 0x65 / 255, 1), atol=0.01)
+    assert layer.get_color(4) is None or not layer.get_color(4)[3]
+    assert "blue is do not use, cyan stripes" in predicted.result_answer.text()
     layer.visible = False
     predicted.click("trust_map")
     assert layer.visible
     assert [each.name for each in predicted.viewer.layers].count("Trust") == 1
+
+
+def test_the_trust_map_ends_where_the_picture_does(assessed):
+    np_map = assessed.viewer.layers["NP distribution"]
+    np_map.data = np.asarray(np_map.data)[:, :420]  # 13 cells and 4 pixels of the next
+    assessed.click("trust_map")
+    layer = assessed.viewer.layers["Trust"]
+    for end in (0, 1):  # extents are of pixel centres
+        half = np.array([1, -1])[end] * (layer.scale - np_map.scale) / 2
+        np.testing.assert_allclose(
+            layer.extent.world[end] - half, np_map.extent.world[end], atol=4.0
+        )
+    assert layer.data.shape == (112, 105)
 
 
 def test_a_run_that_was_not_assessed_says_so(predicted):

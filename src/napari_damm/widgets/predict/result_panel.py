@@ -32,7 +32,7 @@ from napari_damm.widgets.predict.record_words import record_words
 from napari_damm.widgets.predict.reproduction import command_text, python_text
 from napari_damm.widgets.predict.saving import ask_and_draw, ask_and_save
 from napari_damm.widgets.viewer.camera import camera_of
-from napari_damm.widgets.viewer.derived_layers import add_difference
+from napari_damm.widgets.viewer.derived_layers import add_difference, mark_place
 from napari_damm.widgets.viewer.map_legend import map_legend
 from napari_damm.widgets.viewer.result_maps import modalities_of
 from napari_damm.widgets.viewer.result_tools import (
@@ -44,7 +44,7 @@ from napari_damm.widgets.viewer.result_tools import (
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
 from napari_damm.widgets.viewer.slices import in_units_shown
-from napari_damm.widgets.viewer.trust_layer import add_trust_map
+from napari_damm.widgets.viewer.trust_layer import LEGEND, add_trust_map
 from napari_damm.widgets.viewer.verdict import verdict_colour, verdict_in_words
 
 if TYPE_CHECKING:
@@ -240,6 +240,7 @@ class ResultPanel(QGroupBox):
             raise ValueError("Nothing was predicted here")
         camera, layer = camera_of(self._viewer), run.maps["Uncertainty"]
         y, x = in_units_shown(layer, self._viewer.dims, place)
+        mark_place(self._viewer, place, layer)
         camera.center = (*camera.center[:-2], y, x)
         cell = in_units_shown(layer, self._viewer.dims, layer.scale)[-1]
         camera.zoom = max(camera.zoom, 400 / (CLOSE_UP_CELLS * cell))
@@ -253,7 +254,7 @@ class ResultPanel(QGroupBox):
         finally:
             QApplication.restoreOverrideCursor()
         worth = shares_in_words((record_of(self._first_layer) or {}).get("trust"))
-        self.answer.say(f"{layer.name}: yellow is with care, red is do not use. {worth}")
+        self.answer.say(f"{layer.name}: {LEGEND}. {worth}")
 
     def _in_world(self, place: tuple[float, float]) -> tuple[float, ...]:
         return (*self._viewer.dims.point[:-2], *place)

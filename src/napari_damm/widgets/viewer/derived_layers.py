@@ -2,12 +2,16 @@
 
 1. A cover over what is hidden: one per run, above its NP map, in the colour of the canvas. It
    follows the slider, and goes when nothing is hidden.
-2. The NP map without what is hidden, and the difference of two maps: layers to keep.
+2. A frame around the place that "Least sure" shows.
+3. The NP map without what is hidden, and the difference of two maps: layers to keep.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_damm.widgets.viewer.hiding import Hidden, masked_map, predicted_pixels
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
@@ -25,6 +29,7 @@ from napari_damm.widgets.viewer.run_notes import NOTES
 if TYPE_CHECKING:
     from napari.layers import Layer
 
+LEAST_SURE, MARKED, MARK_COLOUR = "Least sure place", "napari_damm_marked", "#00ff66"
 COVERED = "napari_damm_covered"
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 COVER_COLOUR = "black"
@@ -108,6 +113,36 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
     viewer.layers.append(layer)
     viewer.layers.selection.active = active  # the panel stays with the run
     return layer
+
+
+def mark_place(viewer: Any, centre: Sequence[float], cells: Layer) -> None:
+    """Draw a frame around the cell at a place (y, x), in a layer of its own."""
+    from napari.layers import Shapes
+
+    half = np.asarray(cells.scale[-2:]) / 2
+    corners = np.asarray(centre) + half * [(-1, -1), (-1, 1), (1, 1), (1, -1)]
+    old = next((each for each in viewer.layers if each.metadata.get(MARKED)), None)
+    active = viewer.layers.selection.active
+    if old is not None:
+        viewer.layers.remove(old)
+    layer = Shapes(
+        [corners],
+        shape_type="rectangle",
+        name=LEAST_SURE,
+        face_color="transparent",
+        edge_color=MARK_COLOUR,
+        edge_width=float(half.min()) / 4,
+        units=cells.units[-2:],
+        # Marked as a result, so that nobody takes it for a region.
+        metadata={
+            RESULT_KEY: {"shows": LEAST_SURE},
+            MARKED: True,
+            NOTES: cells.metadata.get(NOTES),
+        },
+    )
+    layer.editable = False
+    viewer.layers.append(layer)
+    viewer.layers.selection.active = active if active in viewer.layers else cells
 
 
 def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
