@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from particle_maps import straight_vessel
 
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER
+from napari_damm.widgets.analyze.results import cautions
 
 RIGHT = np.array([0, 150])
 SQUARE = np.array([[10, 20], [10, 320], [250, 320], [250, 20]], float)
@@ -61,6 +64,10 @@ def test_a_predicted_map_is_compared_with_the_imaged_one(analysis):
     np.testing.assert_allclose(layer.translate, (30, 0))
     assert layer.data.shape == (370, 500)
     assert np.nanmax(np.abs(layer.data)) < 0.2
+    less, more = layer.colormap.map([0.1, 0.9])
+    assert less[2] > less[0]  # blue
+    assert more[0] > more[2]  # red, as in the report
+    assert "red is predicted too high, blue too low" in analysis.agreement.text()
     assert "R² 0.9" in analysis.agreement.text() or "R² 1.0" in analysis.agreement.text()
     analysis.particles.setCurrentText("vessels")
     assert analysis.reason.text().startswith("Pick a predicted map as Particles")
@@ -75,7 +82,7 @@ def test_analyze_fills_table_and_plot(analysis):
     lines = [[analysis.table.item(row, k).text() for k in range(2)] for row in range(16)]
     assert lines[0] == ["half-distance L50", f"{l50:.1f} µm"]
     assert dict(lines)["dose per cell"] == "–"
-    assert "nuclei" in analysis.table.item(11, 1).toolTip()
+    assert all("nuclei" in analysis.table.item(11, column).toolTip() for column in (0, 1))
     assert list(analysis.plot.lines) == ["tissue"]
     assert not analysis.plot._axes.getAxis("left").autoSIPrefix
 
@@ -229,3 +236,12 @@ def test_a_row_picks_the_shape_that_it_is_of(open_analysis):
     driver.run("analyze")
     driver.shown_region.textActivated.emit("areas 1")
     assert layer.selected_data == {1}
+
+
+@pytest.mark.parametrize("low", [None, 10.0])
+def test_intervals_are_spoken_of_where_there_are_some(analysis, low):
+    analysis.run("analyze")
+    found = analysis.widget.report
+    rows = [replace(row, low=low) for row in found.rows]
+    report = replace(found, rows=tuple(rows), notes=("Intervals are nominal ones", "look here"))
+    assert cautions(report) == (["look here"] if low is None else list(report.notes))

@@ -137,3 +137,25 @@ def test_what_failed_is_named_at_the_end_and_the_first_is_selected(queue, monkey
     chosen = queue.sections.currentItem().text()
     assert chosen.startswith("b.tif: failed: ")
     assert "in Channels" in chosen
+
+
+def test_what_counts_where_nothing_is_ticked_is_said(queue):
+    note = queue.batch_ways_note
+    assert note.text() == (
+        "No mode is ticked: that of Predict counts (expected). "
+        "No model is ticked: that of Predict counts (tiny)"
+    )
+    queue.batch_modes.item(0).setCheckState(Qt.CheckState.Checked)
+    assert note.text() == "No model is ticked: that of Predict counts (tiny)"
+    queue.batch_models.item(0).setCheckState(Qt.CheckState.Checked)
+    assert note.text() == ""
+
+
+def test_a_long_reason_is_wrapped(queue):
+    queue.widget.resize(320, 800)
+    queue.widget.show()
+    before = queue.sections.visualItemRect(queue.sections.item(0))
+    queue.widget.show_state("a.tif", "failed: " + "the file is damaged, copy it again; " * 6)
+    after = queue.sections.visualItemRect(queue.sections.item(0))
+    assert after.height() > 2 * before.height()
+    assert after.width() <= queue.sections.viewport().width()

@@ -65,3 +65,8 @@ def test_why_not_to_trust_it_is_said_once_in_its_own_line():
     assert said.startswith("Done in 3 s: 4 windows. Place by place 0 % of the tissue: use; ")
     assert "it is blank" not in said
     assert said.endswith("; no tissue was found")
+
+
+def test_a_single_window_is_one_window():
+    result = SimpleNamespace(record={"windows": 1})
+    assert PredictionSummary().done(Finished(result, 1.0)).startswith("Done in 1 s: 1 window;")

@@ -37,7 +37,7 @@ def test_a_rectangle_beside_the_image_is_refused_inline(open_widget):
     driver.region.setCurrentText("area")
     assert "'area' marks nothing of 'vessels'" in driver.reason.text()
     assert not driver.predict.isEnabled()
-    driver.region.setCurrentText("Whole image")
+    driver.region.setCurrentText("All")
     assert driver.predict.isEnabled()
 
 
@@ -47,9 +47,9 @@ def test_a_region_that_is_gone_is_not_replaced_by_the_whole_image(open_widget):
     assert driver.predict.isEnabled()
     driver.viewer.layers.remove(area)
     assert driver.region.currentText() == "area (gone)"
-    assert driver.reason.text() == ("'area' marks no region any more: pick another, or Whole image")
+    assert driver.reason.text() == ("'area' marks no region any more: pick another, or All")
     assert not driver.predict.isEnabled()
-    driver.region.setCurrentText("Whole image")
+    driver.region.setCurrentText("All")
     assert driver.predict.isEnabled()
     assert driver.region.findText("area (gone)") == -1
 

@@ -30,6 +30,7 @@ def test_the_record_says_how_the_layer_was_made(predicted):
 
 def test_a_legend_says_what_the_colours_of_all_maps_mean(predicted):
     said = predicted.map_legend.text()
+    assert "the dark and bright ends of the images trained on" in said
     for name in ("NP distribution", "Uncertainty", "Branch"):
         assert f"<b>{name}</b>" in said
     assert "Familiarity" not in said
@@ -127,7 +128,7 @@ def assessed(open_widget, fake_predict):
 
 
 def test_the_slider_goes_by_trust_where_there_is_a_trust_map(assessed):
-    assert assessed.hide_by.currentText() == "what is not to be trusted"
+    assert assessed.hide_by.currentText() == "not trusted"
     assert assessed.least_sure.maximum() == 2
     assert assessed.share_left.text() == "all is shown"
     assessed.least_sure.setValue(1)
@@ -155,7 +156,7 @@ def test_what_is_trusted_can_be_kept_as_a_layer(assessed):
 
 def test_another_rule_begins_with_all_shown(assessed):
     assessed.least_sure.setValue(2)
-    assessed.hide_by.setCurrentText("what is less sure than")
+    assessed.hide_by.setCurrentText("less sure than")
     assert (assessed.least_sure.value(), assessed.least_sure.maximum()) == (0, 100)
     assert assessed.share_left.text() == "all is shown"
     assert not [layer for layer in assessed.viewer.layers if layer.name.startswith("Not to be")]
@@ -173,7 +174,7 @@ def test_coming_back_to_a_run_shows_all_of_it(assessed):
 
 def test_without_a_trust_map_there_is_certainty_alone(predicted):
     rules = [predicted.hide_by.itemText(row) for row in range(predicted.hide_by.count())]
-    assert rules == ["what is less sure than"]
+    assert rules == ["less sure than"]
     assert "which images it knows" in predicted.hide_by.toolTip()
 
 
@@ -185,7 +186,7 @@ def test_a_rule_that_was_in_use_stays_when_the_run_finishes(open_widget, fake_pr
     driver.least_sure.setValue(60)
     with driver.qtbot.waitSignal(driver.widget.ended):
         fake_predict.resume.set()
-    assert (driver.hide_by.currentText(), driver.hide_by.count()) == ("what is less sure than", 2)
+    assert (driver.hide_by.currentText(), driver.hide_by.count()) == ("less sure than", 2)
     assert driver.least_sure.value() == 60
 
 

@@ -30,7 +30,7 @@ from napari_damm.widgets.viewer.roles import Channel
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-WHOLE = "Whole image"
+WHOLE = "All"
 BEGUN = "as it was begun"
 WATCHED = frozenset(("inserted", "removed", "reordered", "renamed", "data", "highlight"))
 HINT = (

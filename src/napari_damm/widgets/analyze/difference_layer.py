@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_damm.widgets.viewer.derived_layers import difference_colours
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def show_difference(viewer: Any, request: AnalyzeRequest, facts: SectionFacts) -
     layer = Image(
         found.difference,
         name=DIFFERENCE_LAYER,
-        colormap="PiYG",
+        colormap=difference_colours(),
         contrast_limits=LIMITS,
         blending="translucent_no_depth",
         metadata={RESULT_KEY: {}},
@@ -41,4 +42,4 @@ def show_difference(viewer: Any, request: AnalyzeRequest, facts: SectionFacts) -
         for label, value in (("SSIM", found.ssim), ("R²", found.r2), ("ICC", found.icc))
         if value is not None
     ]
-    return f"{DIFFERENCE_LAYER}: green is predicted too high, pink too low; {', '.join(numbers)}"
+    return f"{DIFFERENCE_LAYER}: red is predicted too high, blue too low; {', '.join(numbers)}"

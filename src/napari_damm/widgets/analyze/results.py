@@ -196,6 +196,12 @@ class ProfilePlot(QWidget):
         self.distance_picked.emit(float(place.x()))
 
 
+def cautions(report: AnalysisReport) -> list[str]:
+    """Return what the report cautions against; of intervals nothing where it has none."""
+    some = any(row.low is not None for row in report.rows)
+    return [note for note in report.notes if some or not note.startswith("Intervals ")]
+
+
 def profile_lines(report: AnalysisReport) -> dict[str, Line]:
     """Return the profile of each region."""
     lines: dict[str, tuple[list[float], list[float]]] = {}

@@ -24,7 +24,7 @@ from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
 from napari_damm.widgets.analyze.request import AnalyzeRequest, written
-from napari_damm.widgets.analyze.results import profile_lines
+from napari_damm.widgets.analyze.results import cautions, profile_lines
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.number_boxes import AHEAD, meant, show_origin
 from napari_damm.widgets.run.job import readable
@@ -112,6 +112,8 @@ class AnalyzeWidget(RunWidget):
 
     def _on_layers(self) -> None:
         self._forget_preview()
+        if not self.running:
+            self._form.run.status.say("")  # it was of other layers
         vessels = self._form.vessels.picked
         size: float | None = self._sizes.ahead
         origin = AHEAD if size else ""
@@ -254,7 +256,7 @@ class AnalyzeWidget(RunWidget):
             self._report = found
             self._form.table.show_report(found)
             self._form.plot.draw(profile_lines(found))
-            self._form.cautions.say("\n".join(found.notes))
+            self._form.cautions.say("\n".join(cautions(found)))
             fill_features(self._marking, found)
             self._show_difference(found)
         self._update()

@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_damm.widgets.controls import button, rows
 from napari_damm.widgets.model_hub import model_hub
+from napari_damm.widgets.notes import Note
 from napari_damm.widgets.number_boxes import PixelSizeBox, doubt
 from napari_damm.widgets.predict.batch_channels import ChannelNames
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
@@ -70,10 +71,13 @@ class BatchQueue(RunWidget):
         self.list = QListWidget()
         self.list.setObjectName("sections")
         self.list.setToolTip("A double click opens a result")
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
         self.folder, self.rule = QLineEdit(), QLineEdit()
         self.pixel_size = PixelSizeBox("batch_pixel_size", "as the files say")
         self.channels = ChannelNames()
-        self.ways = Ways()
+        self.ways, self.ways_note = Ways(), Note("batch_ways_note")
         self._lay_out()
 
         self._pair()
@@ -111,6 +115,7 @@ class BatchQueue(RunWidget):
         form.addRow("Pixel size", self.pixel_size)
         form.addRow("Modes", self.ways.modes)
         form.addRow("Models", self.ways.models)
+        form.addRow(self.ways_note)
         column = QVBoxLayout(self)
         column.addLayout(line)
         column.addLayout(form)
@@ -164,9 +169,22 @@ class BatchQueue(RunWidget):
         if not problem and not self.folder.text().strip():
             problem = NO_FOLDER
         self._controls.show_ready(self.running, problem)
+        self.ways_note.say(self._ways_in_words())
         choices = self.folder, self.rule, self.channels, self.pixel_size
         for each in (*choices, self.ways.modes, self.ways.models):
             each.setEnabled(not self.running)
+
+    def _ways_in_words(self) -> str:
+        """Say which model and mode count where none is ticked."""
+        models, modes = self.ways.ticked
+        words = [] if modes else ["No mode is ticked: that of Predict counts"]
+        words += [] if models else ["No model is ticked: that of Predict counts"]
+        try:
+            choices = self._choices()
+        except ValueError as error:
+            return ". ".join([*words, "" if models else readable(error)]).rstrip(". ")
+        found = {"mode": str(choices.settings["mode"]), "model": choices.model.stem}
+        return ". ".join(f"{said} ({found[said.split()[1]]})" for said in words)
 
     def _ask_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Sections to predict")
@@ -189,6 +207,7 @@ class BatchQueue(RunWidget):
         """List models that were added while the window was hidden."""
         super().showEvent(event)
         self._on_model_added()
+        self._update()
 
     def _open(self, item: QListWidgetItem) -> None:
         store = Path(str(item.data(STORE)))

@@ -19,7 +19,7 @@ from napari_damm.widgets.viewer.derived_layers import add_rest, show_cover
 from napari_damm.widgets.viewer.hiding import Hidden, by_certainty, by_trust
 from napari_damm.widgets.viewer.result_tools import RunLayers
 
-TRUST, CERTAINTY = "what is not to be trusted", "what is less sure than"
+TRUST, CERTAINTY = "not trusted", "less sure than"
 RULES = {
     TRUST: (by_trust, 2, "Middle: hide “do not use”. Right: show “use” alone"),
     CERTAINTY: (by_certainty, 100, "Hide what the model is less sure of than this, in %"),

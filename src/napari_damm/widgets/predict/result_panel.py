@@ -265,7 +265,7 @@ class ResultPanel(QGroupBox):
         if first is None or second is None:
             raise ValueError("There is no other map: predict again, or open another result")
         layer = add_difference(self._viewer, first, second)
-        self.answer.say(f"Added '{layer.name}': green is more, pink is less than in the other")
+        self.answer.say(f"Added '{layer.name}': red is more, blue is less than in the other")
 
     def _on_cursor(self, *_: object) -> None:
         if isalive(self) and self._run is not None and self.isVisible():  # type: ignore[no-untyped-call]

@@ -104,14 +104,22 @@ class PredictWidget(RunWidget):
             card = self._model.chosen()
             slide, shown = self._slide_request(card.modalities), self._section.shown
         except ValueError:  # said beside Predict
+            self._clear_status(())
             self._looked_at = ()
             self._form.trust.clear_answer()
             return
         sizes, corners = slide.pixel_sizes_um.values(), slide.origins_um.values()
         key = (card.path, *shown, *sizes, *corners)
         if key != self._looked_at:
+            self._clear_status(key)
             self._looked_at = key
             self._form.trust.ask(slide, card.path)
+
+    def _clear_status(self, key: tuple[object, ...]) -> None:
+        """Say nothing more of a run, once it is of other images or another model."""
+        if key != self._looked_at and not self.running:
+            self._form.run.status.say("")
+            self._form.run.progress.show_progress(0.0, "")
 
     def _on_destination(self) -> None:
         """Take the settings of an unfinished result over, so that it can be resumed as it was."""

@@ -28,6 +28,7 @@ from napari_damm.widgets.viewer.run_notes import NOTES
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+    from napari.utils.colormaps import Colormap
 
 LEAST_SURE, MARKED, MARK_COLOUR = "Least sure place", "napari_damm_marked", "#00ff66"
 COVERED = "napari_damm_covered"
@@ -101,7 +102,7 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
     layer = Image(
         values,
         name=f"{first.name} − {second.name}",
-        colormap="PiYG",
+        colormap=difference_colours(),
         contrast_limits=DIFFERENCE_LIMITS,
         blending="translucent_no_depth",
         scale=first.scale[-2:],
@@ -143,6 +144,14 @@ def mark_place(viewer: Any, centre: Sequence[float], cells: Layer) -> None:
     layer.editable = False
     viewer.layers.append(layer)
     viewer.layers.selection.active = active if active in viewer.layers else cells
+
+
+def difference_colours() -> Colormap:
+    """Return blue (less), white and red (more), as in the figures of a report."""
+    from napari.utils.colormaps import Colormap
+
+    ends = ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f")
+    return Colormap(list(ends), name="blue to red")
 
 
 def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:

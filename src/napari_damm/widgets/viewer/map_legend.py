@@ -14,7 +14,7 @@ from napari_damm.widgets.viewer.result_maps import (
 )
 
 MEANINGS = {
-    NP: "black 0 to yellow 1, relative to the brightest; no dose",
+    NP: "black 0 to yellow 1, the dark and bright ends of the images trained on; no dose",
     STD: "bright where the samples differ",
     UNCERTAINTY: "red where the model is less sure",
     FAMILIARITY: "dark where the images are unlike those that the model knows",

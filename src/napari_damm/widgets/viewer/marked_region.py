@@ -151,8 +151,7 @@ def _labels(layer: Labels, primary: Channel, grid: Grid, world: World, dims: Any
 def outside_error(layer: Layer, primary: Channel) -> ValueError:
     """Say that a layer marks nothing of an image."""
     return ValueError(
-        f"'{layer.name}' marks nothing of '{primary.layer.name}': draw over the image, or pick "
-        "Whole image"
+        f"'{layer.name}' marks nothing of '{primary.layer.name}': draw over the image, or pick All"
     )
 
 

@@ -59,12 +59,13 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
             layer.visible = True
             return layer
     parts, scale, corner = _drawn(run.worth, place, np_map)
-    seen = {int(code): colour for code, colour in COLOURS.items()}
-    colours = dict.fromkeys((None, CellTrust.NOT_PREDICTED, CellTrust.USE, BETWEEN), "transparent")
+    colours: dict[int | None, str] = {None: "transparent"}
+    colours |= dict.fromkeys((CellTrust.NOT_PREDICTED, CellTrust.USE, BETWEEN), "transparent")
+    colours |= {int(code): colour for code, colour in COLOURS.items()}
     layer = Labels(
         parts,
         name=np_map.name.replace(NP, TRUST, 1),
-        colormap=DirectLabelColormap(color_dict={**colours, **seen}),
+        colormap=DirectLabelColormap(color_dict=colours),
         features={
             "index": [*map(int, MEANINGS), BETWEEN],
             "worth": [*MEANINGS.values(), WITH_CARE],
@@ -92,7 +93,7 @@ def _drawn(
     side = next((n for n in (STRIPES, 4, 1) if worth.size * n * n <= MOST_PARTS), 1)
     parts = worth.repeat(side, 0).repeat(side, 1)
     if side > 1:
-        y, x = np.indices(parts.shape, sparse=True)
+        y, x = np.ogrid[: parts.shape[0], : parts.shape[1]]
         between = (y + x) % side >= side // 4
         parts[between & (parts == CellTrust.WITH_CARE)] = BETWEEN
     cell, pixel = np.asarray(place.scale), np.asarray(np_map.scale)
