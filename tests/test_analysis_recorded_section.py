@@ -11,6 +11,7 @@ from particle_maps import nuclei, report_of, straight_vessel, write_picture
 
 from napari_damm import cli
 from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.groups import Member
 from napari_damm.analysis.sources import MapSource
 from napari_damm.slide import open_slide
 from napari_damm.slide.identity import identify_arrays
@@ -113,3 +114,13 @@ def test_a_picture_of_layers_is_known_by_its_pixels(picture, tmp_path, told):
     other = write_picture(tmp_path / "other.ome.tif", [vessels, vessels, signal])
     with pytest.raises(ValueError, match="600 x 650 px, that had 600 x 700"):
         report_of(MapSource(path, section=other), HALF)
+
+
+def test_differences_of_groups_that_a_prediction_does_not_give_are_told(picture, result, tmp_path):
+    other = stored(tmp_path / "mouse2.ome.zarr", picture)
+    groups = {"mouse1.ome.zarr": Member("a", "x"), "mouse2.ome.zarr": Member("b", "y")}
+    report, _ = report_of([result, other], HALF, groups=groups)
+    said = "coefficient of variation, Gini coefficient are not to be read from a predicted map."
+    assert any(note.endswith(said) for note in report.notes)
+    alone, _ = report_of(result, HALF)
+    assert not any(note.endswith(said) for note in alone.notes)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from napari_damm.analysis import cells as per_cell
 from napari_damm.analysis import intervals
 from napari_damm.analysis.agreement import SCALES, compare_maps, imaged_alone
-from napari_damm.analysis.cautions import cautions_of, why_not_to_be_read
+from napari_damm.analysis.cautions import UNREAD, cautions_of, why_not_to_be_read
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.findings import KeptSections, SectionFindings
 from napari_damm.analysis.groups import (
@@ -29,7 +29,7 @@ from napari_damm.analysis.groups import (
     member_of,
     read_groups,
 )
-from napari_damm.analysis.measures import Measured, measures_of
+from napari_damm.analysis.measures import MEASURES, NOT_GIVEN, Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
 from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
@@ -133,6 +133,9 @@ class _Found:
         notes = [note for each in self.sections for note in each.notes]
         if len({each.predicted for each in facts}) > 1 or any(f.agreement for f in facts):
             notes.append(SCALES)
+        if comparisons and any(each.predicted for each in facts):
+            unread = ", ".join(m.label for name, m in MEASURES.items() if name in NOT_GIVEN)
+            notes.append(f"Differences of groups in {unread} are {UNREAD}.")
         notes += least_p_notes(comparisons)
         return AnalysisReport(
             settings=self.config.to_dict(),
