@@ -222,7 +222,7 @@ def test_where_particles_stay_in_the_vessels_no_distance_is_given():
     assert rows["auc_100"].value > 0
     assert len(report.profiles) > 10
     assert report.notes[0].startswith("arrays: the signal falls to less than half at the vessels'")
-    written = report.measures_csv(), report.to_json(), "".join(_parts(report, []))
+    written = report.reasons_csv(), report.to_json(), "".join(_parts(report, []))
     assert all("it stays in them" in text for text in written)
 
 

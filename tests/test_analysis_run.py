@@ -210,8 +210,10 @@ def test_what_a_prediction_does_not_give_says_so_wherever_it_stands(result, pict
     lines = [line for line in summary(report) if UNREAD in line]
     assert [line.split()[0] for line in lines] == ["coefficient", "Gini"]
     assert not any("  (" in line or " ," in line for line in summary(report))
-    with (out / "measures.csv").open() as stream:
+    with (out / "reasons.csv").open() as stream:
         assert {r["measure"] for r in csv.DictReader(stream) if r["reason"] == UNREAD} == marked
+    header = (out / "measures.csv").read_text().splitlines()[0]
+    assert header == "section,animal,group,region,measure,value,unit,low,high,level,n,trusted_share"
     assert (out / "report.html").read_text().count(UNREAD) == 4  # two regions
     imaged, _ = report_of(picture, AnalyzeConfig(vessel_threshold=0.5))
     assert not any(UNREAD in line for line in summary(imaged))

@@ -310,8 +310,8 @@ def analyze(
     config
         Thresholds, bands from the tissue's edge and so on; all have defaults.
     out
-        New folder for measures.csv, profile.csv, report.json, report.html and figures; None writes
-        nothing.
+        New folder for measures.csv, reasons.csv, profile.csv, report.json, report.html and figures;
+        None writes nothing.
     groups
         A CSV table with the columns file, animal, group: then groups are compared, animals being
         the units.

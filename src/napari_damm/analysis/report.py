@@ -1,6 +1,6 @@
 """What an analysis found: a value, JSON, and tidy tables.
 
-A number that cannot be had is None: `null` in JSON, empty in CSV; `reason` says why.
+A number that cannot be had is None: `null` in JSON, empty in CSV; reasons.csv says why.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEASURE_COLUMNS = (
     "section", "animal", "group", "region", "measure", "value", "unit", "low", "high", "level",
     "n", "trusted_share",
 )  # fmt: skip
-"""The columns that every measures.csv begins with; after them goes `reason`."""
+REASON_COLUMNS = ("section", "region", "measure", "reason")
 PROFILE_COLUMNS = ("section", "region", "distance_um", "signal", "low", "high", "pixels")
 
 PITFALLS = (
@@ -192,8 +192,13 @@ class AnalysisReport:
 
     def measures_csv(self) -> str:
         """Return one line for each section, region and measure."""
-        columns = (*MEASURE_COLUMNS, "reason")
-        return csv_text(columns, ([getattr(row, name) for name in columns] for row in self.rows))
+        lines = ([getattr(row, name) for name in MEASURE_COLUMNS] for row in self.rows)
+        return csv_text(MEASURE_COLUMNS, lines)
+
+    def reasons_csv(self) -> str:
+        """Return why measures have no value, or are not to be read: a line for each of those."""
+        lines = ([getattr(row, n) for n in REASON_COLUMNS] for row in self.rows if row.reason)
+        return csv_text(REASON_COLUMNS, lines)
 
     def profile_csv(self) -> str:
         """Return one line for each section, region and shell of distances."""

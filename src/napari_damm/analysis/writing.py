@@ -37,6 +37,7 @@ def write(report: AnalysisReport, folder: Path) -> AnalysisReport:
             pictures.append(Picture(name, "png" if shown is png else "svg", shown))
         texts = {
             "measures.csv": report.measures_csv(),
+            "reasons.csv": report.reasons_csv(),
             "profile.csv": report.profile_csv(),
             "report.json": report.to_json(),
             "report.html": page(report, pictures),

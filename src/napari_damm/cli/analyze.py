@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 HELP = """Measure how particles spread: distances, areas, cells, uniformity, groups.
 
-Writes measures.csv, profile.csv, report.json, report.html and figures into a new folder."""
-OUTPUTS = ("report.html", "measures.csv", "profile.csv", "report.json")
+Writes measures.csv, reasons.csv, profile.csv, report.json, report.html and figures into a new
+folder."""
+OUTPUTS = ("report.html", "measures.csv", "reasons.csv", "profile.csv", "report.json")
 
 
 @with_settings(AnalyzeConfig, leave_out=("tile_px",))
