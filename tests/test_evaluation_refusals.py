@@ -64,7 +64,7 @@ def test_models_that_cannot_be_compared_are_refused(folder, model, tmp_path):
 
 
 def test_no_data_are_refused(model):
-    assert "nothing to evaluate" in refused([], model)
+    assert "there are no sections" in refused([], model)
 
 
 def test_mismatched_names_are_refused(folder, model):

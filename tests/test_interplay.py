@@ -13,7 +13,7 @@ from image_files import IMAGE, ome, ome_zarr
 from training_data import write_folder, write_slide
 
 from napari_damm import api
-from napari_damm.analysis.opening import _nuclei_file
+from napari_damm.analysis.recorded_section import _nuclei_file
 from napari_damm.analysis.sources import MapSource
 from napari_damm.cli.data_options import DataOptions
 from napari_damm.dataset import FolderSource, SlideSource, open_sections, survey

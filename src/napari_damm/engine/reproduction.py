@@ -18,8 +18,8 @@ from typing import Any
 
 from napari_damm.engine.config import EXPECTED, FULL
 from napari_damm.slide import Slide, open_slide
-from napari_damm.slide.raster import LARGEST_USUAL_PIXEL_UM
 from napari_damm.util.areas import Areas
+from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 from napari_damm.util.text import printable
 
 ROLES = ("vessels", "nuclei")

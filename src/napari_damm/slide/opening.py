@@ -20,7 +20,6 @@ from napari_damm.slide.channels import (
 )
 from napari_damm.slide.identity import identify_files
 from napari_damm.slide.raster import (
-    LARGEST_USUAL_PIXEL_UM,
     ImageFile,
     Raster,
     square_pixel_um,
@@ -29,6 +28,7 @@ from napari_damm.slide.readers import open_further, open_image
 from napari_damm.slide.slide import Slide
 from napari_damm.slide.stacks import check_indices, common_stack
 from napari_damm.util.advice import Advice
+from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 
 SIZE_TOLERANCE = 0.01
 NOWHERE = (0.0, 0.0)

@@ -22,12 +22,11 @@ from napari_damm.slide.images import ONLY_IMAGE, ImageChoice
 from napari_damm.slide.planes import Plane, as_dask
 from napari_damm.slide.stacks import NO_STACK, StackSize
 from napari_damm.util.advice import Advice
+from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 
 READABLE = "OME-TIFF, TIFF, OME-Zarr, PNG or JPEG"
 RGB = ("red", "green", "blue", "alpha")
 PIXEL_SIZE_RANGE_UM = (1e-3, 1e4)
-LARGEST_USUAL_PIXEL_UM = 25.0
-"""Larger ones are nearly always a printer's or screen's resolution: 72 dpi are 352.8 um."""
 SQUARE_TOLERANCE = 0.01
 
 Scale = tuple[float, float]

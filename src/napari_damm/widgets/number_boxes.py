@@ -14,7 +14,7 @@ from qtpy.QtCore import QLocale, QSignalBlocker, Signal  # type: ignore[attr-def
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QMessageBox, QWidget
 
-from napari_damm.slide.raster import LARGEST_USUAL_PIXEL_UM
+from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 from napari_damm.widgets.notes import Note
 
 NO_SIZE = "not set"
