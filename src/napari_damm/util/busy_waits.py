@@ -2,8 +2,8 @@
 
 Torch's threads (GNU's OpenMP on Linux) turn on the spot while they wait for the slowest of them. On
 cores of their own they gain by it; where another program takes one of the cores, the one that is
-waited for gets none, and a step of a training takes ten times as long. So they turn a short while
-only and sleep then: on free cores that costs next to nothing.
+waited for gets none, and beside several a step of a training may take ten times as long. So they
+turn a short while only and sleep then: on free cores that costs a few percent.
 
 It is read when torch is loaded; what the user has set in the environment stays.
 """
