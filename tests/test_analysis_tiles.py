@@ -96,7 +96,7 @@ def test_the_tables_have_the_contract_s_columns(whole):
     measures = list(csv.DictReader(io.StringIO(whole.measures_csv())))
     assert list(measures[0]) == [
         "section", "animal", "group", "region", "measure", "value", "unit", "low", "high",
-        "level", "n", "trusted_share", "reason",
+        "level", "n", "trusted_share",
     ]  # fmt: skip
     assert {row["region"] for row in measures} == {"tissue"}
     assert (measures[0]["low"], measures[0]["trusted_share"]) == ("", "")
