@@ -44,6 +44,17 @@ def tiny_model_file(tmp_path_factory):
     return save_model(random_model(), path, CARD)
 
 
+@pytest.fixture
+def one_thread():
+    """Torch computes in one thread: bits do not depend on how work is shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_works():
     """Let signals do what they do here and in child processes; background jobs ignore some."""

@@ -34,6 +34,8 @@ from napari_damm.sampling import SamplerStep
 SIDE, BATCH = 64, 2
 CPU = ProfilerActivity.CPU
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -47,14 +49,6 @@ def model():
 @pytest.fixture(scope="module")
 def paper_model():
     return random_model(tiny_config((32, 32, 32, 32), (32, 32, 32, 32)))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def windows(count):

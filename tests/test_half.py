@@ -20,13 +20,7 @@ from napari_damm.slide import slide_from_arrays
 
 GREY = 255
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def maps(result):

@@ -18,18 +18,12 @@ from napari_damm.schedule import NoiseSchedule
 
 SIDE = 64
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def model():
     return random_model(tiny_config((32, 32, 32, 32), (32, 32, 32, 32)))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def windows(count):

@@ -39,7 +39,6 @@ from napari_damm.cli.streams import echo, safe_streams
 from napari_damm.cli.train import HELP as TRAIN_HELP
 from napari_damm.cli.train import train as _train
 from napari_damm.cli.usage import said_of_number
-from napari_damm.util.busy_waits import shorten_busy_waits
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
 from napari_damm.util.text import gigabytes, printable, without_long_words
@@ -81,7 +80,6 @@ _Seed = Annotated[int, typer.Option(help="Seed; the same seed gives the same res
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = sys.argv[1:] if args is None else list(args)
-    shorten_busy_waits()
     with safe_streams(), _quiet_libraries():
         try:
             _check_arguments(given)

@@ -15,7 +15,6 @@ import os
 import sys
 from pathlib import Path
 
-from napari_damm.util.busy_waits import shorten_busy_waits
 from napari_damm.util.devices import torch_libraries
 
 # The library that takes the time, by platform; the one of CUDA builds comes with it or after it.
@@ -30,7 +29,6 @@ def preload_torch() -> bool:
     """Load torch's libraries ahead of `import torch`; tell whether any was loaded here."""
     if "torch" in sys.modules:
         return False
-    shorten_busy_waits()
     try:
         return _load(torch_libraries())
     except (OSError, AttributeError, ImportError, ValueError):
