@@ -104,9 +104,20 @@ def test_several_sections_of_few_blocks_stay_whole():
     split = split_patches(fields, 0.2, 0)
     assert {patch.field for patch in split.validation} == {4}
     assert {patch.field for patch in split.train} == {0, 1, 2, 3}
-    # of fewer of them a whole one is more than was asked for
-    few = split_patches(fields[:4], 0.2, 0)
-    assert {patch.field for patch in few.validation} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("count", "cut"), [(1, {0}), (2, {1}), (3, {1, 2}), (4, {2, 3})])
+def test_of_few_sections_so_many_are_cut_as_give_the_share(count, cut):
+    fields = [bare_field(np.ones((12, 22), bool)) for _ in range(count)]
+    split = split_patches(fields, 0.2, 0)
+    assert {patch.field for patch in split.validation} == cut
+    assert {patch.field for patch in split.train} == set(range(count))
+
+
+def test_sections_whose_strips_are_the_share_are_all_cut():
+    fields = [bare_field(np.ones((10, 60), bool)) for _ in range(3)]
+    split = split_patches(fields, 0.2, 0)
+    assert {patch.field for patch in split.validation} == {0, 1, 2}
 
 
 def test_a_source_may_be_all_for_one_side():

@@ -67,10 +67,16 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     """
     small = [k for k, f in enumerate(fields) if f.section.use == "split" and _holds_few_blocks(f)]
     strips = share * len(small) < 1
-    validating = [
-        None if k in small and not strips else _validating_cells(field, share, seed + k)
-        for k, field in enumerate(fields)
-    ]
+    stay = set() if strips else set(small)
+    spared = _spared(fields, small, share) if strips else set()
+    validating: list[Mask | None] = []
+    for k, field in enumerate(fields):
+        if k in stay:
+            validating.append(None)
+        elif k in spared:
+            validating.append(np.zeros(field.usable.shape, np.bool_))
+        else:
+            validating.append(_validating_cells(field, share, seed + k))
     whole = [k for k, cells in enumerate(validating) if cells is None]
     none_is_cut = len(whole) == len(fields) > 1
     keep = max(int(none_is_cut), round(share * len(whole)))
@@ -93,6 +99,21 @@ def split_patches(fields: Sequence[Field], share: float, seed: int) -> Split:
     validation = _without_empty(validation)
     _check_enough(fields, train, validation)
     return Split(tuple(train), tuple(validation), tuple(opened))
+
+
+def _spared(fields: Sequence[Field], small: Sequence[int], share: float) -> set[int]:
+    """Return which sections of few blocks need no strip, so that `share` of all validates."""
+    sides = {k: max(_sides(fields[k])) for k in small}
+    long = [k for k in small if sides[k] >= 2 * SIDE]
+    wanted, held = share * sum(sides[k] for k in long), 0
+    spared = set(long)
+    for k in reversed(long):
+        strip = _strip_length(sides[k], share)
+        if held and held + strip / 2 > wanted:
+            break
+        held += strip
+        spared.remove(k)
+    return spared
 
 
 def _last_ones(fields: Sequence[Field], whole: Sequence[int], keep: int) -> set[int]:
@@ -149,7 +170,7 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
     extent = _extent(field.usable & field.tissue) or _extent(field.usable)
     if extent is None:
         return cells
-    top, bottom, left, right = extent
+    _, bottom, _, right = extent
     blocks = _blocks(field)
     if len(blocks) >= LEAST_BLOCKS:
         rng = np.random.default_rng((seed, 2))
@@ -157,16 +178,30 @@ def _validating_cells(field: Field, share: float, seed: int) -> Mask | None:
             y, x = blocks[k]
             cells[y : y + BLOCK, x : x + BLOCK] = True
         return cells
-    height, width = bottom - top, right - left
+    height, width = _sides(field)
     long = max(height, width)
     if long < 2 * SIDE:
         return None
-    strip = min(max(SIDE, round(share * long)), long - SIDE)
+    strip = _strip_length(long, share)
     if height >= width:
         cells[bottom - strip : bottom] = True
     else:
         cells[:, right - strip : right] = True
     return cells
+
+
+def _sides(field: Field) -> tuple[int, int]:
+    """Return height and width of the tissue of a section, in cells; zeros where nothing is."""
+    extent = _extent(field.usable & field.tissue) or _extent(field.usable)
+    if extent is None:
+        return 0, 0
+    top, bottom, left, right = extent
+    return bottom - top, right - left
+
+
+def _strip_length(long: int, share: float) -> int:
+    """Return how much of a side of so many cells validates: a patch, and leaves one, at least."""
+    return min(max(SIDE, round(share * long)), long - SIDE)
 
 
 def _extent(cells: Mask) -> tuple[int, int, int, int] | None:
