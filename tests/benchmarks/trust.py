@@ -112,7 +112,8 @@ def judge(made: Made, card: dict[str, object]) -> Assessment:
         planned = plan(slide, card)
     except ValueError as error:  # nothing but one value: Predict refuses it
         return Assessment("refused", 0.0, (str(error),))
-    found = assess(slide, card, planned.model_um, planned.normalisation, planned.windows)
+    windows = planned.inner or planned.windows
+    found = assess(slide, card, planned.model_um, planned.normalisation, windows)
     assert found is not None, "the model says nothing of images that it knows: run fit_trust.py"
     return found
 

@@ -21,6 +21,7 @@ from napari_damm.engine.config import PredictConfig, plain_roi
 from napari_damm.slide import (
     Normalisation,
     Slide,
+    full_of_tissue,
     measure_normalisation,
     model_shape,
     tissue_mask,
@@ -58,6 +59,7 @@ class Plan:
 
     `windows` are those still to run, in the order in which `shards`, those still to do, first ask
     for them. `shards_done` and `windows_done` count what an earlier run has stored already.
+    `inner` are those of all windows, in the order of the lattice, that hold nothing but tissue.
     """
 
     model_um: float
@@ -72,6 +74,7 @@ class Plan:
     windows_done: int = 0
     areas: Areas | None = None
     focus: tuple[float, float] | None = None
+    inner: tuple[Window, ...] = ()
 
     @property
     def all_windows(self) -> int:
@@ -102,7 +105,7 @@ class Plan:
 
     def bare(self) -> Plan:
         """Return the plan without its shards: small, for whoever gets them one by one."""
-        return replace(self, shards=(), windows=(), shards_done=0, windows_done=0)
+        return replace(self, shards=(), windows=(), inner=(), shards_done=0, windows_done=0)
 
     def only(self, shard: Shard) -> Plan:
         """Return the plan of one shard, for whoever computes it alone."""
@@ -150,6 +153,7 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         wanted = windows_in(areas, lattice, region)
     touching = touches_tissue(mask, cell_px, lattice)
     run = {w: w for w in wanted if touching[w]}
+    whole = full_of_tissue(mask, cell_px, lattice)
     shards = tuple(
         _shard(layout, lattice, region, (row, col), run)
         for row, col in _ordered(layout.grid, config.order)
@@ -170,6 +174,7 @@ def plan(slide: Slide, card: Mapping[str, Any], config: PredictConfig | None = N
         len(wanted) - len(run),
         areas=areas,
         focus=focus,
+        inner=tuple(w for w in run if whole[w]),
     )
 
 

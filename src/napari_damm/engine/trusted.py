@@ -37,8 +37,9 @@ def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
     known = Known.of_card(model.card)
     if known is None:
         return cells.before(None)
-    # in the order of the lattice, wherever the run begins: the verdict is the section's
-    windows = sorted(planned.windows)
+    # In the order of the lattice, wherever the run begins: the verdict is the section's. Where
+    # tissue ends is glass, which no model has learnt: it is judged place by place.
+    windows = planned.inner or sorted(planned.windows)
     found = assess(slide, model.card, planned.model_um, planned.normalisation, windows)
     return cells.before(found, known.fitted_on)
 

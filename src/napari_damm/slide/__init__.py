@@ -24,7 +24,7 @@ from napari_damm.slide.readers import stack_size
 from napari_damm.slide.resample import check_finite, model_shape, read_region
 from napari_damm.slide.slide import Slide, slide_from_arrays
 from napari_damm.slide.stacks import StackSize
-from napari_damm.slide.tissue import tissue_mask, touches_tissue
+from napari_damm.slide.tissue import full_of_tissue, tissue_mask, touches_tissue
 
 __all__ = [
     "Normalisation",
@@ -33,6 +33,7 @@ __all__ = [
     "StackSize",
     "check_finite",
     "find_channel",
+    "full_of_tissue",
     "guess_channel",
     "intensity_limits",
     "measure_normalisation",

@@ -112,6 +112,11 @@ def touches_tissue(mask: Mask, cell_px: int, lattice: Lattice) -> Mask:
     return touching
 
 
+def full_of_tissue(mask: Mask, cell_px: int, lattice: Lattice) -> Mask:
+    """Return for every window (rows, cols) of a lattice whether all of its pixels are tissue."""
+    return ~touches_tissue(~mask, cell_px, lattice)
+
+
 def count_in_boxes(mask: Mask, rows: Spans, cols: Spans) -> NDArray[np.int64]:
     """Return how much of a mask (y, x) is set in boxes: (n rows, n cols) for spans (from, to)."""
     # A table of sums over all pixels above and to the left answers any box with four numbers.

@@ -8,6 +8,9 @@
    that leaves nothing to predict from (one image twice, or swapped) makes "with care" "do not use".
 4. A secondary image that covers only a part of the primary one asks for care, whatever it shows.
 
+5. Windows that show glass in part are left out as far as there are others (`glass`): each of them
+   is judged by itself, place by place.
+
 `look` does it from the pixels alone, in well under a second; `assess` with what a plan measured.
 """
 
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read_region
 from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.slide.resample import covered
+from napari_damm.trust.glass import all_tissue
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, verdict_of
@@ -31,6 +35,10 @@ from napari_damm.util.tiling import STRIDE, Box, Lattice, Window
 FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
 """A section is judged by one of four of its windows, but not by fewer or more than these."""
 ENOUGH_FOR_A_MEAN = 4
+FEW, MANY = 3, 7
+"""Windows along each side that `look` takes: the first, unless most show glass."""
+MORE = 4
+"""Times as many windows `assess` looks through where most show glass."""
 WHOLE = 0.95
 """Share of the primary image that the secondary one covers, from which on nothing is said."""
 
@@ -58,20 +66,21 @@ def assess(
     known = Known.of_card(card)
     if known is None:
         return None
-    images = []
     most = min(max(FEWEST_WINDOWS, len(windows) // ONE_OF), MOST_WINDOWS)
-    for window in _some(windows, most):
-        try:
-            pair = _read(slide, window, model_um)
-        except (OSError, ValueError):  # whoever needs this place will say so
-            continue
-        limits = normalisation.vessels, normalisation.nuclei
-        images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
+    pairs = _readable(slide, _some(windows, most), model_um)
+    kept = all_tissue(pairs)
+    if len(kept) < min(ENOUGH_FOR_A_MEAN, len(pairs)):
+        pairs = _readable(slide, _some(windows, MORE * most), model_um)
+        kept = all_tissue(pairs) or list(range(len(pairs)))
+    limits = normalisation.vessels, normalisation.nuclei
+    images = [
+        tuple(normalise(i, *at) for i, at in zip(pairs[k], limits, strict=True)) for k in kept
+    ]
     return _judge(images, known, card, model_um, slide.nuclei_share) if images else None
 
 
 def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
-    """Assess a section from nine windows, without a plan: for a warning before the run.
+    """Assess a section from nine windows or more, without a plan: for a warning before the run.
 
     Raises
     ------
@@ -83,16 +92,16 @@ def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
         return None
     model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
     lattice = Lattice(model_shape(slide, model_um))
-    grid = [
-        (int(i), int(j))
-        for i in _spread(lattice.rows, lattice.shape[0], lattice)
-        for j in _spread(lattice.cols, lattice.shape[1], lattice)
-    ]
+    grid = _grid(lattice, FEW)
     pairs = [_read(slide, window, model_um) for window in grid]
-    # where there is tissue both channels vary; glass is left out
-    weight = [min(float(image.std(dtype=np.float64)) for image in pair) for pair in pairs]
-    most = max(weight)
-    there = [k for k, w in enumerate(weight) if w >= most / 4]
+    there = _with_tissue(pairs)
+    whole = [k for k in all_tissue(pairs) if k in there]
+    if len(whole) < min(ENOUGH_FOR_A_MEAN, len(pairs)):
+        grid = _grid(lattice, MANY)
+        pairs = [_read(slide, window, model_um) for window in grid]
+        there = _with_tissue(pairs)
+        whole = [k for k in all_tissue(pairs) if k in there]
+    there = whole or there
     kept, images = [pairs[k] for k in there], []
     limits = [
         _limits(np.concatenate([_shown(slide, grid[k], model_um, role, pairs[k]) for k in there]))
@@ -101,6 +110,12 @@ def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
     for pair in kept:
         images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
     return _judge(images, known, card, model_um, slide.nuclei_share)
+
+
+def _with_tissue(pairs: Sequence[tuple[Floats, Floats]]) -> list[int]:
+    """Return the numbers of the windows in which both channels vary: there is no tissue else."""
+    weight = [min(float(image.std(dtype=np.float64)) for image in pair) for pair in pairs]
+    return [k for k, w in enumerate(weight) if w >= max(weight) / 4]
 
 
 def section_statistics(images: Sequence[tuple[Floats, Floats]]) -> NDArray[np.float64]:
@@ -147,6 +162,19 @@ def _corners(first: Floats, second: Floats) -> Iterator[tuple[Floats, Floats]]:
             yield first[at], second[at]
 
 
+def _readable(
+    slide: Slide, windows: Sequence[Window], model_um: float
+) -> list[tuple[Floats, Floats]]:
+    """Read both images of windows, as far as they can be read."""
+    pairs = []
+    for window in windows:
+        try:
+            pairs.append(_read(slide, window, model_um))
+        except (OSError, ValueError):  # whoever needs this place will say so
+            continue
+    return pairs
+
+
 def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats]:
     lattice = Lattice(model_shape(slide, model_um))
     box = lattice.window_box(*window)
@@ -175,11 +203,19 @@ def _some(windows: Sequence[Window], most: int) -> list[Window]:
     return [windows[k] for k in np.unique(chosen)] if windows else []
 
 
-def _spread(count: int, length: int, lattice: Lattice) -> NDArray[np.intp]:
-    """Return three of the rows (or columns) of windows that do not overhang by much."""
+def _grid(lattice: Lattice, side: int) -> list[Window]:
+    """Return windows all over a section, at most `side` along each axis."""
+    rows = _spread(lattice.rows, lattice.shape[0], lattice, side)
+    cols = _spread(lattice.cols, lattice.shape[1], lattice, side)
+    return [(int(i), int(j)) for i in rows for j in cols]
+
+
+def _spread(count: int, length: int, lattice: Lattice, most: int) -> NDArray[np.intp]:
+    """Return at most so many of the rows (or columns) of windows that do not overhang by much."""
     whole = 1 + max(0, length - lattice.window) // lattice.stride
     whole = min(count, whole)
-    inner = np.linspace(0, whole - 1, 5)[1:4] if whole > 3 else np.linspace(0, whole - 1, 3)
+    ends = 2 if whole > most else 0
+    inner = np.linspace(0, whole - 1, most + ends)[ends // 2 : most + ends // 2]
     return np.unique(inner.round().astype(int))
 
 
