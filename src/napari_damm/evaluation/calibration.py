@@ -25,6 +25,7 @@ from napari_damm.evaluation.calibrated_file import CalibratedFile
 from napari_damm.evaluation.learnt import Learnt
 from napari_damm.evaluation.opening import as_sources, open_all, survey_all
 from napari_damm.evaluation.predicting import on_ground, predict_section, told_if_large
+from napari_damm.evaluation.registration import Placed
 from napari_damm.evaluation.scores import Floats, Ground, ground_of
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.model_file import first_few, load_model
@@ -108,6 +109,7 @@ class _Calibration:
     failed: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
     taken: list[Section] = field(default_factory=list)
+    placed: Placed = field(default_factory=Placed)
 
     def over(self, sources: Sequence[Source]) -> Iterator[Event]:
         """Compare all sections; one that fails is reported and left out."""
@@ -150,6 +152,8 @@ class _Calibration:
         filled = surveyed.said_of_fill("target")
         if filled:
             yield Notice(filled, "warning")
+        for sentence in self.placed.said_of(surveyed, self.model.card):
+            yield Notice(sentence, "warning")
         config = on_ground(self.config, surveyed, ground)
         result = yield from predict_section(surveyed, self.model, config, what, self.warned)
         pairs = list(window_pairs(ground, np.asarray(result.np, np.float32)))

@@ -24,6 +24,7 @@ from napari_damm.evaluation.config import EvaluateConfig
 from napari_damm.evaluation.learnt import Learnt
 from napari_damm.evaluation.opening import as_sources, open_all, survey_all
 from napari_damm.evaluation.predicting import on_ground, predict_section, told_if_large
+from napari_damm.evaluation.registration import Placed
 from napari_damm.evaluation.repeated import Repeated
 from napari_damm.evaluation.report import (
     BRANCHES,
@@ -119,6 +120,7 @@ class _Judged:
     cautions: list[str] = field(default_factory=list)
     learnt_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
     repeated: Repeated = field(default_factory=Repeated)
+    placed: Placed = field(default_factory=Placed)
 
     def over(self, groups: Iterable[list[Section]], total: int) -> Iterator[Event]:
         """Evaluate groups of sections; one that fails is reported and left out."""
@@ -146,6 +148,8 @@ class _Judged:
         ground = ground_of(surveyed)
         yield from told_if_large(ground, name)
         yield from self._caution(surveyed.said_of_fill("target"))
+        for sentence in self.placed.said_of(surveyed, next(iter(self.models.values())).card):
+            yield from self._caution(sentence)
         rows, example = [], None
         for model_name, model in self.models.items():
             for branch in BRANCHES:

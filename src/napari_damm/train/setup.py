@@ -24,6 +24,7 @@ import torch
 from napari_damm.dataset import Field, Section, Source, open_sections, survey
 from napari_damm.dataset.patches import Split, split_patches
 from napari_damm.dataset.sections import without_names
+from napari_damm.evaluation.registration import said_of_moved
 from napari_damm.events import Notice, Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
@@ -164,7 +165,7 @@ def _check_crops(model: DAMM, config: TrainConfig) -> None:
 def measure(
     sections: Sequence[Section], base: Base, config: TrainConfig
 ) -> Generator[Preparing | Notice, None, Data]:
-    """Survey the sections and split them; say where a target covers a part of its section only.
+    """Survey the sections and split them; say where images do not lie on each other.
 
     Raises
     ------
@@ -188,6 +189,12 @@ def measure(
         if filled:
             yield Notice(filled, "warning")
     _check_apart(fields)
+    together: dict[str, list[Field]] = {}
+    for k, field in enumerate(fields):
+        together.setdefault(field.section.folder or str(k), []).append(field)
+    for group in together.values():
+        for sentence in said_of_moved(group, names):
+            yield Notice(sentence, "warning")
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
 
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.trust.moved import moved_by
 from napari_damm.trust.reference import Reference
 from napari_damm.trust.statistics import (
     BLANK,
     CHANNEL,
     GROUPS,
-    LAG_PX,
     NAMES,
     OCTAVES,
-    agreement,
 )
 
 Floats = NDArray[np.float32]
@@ -34,8 +33,6 @@ FAR = 3.0
 SAME_IMAGE = 0.98
 LIKE_SWAPPED = 0.6
 CLEAR_FIT = 5.0
-SHIFT_PX = 12.0
-"""Nuclei lie beside vessels anyway: smaller shifts cannot be told from that."""
 SHOWN_WIDER = 0.1
 _AT = {name: k for k, name in enumerate(NAMES)}
 
@@ -150,11 +147,11 @@ def _agreement(e: Evidence) -> Iterator[str]:
     if e.value("agreement") >= low or any(_width(e)):
         return  # of structures of another width nobody knows where they should lie
     said = f"{e.names[1]} do not fit where the {e.names[0]} are"
-    moved = _moved_by(e.fit)
+    moved = moved_by(e.fit, CLEAR_FIT)
     if moved is None:
         yield f"{said}: are both images of the same place?"
     else:
-        yield f"{said}: they look shifted by about {moved * e.model_um:.0f} um"
+        yield f"{said}: they look shifted by about {math.hypot(*moved) * e.model_um:.0f} um"
 
 
 def _sharpness(e: Evidence) -> Iterator[str]:
@@ -194,15 +191,6 @@ RULES: tuple[Rule, ...] = (
     _texture,
     _intensities,
 )
-
-
-def _moved_by(fit: Floats) -> float | None:
-    """Return by how many pixels the second image seems moved; None where no shift fits better."""
-    peak = np.unravel_index(int(np.argmax(fit)), fit.shape)
-    lag_y, lag_x = (LAG_PX * float(min(k, n - k)) for k, n in zip(peak, fit.shape, strict=True))
-    lag = math.hypot(lag_y, lag_x)
-    moved = np.roll(fit, [-int(k) for k in peak], (0, 1))
-    return lag if agreement(moved) >= CLEAR_FIT and lag >= SHIFT_PX else None
 
 
 def _furthest(e: Evidence) -> str:
