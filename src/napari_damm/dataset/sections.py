@@ -59,6 +59,8 @@ class Section:
         not, "auto" where that depends on their size.
     use
         "split", "train" or "validation".
+    target_path
+        Where the target has a file of its own: `identity` knows nothing of that.
     planted
         Where the secondary image is known to mislead (1), of simulated sections.
     """
@@ -72,6 +74,7 @@ class Section:
     intensities: str = "image"
     use: str = "split"
     planted: Raster | None = None
+    target_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Check that the target shares ground with the primary image."""
@@ -135,7 +138,9 @@ def _open_slide(source: SlideSource) -> Section:
         target = _own_target(slide, source.target_channel, str(source.path))
     else:
         target = open_beside(slide, source.target, source.target_channel, source.pixel_size_um)
-    return Section(slide.name, _with_target(slide, target), target, roi=source.roi, use=source.use)
+    slide = _with_target(slide, target)
+    own = None if source.target is None else Path(source.target)
+    return Section(slide.name, slide, target, roi=source.roi, use=source.use, target_path=own)
 
 
 def _own_target(slide: Slide, wanted: str | int | None, path: str) -> Raster:
@@ -229,7 +234,8 @@ def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Sec
                 f"{paths[role]} is {raster.shape[0]} x {raster.shape[1]} px and {paths['primary']} "
                 f"{primary.shape[0]} x {primary.shape[1]}: give images of the same field"
             )
-    return Section(name, _with_target(slide, target), target, use=source.use)
+    slide = _with_target(slide, target)
+    return Section(name, slide, target, use=source.use, target_path=paths["target"])
 
 
 class MeanPlane:

@@ -195,11 +195,13 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
     state = read_training(path)
     assert state is not None
     there = state.record
+    older = {"targets_sha256": wanted["targets_sha256"]}  # which trainings of before lack
     for key, what in (
         ("base_sha256", "base model"),
         ("data_sha256", "images or their intensities"),
+        ("targets_sha256", "images of the target"),
     ):
-        if there.get(key) != wanted[key]:
+        if there.get(key, older.get(key)) != wanted[key]:
             raise ValueError(
                 f"{path} cannot be resumed: the {what} differ from those that it was begun with; "
                 "give the same, or train into another folder"

@@ -28,8 +28,10 @@ from napari_damm.evaluation.registration import said_of_moved
 from napari_damm.events import Notice, Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
+from napari_damm.slide.identity import file_identity
 from napari_damm.slide.slide import covered_share
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.copies import refuse_copies
 from napari_damm.train.expected import can_have_detail, learning_from_zero, with_detail
 from napari_damm.util.tiling import CELL, WINDOW
 from napari_damm.util.version import __version__
@@ -78,6 +80,13 @@ class Data:
             digest.update(np.packbits(corners).tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def target_files(self) -> str:
+        """A hash of the targets that have files of their own, of which `fingerprint` has shapes."""
+        paths = [field.section.target_path for field in self.fields]
+        known = [None if path is None else file_identity(path)["sha256_content"] for path in paths]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
     @property
     def pixel_size_um(self) -> float:
         """Side of a model pixel in um (of the first section, where each has its own)."""
@@ -96,18 +105,7 @@ def open_data(data: Source | Sequence[Source]) -> list[Section]:
     sections = [section for source in sources for section in open_sections(source)]
     if not sections:
         raise ValueError("there is nothing to train on: give a slide, a folder or layers")
-    seen: dict[str, str] = {}
-    for section in sections:
-        same = [without_names(section.identity), section.roi, section.use]
-        text = json.dumps(same, sort_keys=True, default=str)
-        if section.folder:
-            text = f"{section.folder} {section.name}"  # blank patches of a folder are all alike
-        if section.region is None and text in seen:
-            raise ValueError(
-                f"{section.name} is the same as {seen[text]}: give every section once, or the copy "
-                "would be trained on where the other validates"
-            )
-        seen[text] = section.name
+    refuse_copies(sections)
     return sections
 
 
@@ -252,6 +250,7 @@ def describe(base: Base, data: Data, config: TrainConfig, kind: str) -> dict[str
             for field, identity in list(zip(data.fields, identities, strict=True))[:LISTED_SECTIONS]
         ],
         "data_sha256": data.fingerprint,
+        "targets_sha256": data.target_files,
         "sections": len(data.fields),
         "patches": {"train": len(data.split.train), "validation": len(data.split.validation)},
         "simulated": all(identity.get("kind") == "simulated" for identity in identities),
