@@ -121,6 +121,11 @@ def open_sections(source: Source, evaluation: bool = False) -> Iterator[Section]
             yield from _simulate(source, evaluation)
         case SectionSource():
             yield _of_arrays(source)
+        case _:
+            raise ValueError(
+                "sections come from a FolderSource, SlideSource, SimulatedSource or SectionSource, "
+                f"got {source!r:.100}"
+            )
 
 
 def _open_slide(source: SlideSource) -> Section:

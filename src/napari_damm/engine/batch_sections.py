@@ -98,7 +98,7 @@ class BatchSection:
 
 
 def find_sections(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path] | str | Path,
     out: str | Path,
     nuclei_pattern: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -108,7 +108,7 @@ def find_sections(
     Parameters
     ----------
     inputs
-        Files, and folders of files.
+        Files, and folders of files; one of them may stand alone.
     out
         Folder for the results.
     nuclei_pattern
@@ -123,6 +123,7 @@ def find_sections(
         If there is no section, a file is missing or named twice, or no result can get its name.
     """
     files, found = [], []
+    inputs = (inputs,) if isinstance(inputs, str | Path) else inputs
     for path in (Path(given) for given in inputs):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist: check the name")

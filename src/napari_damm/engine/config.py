@@ -35,6 +35,8 @@ MAX_SAMPLES = 64
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
 CUDA_BATCH = 256
+MOST_WINDOWS_AT_ONCE = 1024
+"""A network call is padded to its batch, so that a slip of a digit would cost hours."""
 MOST_READERS = 4
 """More of them wait for Python's lock: sixteen took a whole second for 441 windows in memory."""
 
@@ -89,7 +91,11 @@ class PredictConfig:
         0.5, "Confidence from which a window uses the multi-modal branch.", least=0, most=1
     )
     batch_size: int | None = setting(
-        None, "Windows per network call.", least=1, left_out="what suits the device"
+        None,
+        "Windows per network call.",
+        least=1,
+        most=MOST_WINDOWS_AT_ONCE,
+        left_out="what suits the device",
     )
     lanes: int | None = setting(
         None, "Network calls at once.", least=1, left_out="what suits the device"
@@ -140,7 +146,7 @@ class PredictConfig:
                     parameter="views",
                 )
             )
-        if self.focus is not None and not all(map(is_finite, self.focus)):
+        if self.focus is not None and (len(self.focus) != 2 or not all(map(is_finite, self.focus))):
             raise ValueError(
                 Advice(f"must be two numbers y x, got {self.focus}", parameter="focus")
             )
@@ -148,6 +154,8 @@ class PredictConfig:
             _check_roi(self.roi)
             if self.areas is not None:
                 raise ValueError(Advice("must be left out where areas are given", parameter="roi"))
+
+        _check_kinds(self)
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -200,6 +208,21 @@ def cores() -> int:
     """Processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+
+
+def _check_kinds(config: PredictConfig) -> None:
+    """Check what is a value of a class of its own."""
+    if config.normalisation is None and config.areas is None:
+        return
+    from napari_damm.slide import Normalisation
+    from napari_damm.util.areas import Areas
+
+    for name, kind in (("normalisation", Normalisation), ("areas", Areas)):
+        given = getattr(config, name)
+        if not (given is None or isinstance(given, kind)):
+            raise ValueError(
+                Advice(f"must be {kind.__name__}(...), got {given!r:.100}", parameter=name)
+            )
 
 
 def _check_roi(roi: tuple[float, float, float, float]) -> None:

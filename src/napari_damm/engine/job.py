@@ -123,6 +123,8 @@ def survey(
     """
     from napari_damm.model_file import resolve_device
 
+    if not isinstance(slide, Slide):
+        raise ValueError(f"a slide is predicted, got {slide!r:.100}: open it with open_slide")
     elsewhere = remote and config.device != "auto"
     device = config.device if elsewhere else resolve_device(config.device).type
     check_finite(slide)

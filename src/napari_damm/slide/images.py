@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,12 @@ def find_named(names: Sequence[str], wanted: str | int, where: str, what: str, c
         number = int(key) if key.isdecimal() and len(key) < 9 else -1
         index = matches[0] if matches else number
     else:
-        index = int(wanted)
+        try:
+            index = operator.index(wanted)  # 1.5 is no number of a channel
+        except TypeError:
+            raise ValueError(
+                f"{what} of {where} must be a name or a whole number, got {wanted!r:.60}"
+            ) from None
     if not 0 <= index < len(names):
         raise ValueError(f"no {what} {wanted!r} in {where}: choose one of {choices}")
     return index

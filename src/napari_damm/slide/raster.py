@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import dask.array as da
 import numpy as np
@@ -41,13 +41,14 @@ def square_pixel_um(size: float | Scale, what: str) -> float:
     ValueError
         Where the size is not a positive, believable number or y and x differ by more than 1 %.
     """
-    y, x = size if isinstance(size, tuple | list) else (size, size)
+    y, x = size if isinstance(size, tuple | list | np.ndarray) else (size, size)
     low, high = PIXEL_SIZE_RANGE_UM
     for value in (y, x):
-        if not (math.isfinite(value) and low <= value <= high):
+        if not (_is_number(value) and math.isfinite(value) and low <= value <= high):
+            got = f"{value:g}" if _is_number(value) else f"{value!r:.60}"
             raise ValueError(
                 Advice(
-                    f"pixel size of {what} must be in {low:g}..{high:g} um, got {value:g}",
+                    f"pixel size of {what} must be in {low:g}..{high:g} um, got {got}",
                     "give {pixel_size_um}",
                 )
             )
@@ -59,6 +60,10 @@ def square_pixel_um(size: float | Scale, what: str) -> float:
             )
         )
     return float(y) if y == x else math.sqrt(y * x)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, np.ndarray)
 
 
 @dataclass(frozen=True, eq=False)

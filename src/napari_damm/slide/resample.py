@@ -42,6 +42,7 @@ REACH_PX = 2.0
 CHECK_ALL_PIXELS = 64 * 2**20
 CHECK_BLOCK = 2048
 CHECK_SAMPLES = 4
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def model_shape(slide: Slide, model_um: float) -> tuple[int, int]:
@@ -301,4 +302,20 @@ def _read(raster: Raster, level: int, rows: tuple[int, int], cols: tuple[int, in
             f"x {cols[0] + x} of level {level}: replace them by numbers, or cut "
             "that part off"
         )
+    if pixels.dtype.itemsize > 4 and pixels.dtype.kind == "f" and pixels.size:
+        _refuse_beyond_float32(pixels, raster.name, rows, cols, level)
     return pixels
+
+
+def _refuse_beyond_float32(
+    pixels: np.ndarray, name: str, rows: tuple[int, int], cols: tuple[int, int], level: int
+) -> None:
+    """Refuse what is infinite to a model: GIS programs mark empty pixels by -1.8e308."""
+    if max(pixels.max(), -pixels.min()) <= FLOAT32_MAX:
+        return
+    y, x = np.argwhere(np.abs(pixels) > FLOAT32_MAX)[0]
+    raise ValueError(
+        f"channel {name!r} has values beyond {FLOAT32_MAX:.1e}, the first {pixels[y, x]:.2g} at y "
+        f"{rows[0] + y}, x {cols[0] + x} of level {level}: replace them by NaN where there is no "
+        "picture, by numbers elsewhere"
+    )

@@ -145,8 +145,8 @@ def slide_from_arrays(
     """
     rasters = []
     for channel, image in channels.items():
-        size = pixel_size_um[channel] if isinstance(pixel_size_um, Mapping) else pixel_size_um
-        corner = origin[channel] if isinstance(origin, Mapping) else origin
+        size = _of_channel(pixel_size_um, channel, "pixel_size_um")
+        corner = _of_channel(origin, channel, "origin")
         levels = image if isinstance(image, Sequence) else [image]
         rasters.append(
             Raster(
@@ -165,10 +165,35 @@ def slide_from_arrays(
     return Slide(tuple(rasters), roles["vessels"], roles["nuclei"], name, identify)
 
 
+def _of_channel(given: Any, channel: str, name: str) -> Any:
+    """Return what is given for all channels, or by name."""
+    if not isinstance(given, Mapping):
+        return given
+    if channel not in given:
+        raise ValueError(f"{name} has no entry for channel {channel!r}: it has {', '.join(given)}")
+    return given[channel]
+
+
 def _plane(level: Any, channel: str) -> Plane:
     """Return an array as a plane that is cheap to slice."""
+    if not hasattr(level, "shape") or not hasattr(level, "dtype"):
+        raise ValueError(
+            f"channel {channel!r} must be an image (numpy, dask or zarr), or a list of them from "
+            f"fine to coarse, got {level!r:.60}"
+        )
+    if any(isinstance(length, float) for length in level.shape):
+        raise ValueError(
+            f"channel {channel!r} is a dask array of a size that it does not know, "
+            f"{tuple(level.shape)}: call its compute_chunk_sizes() first"
+        )
+    if np.ma.is_masked(level) or isinstance(getattr(level, "_meta", None), np.ma.MaskedArray):
+        # its values would be read whatever the mask says
+        raise ValueError(
+            f"channel {channel!r} is a masked array: give numbers with filled(), NaN at the border "
+            "for what is no picture"
+        )
     if isinstance(level, np.ndarray):
-        return level
+        return np.asarray(level)
     if len(level.shape) != 2:
         raise ValueError(
             f"channel {channel!r} must be 2-D (y, x), got shape {tuple(level.shape)}: choose one "

@@ -101,7 +101,7 @@ def open_data(data: Source | Sequence[Source]) -> list[Section]:
     ValueError, OSError
         If there are none, or one is missing, unusable or does not fit.
     """
-    sources = data if isinstance(data, Sequence) else (data,)
+    sources = data if isinstance(data, list | tuple) else (data,)
     sections = [section for source in sources for section in open_sections(source)]
     if not sections:
         raise ValueError("there is nothing to train on: give a slide, a folder or layers")
