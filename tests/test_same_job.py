@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import jobs
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from jobs import digest, options, run
 
 from napari_damm import api, cli
-from napari_damm.events import Planned, ShardDone
-from napari_damm.store import StoreLocked
+from napari_damm.events import Notice, Planned, ShardDone
+from napari_damm.slide.identity import file_identity
+from napari_damm.store import ResultStore, StoreLocked
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
 
@@ -86,3 +88,28 @@ def test_a_config_of_other_workers_is_the_same_job(folder, out, whole):
     again = list(api.predict(slide, folder / "tiny.safetensors", other, out, resume=True))
     assert digest(again) == digest(whole)
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_large_file_that_was_written_since_is_told_of_before_it_is_gone_on_with(
+    folder, out, tmp_path, monkeypatch
+):
+    def resumed():
+        return [e.message for e in run(folder, out, resume=True) if isinstance(e, Notice)]
+
+    run(folder, out)
+    path = folder / "section.ome.tif"
+    before = path.stat()
+    try:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+        assert not [said for said in resumed() if "was written since" in said]  # all was compared
+        monkeypatch.setattr("napari_damm.slide.identity.HASHED_BYTES", 2**10)
+        store = ResultStore.reopen(out)
+        kept = store.record["input"]
+        for role in ("vessels", "nuclei"):
+            kept[role] |= file_identity(path) | {"mtime_ns": before.st_mtime_ns}
+        store.update_record({"input": kept})
+        store.close()
+        (said,) = [said for said in resumed() if "was written since" in said]
+        assert said.startswith(f"{path} was written since this result began, and only 64 parts")
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

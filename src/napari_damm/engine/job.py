@@ -21,7 +21,7 @@ from napari_damm.engine.device_memory import begun_on_a_card, fitting_batch
 from napari_damm.engine.intervals import intervals_of
 from napari_damm.engine.live_preview import LivePreview
 from napari_damm.engine.planning import Plan, plan
-from napari_damm.engine.provenance import differences, job_record, now, version_changes
+from napari_damm.engine.provenance import differences, doubts, job_record, now
 from napari_damm.engine.setup import Sampling, Setup
 from napari_damm.engine.trusted import trust_after, trust_before, trust_notices
 from napari_damm.events import Branch, Event, Notice, Planned
@@ -340,8 +340,4 @@ def _check_same_job(
                 "give the same input and settings to continue it, or choose another {store}",
             )
         )
-    changed = version_changes(stored, record)
-    if not changed:
-        return []
-    text = f"versions changed since it began ({', '.join(changed)}): the last bits may differ"
-    return [Notice(text, "warning")]
+    return [Notice(text, "warning") for text in doubts(stored, record)]

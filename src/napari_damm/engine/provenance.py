@@ -19,7 +19,7 @@ import numpy as np
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.planning import Plan
 from napari_damm.slide import Slide
-from napari_damm.slide.identity import without_times
+from napari_damm.slide.identity import ALL_BYTES, without_times
 
 if TYPE_CHECKING:
     from napari_damm.engine.setup import Sampling
@@ -116,6 +116,32 @@ def version_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> lis
         for name, version in after.items()
         if name in before and before[name] != version
     ]
+
+
+def doubts(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Say what speaks against going on with the same job, though nothing is known to differ."""
+    yield from _written_anew(stored, wanted)
+    if changed := version_changes(stored, wanted):
+        yield f"versions changed since it began ({', '.join(changed)}): the last bits may differ"
+
+
+def _written_anew(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Name files that were written since, and are too large to have been compared whole."""
+    before, now_given = stored.get("input") or {}, wanted.get("input") or {}
+    told = set()
+    for role, entry in now_given.items():
+        earlier = before.get(role) if isinstance(before, Mapping) else None
+        if not (isinstance(entry, Mapping) and isinstance(earlier, Mapping)):
+            continue
+        same_time = earlier.get("mtime_ns") == entry.get("mtime_ns")
+        parts = entry.get("hashed")
+        if "path" not in entry or same_time or parts == ALL_BYTES or entry["path"] in told:
+            continue
+        told.add(entry["path"])
+        yield (
+            f"{entry['path']} was written since this result began, and only {parts} were "
+            "compared: if anything in it was edited, begin the result anew"
+        )
 
 
 def _differences(name: str, a: Any, b: Any) -> Iterator[str]:

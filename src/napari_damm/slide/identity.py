@@ -33,6 +33,7 @@ from napari_damm.util.files import is_leftover
 
 ChosenFile = tuple[Path, dict[str, int], tuple[Path, ...]]
 
+ALL_BYTES = "all bytes"
 MIB = 2**20
 HASHED_BLOCKS = 64
 HASHED_BYTES = HASHED_BLOCKS * MIB
@@ -162,7 +163,7 @@ def file_identity(path: Path) -> dict[str, Any]:
         "mtime_ns": state.mtime_ns,
         "sha256_ends": state.ends(),
         "sha256_content": state.content(),
-        "hashed": "all bytes" if state.size <= HASHED_BYTES else f"{HASHED_BLOCKS} parts of it",
+        "hashed": ALL_BYTES if state.size <= HASHED_BYTES else f"{HASHED_BLOCKS} parts of it",
     }
     return entry | ({"sha256_top": _hash_files(path, _top_metadata(path))} if path.is_dir() else {})
 
