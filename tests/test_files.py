@@ -151,3 +151,13 @@ def test_sweeping_takes_only_what_a_writer_leaves(tmp_path):
     (tmp_path / "mine.partial").touch()
     sweep(tmp_path)
     assert names(tmp_path) == ["mine.partial"]
+
+
+def test_a_write_that_fails_says_where(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space left") as raised, written_folder(tmp_path / "out"):
+        raise full
+    assert raised.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError, match=r"^it is damaged$"), written_folder(tmp_path / "out"):
+        raise OSError("it is damaged")  # a sentence of ours stays as it is
+    assert names(tmp_path) == []

@@ -157,8 +157,10 @@ def written_folder(path: Path) -> Iterator[Path]:
         written = [file for file in partial.rglob("*") if file.is_file()]
         sync_files(partial, [file.relative_to(partial).as_posix() for file in written])
         partial.rename(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.strerror and error.filename is None:
+            error.filename = os.fspath(path)  # of a write that failed the system names no file
         raise
     _sync_folder(path.absolute().parent)
     for left in path.parent.glob(".*.partial"):  # of one that was killed on the way
