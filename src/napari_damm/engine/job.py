@@ -321,6 +321,8 @@ def _model_notices(model: DAMM, slide: Slide, config: PredictConfig) -> Iterator
                 "for the mean of several, set {samples} to 8",
             )
         )
+    if slide.doubt:
+        yield Notice(slide.doubt, "warning")
     if not model.card.get("pixel_size_um"):
         yield Notice(
             "the model states no pixel size: the slide is used at its own "

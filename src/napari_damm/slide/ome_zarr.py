@@ -22,6 +22,8 @@ from napari_damm.slide.stacks import StackSize, choose_plane
 from napari_damm.slide.zarr_metadata import check_arrays
 from napari_damm.util.image_names import first_image_in
 
+RESULT = "napari_damm"
+"""Attribute of what `predict` wrote, which no prediction, training or evaluation may take in."""
 MOST_CHANNELS = 4096
 MOST_IMAGES = 1000
 MOST_CHUNK_BYTES = 2**31
@@ -143,6 +145,10 @@ def _open_multiscale(path: Path) -> tuple[Any, Mapping[str, Any], Sequence[str]]
     ome = attributes.get("ome", attributes)
     if "plate" in ome or "well" in ome:
         raise ValueError(f"{path} is a plate: give the path of one of the images inside it")
+    if RESULT in attributes:
+        raise ValueError(
+            f"{path} is a predicted map, no picture of a section: give the image that was taken"
+        )
     multiscales = ome.get("multiscales")
     if not multiscales:
         raise ValueError(other)

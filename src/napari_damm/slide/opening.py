@@ -20,6 +20,7 @@ from napari_damm.slide.channels import (
 )
 from napari_damm.slide.identity import identify_files
 from napari_damm.slide.raster import (
+    SQUARE_TOLERANCE,
     ImageFile,
     Raster,
     square_pixel_um,
@@ -105,8 +106,9 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     chosen = stack.chosen(z, t)
     name = " ".join([main.path.name, *(f"{a}{i}" for a, i in chosen.items())])
     slide = Slide(
-        tuple(channels), channels[v], channels[n], name, identify, chosen, _said(main, other)
-    )
+        tuple(channels), channels[v], channels[n], name, identify, chosen, _said(main, other),
+        _contradiction(main, um),
+    )  # fmt: skip
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
     return slide
@@ -165,6 +167,16 @@ def _said(main: ImageFile, other: ImageFile) -> str:
     """Name the files of a slide, and their images where there was a choice."""
     parts = [f"{f.path.name} {f.image}".strip() for f in (main, other)]
     return parts[0] if other is main else f"{parts[0]} and {parts[1]}"
+
+
+def _contradiction(file: ImageFile, taken_um: float) -> str:
+    """Say that another pixel size was given than the file states, "" where that is not so."""
+    stated = file.pixel_size_um
+    if stated is None or all(abs(um - taken_um) <= SQUARE_TOLERANCE * taken_um for um in stated):
+        return ""
+    y, x = stated
+    size = f"{y:g}" if y == x else f"{y:g} x {x:g} (y, x)"
+    return f"{file.path} states pixels of {size} um; {taken_um:g} um are taken, as was given"
 
 
 def _pixel_size_um(file: ImageFile, given: float | None, coarse: bool = False) -> float:

@@ -40,6 +40,8 @@ class Slide:
         Of a stack, which plane this is, by axis ("z", "t").
     source
         What was read, for people: file, and image where it holds several.
+    doubt
+        What somebody should know before this slide is used; "" where there is nothing.
     """
 
     channels: tuple[Raster, ...]
@@ -49,6 +51,7 @@ class Slide:
     identify: Callable[[], dict[str, Any]] = field(repr=False)
     index: Mapping[str, int] = field(default_factory=dict, repr=False)
     source: str = field(default="", repr=False)
+    doubt: str = field(default="", repr=False)
 
     @property
     def nuclei_share(self) -> float:

@@ -171,11 +171,16 @@ def measure(
         If an image is blank or not finite, or there are too few patches.
     """
     um = base.model.card.get("pixel_size_um")
-    fields = []
+    fields: list[Field] = []
+    doubted: set[str] = set()
     names = [str(name) for name in base.model.card["modalities"]]
     for field in survey(sections, None if um is None else float(um), names):
         fields.append(field)
         yield Preparing("measuring the images", len(fields), len(sections))
+        doubt, folder = field.section.slide.doubt, field.section.folder
+        if doubt and folder not in doubted:
+            doubted |= {folder} - {""}  # of its patches one tells of all
+            yield Notice(doubt, "warning")
         share = covered_share(field.section.slide.vessels, field.section.target)
         if share < WHOLE:
             yield Notice(
