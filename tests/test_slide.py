@@ -85,6 +85,12 @@ def test_two_channels_of_one_name_are_told_apart_by_number():
         (["red", "green", "blue"], "nuclei", 2),
         (["red", "green", "blue"], "vessels", None),
         (["DAPI 1", "DAPI 2"], "nuclei", None),
+        (["Galectin-3", "GFP", "DAPI"], "vessels", None),
+        (["E-Selectin", "tomato-lectin", "DAPI"], "vessels", 1),
+        (["CD340", "GFP", "DAPI"], "vessels", None),
+        (["CD310", "CD31-488", "DAPI"], "vessels", 1),
+        (["Mononuclear cells", "CD31"], "nuclei", None),
+        (["Mononuclear cells", "nuclear stain"], "nuclei", 1),
     ],
 )
 def test_usual_names_are_recognised(names, role, index):
