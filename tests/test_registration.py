@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -11,13 +12,15 @@ import pytest
 from evaluations import QUICK
 from models import CARD, velocity_model
 from training_data import layers, write_folder
+from trainings import base_model, config
 
 from napari_damm import api
 from napari_damm.dataset import FolderSource, SectionSource, open_sections, survey
 from napari_damm.evaluation.registration import Placed, said_of_moved
-from napari_damm.events import Notice
+from napari_damm.events import Notice, Validated
 from napari_damm.model_file import save_model
 from napari_damm.simulate import simulate_slide
+from napari_damm.train import fine_tune
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.setup import measure
 from napari_damm.trust.moved import moved_by
@@ -133,10 +136,59 @@ def test_an_evaluation_and_a_calibration_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_DAMM_MODELS", str(tmp_path / "models"))
     model = save_model(velocity_model(), tmp_path / "a.safetensors", {**CARD, "name": "a"})
     moved = source(target=(30, 0))
+    monkeypatch.setattr(Placed, "said_beside", lambda *_: ["beside what is predicted"])
     *events, finished = api.evaluate(moved, model, api.EvaluateConfig(**QUICK))
     (caution,) = [c for c in finished.result.cautions if "looks moved" in c]
     assert caution in warnings_of(events)
+    assert "beside what is predicted" in finished.result.cautions
     told: list[object] = []
     with pytest.raises(ValueError, match="8 are needed"):  # after all have been compared
         told.extend(api.calibrate(moved, model))
     assert [said for said in warnings_of(told) if "looks moved" in said] == [caution]
+
+
+def far_from_vessels(by: int = 0):
+    """Ground and prediction of particles that spread: of their vessels nothing can be told."""
+    section = simulate_slide(448, 10_950, "internal")
+    truth, predicted = (
+        np.clip(image / np.percentile(image, 99.9), 0, 1).astype(np.float32)
+        for image in (np.roll(section.nanoparticles, by, 0), section.nanoparticles_true)
+    )
+    return SimpleNamespace(truth=truth, inside=np.ones(truth.shape, bool)), predicted
+
+
+def test_a_target_that_fits_no_vessels_is_compared_with_what_is_predicted():
+    (field,) = fields_of(source())
+    card = {"modalities": NAMES}
+    assert Placed().said_beside(field, *far_from_vessels(), card) == []
+    (said,) = Placed().said_beside(field, *far_from_vessels(30), card)
+    assert said.startswith(
+        "the particles image of s looks moved against what the model expects there, by about "
+        "30 um in y and 0 um in x: register them"
+    )
+    placed = Placed()
+    assert placed.said_of(*fields_of(source(target=(30, 0))), card)
+    assert placed.said_beside(field, *far_from_vessels(30), card) == []  # said already
+    ground, predicted = far_from_vessels(30)
+    ground.inside[::100] = False
+    assert Placed().said_beside(field, ground, predicted, card) == []  # no window counts wholly
+
+
+@pytest.mark.usefixtures("quick_training")
+def test_a_training_compares_it_with_what_its_base_predicts(tmp_path, monkeypatch):
+    given = []
+
+    def said(pairs, name, of, um):
+        given.extend(pairs)
+        return f"{name} of {of}, {um:g}"
+
+    monkeypatch.setattr("napari_damm.train.start.said_of_predicted", said)
+    told = []
+    with closing(fine_tune(layers(), base_model(), config(), tmp_path / "run")) as events:
+        for event in events:
+            told += warnings_of([event])
+            if isinstance(event, Validated):
+                break
+    assert [w for w in told if w.endswith("of the validation windows, 1")]
+    assert {image.shape for pair in given for image in pair} == {(256, 256)}
+    assert all(truth.min() >= 0 and truth.max() <= 1 for _, truth in given)

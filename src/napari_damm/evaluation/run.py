@@ -166,6 +166,9 @@ class _Judged:
                     scores |= score_interval(ground, prediction, np.asarray(half))
                 signal = () if found is None else tuple(found.signal.tolist())
                 rows.append(Row(name, model_name, branch, scores, signal))
+                if branch == BRANCHES[-1]:
+                    for said in self.placed.said_beside(surveyed, ground, prediction, model.card):
+                        yield from self._caution(said)
                 if branch == "uni-modal" and scores["multi_modal_share"]:
                     secondary = model.card["modalities"][1]
                     yield Notice(

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from napari_damm.events import Event, TrainPlanned, Validated
+from napari_damm.evaluation.registration import said_of_predicted
+from napari_damm.events import Event, Notice, TrainPlanned, Validated
 from napari_damm.model.layers import memory_format
 from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
@@ -118,6 +119,11 @@ class TrainingStart:
         validator = self.parts.validator
         predicted = yield from validator.predict(self._base_from)
         scores = validator.scores(predicted)
+        pairs, data = list(zip(predicted, validator.truths, strict=True)), self.parts.data
+        target = str(self.parts.model.card["modalities"][2])
+        said = said_of_predicted(pairs, target, "the validation windows", data.pixel_size_um)
+        if said:
+            yield Notice(said, "warning")
         self.parts.checkpoints.compare_with(scores)
         validator.compare_with(predicted)
         yield Validated(0, 0.0, scores, scores, False, validator.tiles(predicted))
