@@ -42,6 +42,16 @@ def test_another_pixel_size_than_the_file_states_is_taken_and_told_of(tmp_path, 
     assert said in warnings_of(api.predict(slide, model, config))
 
 
+def test_so_is_a_file_of_nuclei_that_states_another(tmp_path):
+    vessels, nuclei = tmp_path / "v.tif", tmp_path / "n.tif"
+    image = images((80, 90))["primary"]
+    tifffile.imwrite(vessels, image)  # states none
+    tifffile.imwrite(nuclei, image, **CM)
+    assert open_slide(vessels, nuclei, pixel_size_um=0.5).doubt == ""
+    said = f"{nuclei} states pixels of 0.5 um; 1 um are taken, as was given"
+    assert open_slide(vessels, nuclei, pixel_size_um=1.0).doubt == said
+
+
 def test_pixels_that_are_not_square_are_told_with_both_sides(tmp_path):
     channels = [images((80, 90))["primary"]] * 2
     path = tmp_path / "a.tif"

@@ -90,9 +90,11 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     v, n = choose_channels(main, other, vessels_channel, nuclei_channel)
     um = _pixel_size_um(main, pixel_size_um, coarse_pixels)
     channels = [_raster(main, index, um) for index in range(len(main.channels))]
+    doubts = [_contradiction(main, um)]
     if other is not main:
         raster = _raster(other, n, _pixel_size_beside(channels[v], other, pixel_size_um))
         _check_same_field(channels[v], raster, str(main.path), str(other.path))
+        doubts.append(_contradiction(other, raster.pixel_size_um))
         if raster.name.casefold() in {channel.name.casefold() for channel in channels}:
             raster = replace(raster, name=f"{raster.name} ({other.path.name})")
         n = len(channels)
@@ -107,7 +109,7 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     name = " ".join([main.path.name, *(f"{a}{i}" for a, i in chosen.items())])
     slide = Slide(
         tuple(channels), channels[v], channels[n], name, identify, chosen, _said(main, other),
-        _contradiction(main, um),
+        "; ".join(filter(None, doubts)),
     )  # fmt: skip
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
