@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from particle_maps import nuclei, straight_vessel, write_picture
 from scipy import stats
 
+from napari_damm import cli
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.groups import compare_groups, hedges_g, least_p_notes, read_groups
 from napari_damm.analysis.mixed import mixed_effect
@@ -172,3 +174,43 @@ def test_without_statsmodels_a_mixed_model_is_refused_before_anything_is_opened(
     monkeypatch.setitem(sys.modules, "statsmodels.regression.mixed_linear_model", None)
     with pytest.raises(ValueError, match=r"pip install .*napari-damm\[groups\]"):
         next(analyze("nowhere.ome.zarr", AnalyzeConfig(test="mixed"), groups={"x": ("a", "b")}))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three small sections with imaged particles, as the command's arguments."""
+    files = []
+    for k, length in enumerate((20.0, 26.0, 34.0)):
+        signal, vessels = straight_vessel((300, 300), (45, 56), length)
+        images = [vessels, nuclei()[:300, :300], signal]
+        files.append(write_picture(tmp_path / f"s{k}.ome.tif", images))
+    return [*map(str, files), "--vessel-threshold", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("animals", "code", "said"),
+    [
+        ("abc", 2, "every animal has one section, and a mixed model needs several of one: give "
+         "more sections, or another --test, such as welch"),
+        ("aab", 1, "finished, but the groups could not be compared by --test mixed: group 'x' has "
+         "one animal"),
+    ],
+)  # fmt: skip
+def test_a_mixed_model_that_cannot_be_made_is_no_success(
+    pictures, tmp_path, capsys, animals, code, said
+):
+    table, out = tmp_path / "groups.csv", tmp_path / "numbers"
+    groups = {"a": "x", "b": "y", "c": "y"}
+    rows = [f"s{k}.ome.tif,{animal},{groups[animal]}" for k, animal in enumerate(animals)]
+    table.write_text("\n".join(["file,animal,group", *rows]))
+    given = ["analyze", *pictures, "--groups", str(table), "--out", str(out)]
+    assert cli.main([*given, "--test", "mixed"]) == code
+    assert said in capsys.readouterr().err.strip().splitlines()[-1]
+    assert out.exists() == (code == 1)  # refused before anything is measured, or kept whole
+
+
+def test_a_difference_without_a_test_that_nobody_chose_is_an_answer(pictures, tmp_path):
+    table, out = tmp_path / "groups.csv", tmp_path / "numbers"
+    table.write_text("file,animal,group\ns0.ome.tif,a,x\ns1.ome.tif,a,x\ns2.ome.tif,b,y\n")
+    given = ["analyze", *pictures, "--groups", str(table), "--out", str(out)]
+    assert cli.main(given) == 0

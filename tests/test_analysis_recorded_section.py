@@ -49,6 +49,15 @@ def result(picture, tmp_path_factory):
     return stored(tmp_path_factory.mktemp("result") / "mouse1.ome.zarr", picture)
 
 
+def test_a_record_that_names_no_file_is_refused_with_the_remedy(picture, tmp_path, capsys):
+    nameless = {"kind": "files", "vessels": {"channel": "vessels"}, "nuclei": {}}
+    path = stored(tmp_path / "r.ome.zarr", picture, input=nameless)
+    assert cli.main(["analyze", str(path), "--out", str(tmp_path / "numbers")]) == 2
+    said = capsys.readouterr().err
+    assert "does not say which file it is of: give the picture" in said
+    assert "as --section" in said
+
+
 def test_another_pixel_size_than_the_recorded_one_is_refused(result, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"predicted at 1 um per pixel, not at 0\.5: leave out"):
         report_of(MapSource(result, pixel_size_um=0.5), HALF)

@@ -81,6 +81,19 @@ def test_two_files_of_one_name_are_named_once(section, read):
     assert crate.get("#image-2")["description"] == "nuclei: channel nuclei"
 
 
+@pytest.mark.parametrize("lacking", ["path", "channel", "nuclei"])
+def test_a_record_that_does_not_say_all_of_its_images_is_described_as_far_as_it_does(
+    section, read, lacking
+):
+    record = dict(open_result(section).record)
+    given = {role: dict(record["input"][role]) for role in ("vessels", "nuclei")}
+    for about in given.values():
+        about.pop(lacking, None)
+    given.pop(lacking, None)
+    crate = module._crate(section, record | {"input": {"kind": "files", **given}}, None)
+    assert crate.name == "Predicted nanoparticle distribution of section.ome.tif"
+
+
 def test_images_and_model_are_named_by_their_hashes(section, read):
     write_crate(section)
     (action,) = read(section).get_by_type("CreateAction")

@@ -156,6 +156,14 @@ def test_a_folder_that_lacks_a_modality(tmp_path):
     assert "other" in message
 
 
+def test_a_folder_of_images_with_all_stains_is_told_to_be_given_image_by_image(tmp_path):
+    (tmp_path / "02.jpg").touch()
+    (tmp_path / "01.jpg").touch()
+    message = refusal(FolderSource(tmp_path, pixel_size_um=1.0))
+    assert "has no sub-folder 'CD31'" in message
+    assert message.endswith(f"give the images themselves, such as {tmp_path / '01.jpg'}")
+
+
 def test_a_name_that_is_missing_in_one_sub_folder(tmp_path):
     write_folder(tmp_path, 3)
     (tmp_path / "DAPI" / "patch_01.tif").unlink()

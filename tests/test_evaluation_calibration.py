@@ -90,6 +90,14 @@ def test_too_little_tissue_is_refused_and_nothing_changes(model, eight):
     assert model.read_bytes() == before
 
 
+def test_what_could_not_be_used_is_named_and_why_stands_with_it_alone(model, tmp_path):
+    tiny = section_file(tmp_path / "tiny.ome.tif", 96, 10_050)
+    slide = SlideSource(tiny, "vessels", "nuclei", "nanoparticles")
+    sources = [slide, SimulatedSource(1, 256, first_seed=10_000)]
+    with pytest.raises(ValueError, match=r"larger sections; tiny\.ome\.tif could not be used$"):
+        calibrate(sources, "mine")
+
+
 def test_a_model_of_samples_alone_is_refused(model, eight):
     window_model(model)
     with pytest.raises(ValueError, match="predicts noise and has no expected map"):

@@ -110,3 +110,13 @@ def test_the_script_names_versions_and_the_model(folder):
     first_line = as_python(record, "slide = ...").splitlines()[0]
     assert f"torch {record['versions']['torch']}" in first_line
     assert record["model"]["sha256"][:12] in first_line
+
+
+@pytest.mark.parametrize("lacking", ["path", "channel", "vessels"])
+def test_a_record_that_names_no_file_is_refused_in_a_sentence(folder, lacking):
+    record = dict(jobs.run(folder, None, **JOBS["expected"])[-1].result.record)
+    vessels = {n: v for n, v in record["input"]["vessels"].items() if n != lacking}
+    record["input"] = {**record["input"], "vessels": vessels}
+    record["input"].pop(lacking, None)
+    with pytest.raises(ValueError, match="does not name the section's files and channels"):
+        opening_of(record)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -28,6 +29,7 @@ from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.mixed import Sections, mixed_effect
 from napari_damm.analysis.report import MeasureRow
+from napari_damm.util.advice import Advice
 from napari_damm.util.files import open_regular
 
 COLUMNS = ("file", "animal", "group")
@@ -128,6 +130,31 @@ def _members(path: Path, text: str) -> dict[str, Member]:
     if not members:
         raise ValueError(f"{path} names no file")
     return members
+
+
+def check_animals(members: Sequence[Member], test: str) -> None:
+    """Refuse a mixed model of animals that have one section each, before these are measured.
+
+    Parameters
+    ----------
+    members
+        Whose each section is; sections of no group do not count.
+    test
+        How groups are to be compared.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    counted = Counter(member for member in members if member.group)
+    if test == "mixed" and counted and max(counted.values()) == 1:
+        raise ValueError(
+            Advice(
+                "every animal has one section, and a mixed model needs several of one",
+                "give more sections, or another {test}, such as welch",
+            )
+        )
 
 
 def by_animal(rows: Sequence[MeasureRow]) -> dict[tuple[str, str, str], dict[str, float]]:

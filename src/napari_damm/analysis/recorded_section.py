@@ -44,6 +44,8 @@ def section_of(source: MapSource, result: Result) -> tuple[Slide, str]:
     vessels, nuclei = (dict(known.get(role) or {}) for role in ROLES)
     if source.section is None and not from_files:
         raise ValueError(Advice(f"{source.path} was predicted from layers or arrays", REMEDY))
+    if source.section is None and not isinstance(vessels.get("path"), str):
+        raise ValueError(Advice(f"{source.path} does not say which file it is of", REMEDY))
     size = _pixel_size(source, result, vessels)
     path = Path(source.section or vessels["path"])
     if not path.exists():

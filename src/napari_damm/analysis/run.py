@@ -24,6 +24,7 @@ from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.findings import KeptSections, SectionFindings
 from napari_damm.analysis.groups import (
     Member,
+    check_animals,
     compare_groups,
     least_p_notes,
     member_of,
@@ -79,6 +80,7 @@ def analyze(
         check_installed()
     opened = _named_apart([open_source(source, config) for source in sources])
     whose = [_whose(one.section, members) for one in opened]
+    check_animals(whose, config.test)
     found = _Found(config)
     kept = KeptSections(folder if len(opened) > 1 else None, config)
     known = [(o.section.name, o.section.identity, m) for o, m in zip(opened, whose, strict=True)]

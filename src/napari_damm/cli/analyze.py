@@ -116,6 +116,16 @@ def analyze(
             f"finished, but {len(finished.failed)} of {total} sections could not be measured "
             "(listed above)"
         )
+    if (
+        "test" in said(settings)
+        and report.comparisons
+        and all(each.p is None for each in report.comparisons)
+    ):
+        reasons = dict.fromkeys(each.reason for each in report.comparisons)
+        raise JobStopped(
+            f"finished, but the groups could not be compared by --test {config.test}: "
+            f"{next(iter(reasons))}"
+        )
     return 0
 
 

@@ -38,6 +38,7 @@ from napari_damm.slide.planes import Plane
 from napari_damm.slide.raster import RGB
 from napari_damm.util.advice import Advice
 from napari_damm.util.files import is_leftover
+from napari_damm.util.image_names import is_named_as_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +178,20 @@ def _with_target(slide: Slide, target: Raster) -> Slide:
     return replace(slide, identify=identify)
 
 
+def _without(folder: Path, name: str, role: str) -> str:
+    """Say that a folder lacks a sub-folder, and what it has in its place."""
+    missing = f"{folder} has no sub-folder {name!r} (the {role} image): "
+    there = sorted(p for p in folder.iterdir() if not is_leftover(p.name))
+    if folders := [p.name for p in there if p.is_dir() and ".zarr" not in p.suffixes]:
+        return f"{missing}it has {', '.join(folders[:6])}"
+    if images := [p for p in there if is_named_as_image(p)]:
+        return (
+            f"{missing}it holds images; if each of them has all three stains as channels, give "
+            f"the images themselves, such as {images[0]}"
+        )
+    return f"{missing}it has none"
+
+
 def _open_folder(source: FolderSource) -> Iterator[Section]:
     folder = Path(source.path)
     modalities = {role: getattr(source, role) for role in ROLES}
@@ -189,11 +204,7 @@ def _open_folder(source: FolderSource) -> Iterator[Section]:
     for role, name in modalities.items():
         inside = folder / name
         if not inside.is_dir():
-            there = sorted(p.name for p in folder.iterdir() if p.is_dir())
-            raise FileNotFoundError(
-                f"{folder} has no sub-folder {name!r} (the {role} image): "
-                + (f"it has {', '.join(there[:6])}" if there else "it has none")
-            )
+            raise FileNotFoundError(_without(folder, name, role))
         files[role] = {p.name: p for p in sorted(inside.iterdir()) if not is_leftover(p.name)}
     if not any(files.values()):
         raise ValueError(f"{folder} holds no images: put equally named files into its sub-folders")

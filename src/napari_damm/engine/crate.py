@@ -170,8 +170,11 @@ def _images(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     files: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
     for role in ("vessels", "nuclei"):
-        _, channels = files.setdefault(given[role]["path"], (given[role], []))
-        channels.append(f"{role}: channel {given[role]['channel']}")
+        about = given.get(role) or {}
+        if name := about.get("name") or Path(about.get("path", "")).name:
+            key = about.get("path", name)
+            _, channels = files.setdefault(key, ({**about, "name": name}, []))
+            channels.append(f"{role}: channel {about.get('channel', 'unknown')}")
     for number, (about, channels) in enumerate(files.values(), 1):
         yield (
             f"#image-{number}",

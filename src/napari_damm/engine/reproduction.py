@@ -23,6 +23,8 @@ from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 from napari_damm.util.text import printable
 
 ROLES = ("vessels", "nuclei")
+NAMED = ("path", "channel")
+"""What opening a file again needs of a record's input."""
 _OPTIONS = {"pixel_size_um": "--pixel-size"}
 
 
@@ -57,12 +59,14 @@ def opening_of(record: Mapping[str, Any]) -> Opening:
     Raises
     ------
     ValueError
-        If it was no file.
+        If it was no file, or the record does not say which.
     """
     given = record.get("input") or {}
     if given.get("kind") != "files":
         raise ValueError("the section was not opened from a file: there is none to name")
-    vessels, nuclei = (given[role] for role in ROLES)
+    vessels, nuclei = (given.get(role) or {} for role in ROLES)
+    if not all(isinstance(each.get(name), str) for each in (vessels, nuclei) for name in NAMED):
+        raise ValueError("the record does not name the section's files and channels")
     arguments: dict[str, Any] = {}
     if nuclei["path"] != vessels["path"]:
         arguments["nuclei"] = nuclei["path"]
@@ -189,7 +193,7 @@ def _said(record: Mapping[str, Any]) -> str:
 
 def _same_place(raster: Any, given: Mapping[str, Any]) -> bool:
     place = raster.pixel_size_um, [float(value) for value in raster.origin]
-    return place == (given["pixel_size_um"], list(given["origin_um"]))
+    return place == (given.get("pixel_size_um"), list(given.get("origin_um") or ()))
 
 
 def _beside(path: str) -> str:

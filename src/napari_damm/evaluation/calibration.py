@@ -107,6 +107,7 @@ class _Calibration:
     config: PredictConfig
     windows: dict[str, list[Pair]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
     taken: list[Section] = field(default_factory=list)
     placed: Placed = field(default_factory=Placed)
@@ -131,6 +132,7 @@ class _Calibration:
                     if is_disk_full(error) or total == 1:
                         raise
                     self.failed.append(f"{name}: {one_line(error)}")
+                    self.unused.append(name)
                     yield FailedItem(name, one_line(error))
 
     def _check_new(self, section: Section, learnt: Learnt) -> None:
@@ -191,7 +193,8 @@ class _Calibration:
         return float(2 * intervals.half_width(predicted).mean())
 
     def _because(self) -> str:
-        return f" ({len(self.failed)} could not be used: {self.failed[0]})" if self.failed else ""
+        """Name what could not be used; why has been told of each."""
+        return f"; {first_few(self.unused)} could not be used" if self.unused else ""
 
 
 def window_pairs(ground: Ground, predicted: Floats) -> Iterator[Pair]:
