@@ -29,6 +29,7 @@ from napari_damm.train.checkpointing import TrainerState
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.fabric import Machine, started_by_fabric
 from napari_damm.train.known_images import known_images
+from napari_damm.train.mistaken_images import told_of_mistakes
 from napari_damm.train.run_folder import (
     LAST,
     STATE_FILE,
@@ -91,6 +92,8 @@ def fine_tune(
     record = describe(base, measured, config, machine.kind)
     if resume:
         check_same(folder, record)
+    else:
+        yield from told_of_mistakes(sections, base.model.card)
     sources = data if isinstance(data, Sequence) else (data,)
     record["sources"] = [source_to_dict(source) for source in sources]
     record["base_file"] = base.model.file

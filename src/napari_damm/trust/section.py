@@ -29,7 +29,7 @@ from napari_damm.trust.glass import all_tissue
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, verdict_of
-from napari_damm.trust.words import Evidence, is_hopeless, reasons
+from napari_damm.trust.words import Evidence, is_hopeless, mistakes, reasons
 from napari_damm.util.tiling import STRIDE, Box, Lattice, Window
 
 FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
@@ -135,7 +135,9 @@ def _judge(
         pairs = [corner for pair in pairs for corner in _corners(*pair)]
     row = section_statistics(pairs).mean(axis=0)
     familiarity = known.sections.familiarity(row)
-    verdict, said = verdict_of(familiarity), []
+    verdict = verdict_of(familiarity)
+    said: list[str] = []
+    mistaken: list[str] = []
     primary, secondary, *_ = (str(name) for name in card["modalities"])
     if nuclei_share < WHOLE:
         said.append(
@@ -146,11 +148,12 @@ def _judge(
         fit = np.mean([cross_correlogram(*pair) for pair in pairs], axis=0)
         evidence = Evidence(row, known.sections, (primary, secondary), model_um, fit)
         said += reasons(evidence)
+        mistaken = mistakes(evidence)
         if is_hopeless(evidence):
             verdict = DO_NOT_USE
     elif said:
         verdict = WITH_CARE
-    return Assessment(verdict, familiarity, tuple(said))
+    return Assessment(verdict, familiarity, tuple(said), tuple(mistaken))
 
 
 def _corners(first: Floats, second: Floats) -> Iterator[tuple[Floats, Floats]]:

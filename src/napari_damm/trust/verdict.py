@@ -15,11 +15,16 @@ UNKNOWN = 0.005
 
 @dataclass(frozen=True)
 class Assessment:
-    """A verdict on a section, how familiar it is (0..1), and why, in sentences."""
+    """A verdict on a section, how familiar it is (0..1), and why, in sentences.
+
+    `mistakes` is what looks like a slip of whoever chose the images: one twice, a blank one, two
+    that were swapped.
+    """
 
     verdict: str
     familiarity: float
     reasons: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
 
 
 def verdict_of(familiarity: float) -> str:
