@@ -111,7 +111,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	sys.exit("Python %d.%d is too old: set PYTHON to 3.11 or newer, as in make PYTHON=python3.12" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 	$(call apt-install,python3-venv) && rm -rf .venv && $(PYTHON) -m venv .venv; }
-	@echo "Installing napari-damm into .venv (about 2.5 GB, some minutes the first time)"
+	@echo "Installing napari-damm into .venv (2.5 GB, 6 with PyTorch for NVIDIA cards; some minutes the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 	-c .ci/constraints.txt -e ".[all,test,lint]"
 	@touch $@
