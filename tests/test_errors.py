@@ -19,6 +19,12 @@ def test_every_way_in_which_a_disk_is_full_is_known(number):
     assert is_disk_full(OSError(number, "full"))
 
 
+def test_the_system_s_number_is_not_told():
+    assert one_line(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
+    assert one_line(OSError(errno.EIO, "broken", "a.tif")) == "a.tif: broken"
+    assert one_line(OSError("said by us")) == "said by us"
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), OSError("?"), ValueError("no")])
 def test_other_errors_are_not_a_full_disk(error):
     assert not is_disk_full(error)

@@ -153,11 +153,16 @@ def test_sweeping_takes_only_what_a_writer_leaves(tmp_path):
     assert names(tmp_path) == ["mine.partial"]
 
 
-def test_a_write_that_fails_says_where(tmp_path):
-    full = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(OSError, match="No space left") as raised, written_folder(tmp_path / "out"):
-        raise full
-    assert raised.value.filename == str(tmp_path / "out")
+def write_on_a_full_disk(path):
+    with written_folder(path) as folder:
+        (folder / "a").write_bytes(b"a")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_while_a_folder_is_written_is_told_with_the_folder(tmp_path):
+    with pytest.raises(OSError, match="cannot be written: No space left") as caught:
+        write_on_a_full_disk(tmp_path / "out")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "out"))
     with pytest.raises(OSError, match=r"^it is damaged$"), written_folder(tmp_path / "out"):
         raise OSError("it is damaged")  # a sentence of ours stays as it is
     assert names(tmp_path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,14 @@ def twice(folder):
 def other_size(folder):
     np.save(folder / "SpOrange_train" / "slice_01_0000.npy", np.zeros((1, 1, 9, 9), np.int16))
     return "is 9 x 9 px and .* 32 x 32"
+
+
+@pytest.mark.parametrize("gone", ["Complex", "SpOrange"])
+def test_half_of_such_a_folder_is_told_what_it_lacks(gone, tmp_path):
+    write_patches(tmp_path, 1, 2, 32)
+    shutil.rmtree(tmp_path / f"{gone}_train")
+    with pytest.raises(OSError, match=rf"and none called {gone}\*: give both"):
+        list(open_sections(FolderSource(tmp_path, pixel_size_um=0.5)))
 
 
 @pytest.mark.parametrize("spoil", [alone, other_name, twice, other_size])

@@ -42,6 +42,15 @@ def holds_npy_patches(folder: Path) -> bool:
     return kinds == {INPUTS, TARGETS}
 
 
+def half_of_npy_patches(folder: Path) -> str:
+    """Say which of the two kinds of sub-folders is missing where there is one; else ""."""
+    kinds = [kind for kind in (INPUTS, TARGETS) if _sub_folders(folder, kind)]
+    if len(kinds) != 1:
+        return ""
+    missing = TARGETS if kinds[0] == INPUTS else INPUTS
+    return f"{folder} has a sub-folder {kinds[0]}* and none called {missing}*: give both"
+
+
 def find_npy_patches(folder: Path, ignore: Callable[[str], bool]) -> list[NpyPatch]:
     """Pair the files of a folder, in order of folder, section and number.
 

@@ -19,7 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_damm.dataset.npy_patches import find_npy_patches, holds_npy_patches, open_npy_patch
+from napari_damm.dataset.npy_patches import (
+    find_npy_patches,
+    half_of_npy_patches,
+    holds_npy_patches,
+    open_npy_patch,
+)
 from napari_damm.dataset.sources import (
     ROLES,
     FolderSource,
@@ -180,6 +185,8 @@ def _with_target(slide: Slide, target: Raster) -> Slide:
 
 def _without(folder: Path, name: str, role: str) -> str:
     """Say that a folder lacks a sub-folder, and what it has in its place."""
+    if half := half_of_npy_patches(folder):
+        return half
     missing = f"{folder} has no sub-folder {name!r} (the {role} image): "
     there = sorted(p for p in folder.iterdir() if not is_leftover(p.name))
     if folders := [p.name for p in there if p.is_dir() and ".zarr" not in p.suffixes]:

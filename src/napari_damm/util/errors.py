@@ -71,4 +71,6 @@ def one_line(error: BaseException) -> str:
         return advice
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return printable(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and len(error.args) == 2 and error.strerror:
+        return printable(error.strerror)
     return printable(" ".join(str(error).split())) or type(error).__name__

@@ -159,8 +159,9 @@ def written_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.strerror and error.filename is None:
-            error.filename = os.fspath(path)  # of a write that failed the system names no file
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            said = f"cannot be written: {error.strerror}"  # a full disk does not say where
+            raise OSError(error.errno, said, str(path)) from None
         raise
     _sync_folder(path.absolute().parent)
     for left in path.parent.glob(".*.partial"):  # of one that was killed on the way
