@@ -8,6 +8,7 @@ from typing import Any
 from napari_damm.analysis.cells import DRAWN
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
+from napari_damm.analysis.thresholds import WITHOUT_FEW
 from napari_damm.util.extravasation import BLUR_UM, SPECK_UM2
 from napari_damm.util.version import __version__
 
@@ -96,10 +97,13 @@ def _threshold(report: AnalysisReport, role: str) -> str:
     span = _span([float(threshold["value"]) for threshold in found], ".4g")
     if found[0]["method"] == "given":
         return f"a given threshold of {span}"
+    aside = ""
+    if any(threshold["method"] == WITHOUT_FEW for threshold in found):
+        aside = "; a few pixels far off all others, as of a camera's hot ones, were left aside"
     share = _span([100 * float(threshold["eta"]) for threshold in found], ".0f")
     return (
         f"Otsu's threshold over the tissue of each section ({span}; {share} % of the variance lies "
-        "between what is above and below it)"
+        f"between what is above and below it{aside})"
     )
 
 

@@ -1,7 +1,7 @@
 """From a section to sums over its regions: a walk over tiles, in memory of bounded size.
 
 1. Thresholds (Otsu over tissue) are found in two passes: the range of intensities, then their
-   histogram.
+   histogram; more where a few pixels far off all others squeeze it.
 2. Each tile is read with a halo of the longest distance that is reported, so its distances are
    those of the whole picture; vessels that end in the halo are counted elsewhere.
 3. Every region adds up its own pixels of the tile; nuclei are added up over the whole section.
@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from napari_damm.analysis.distance import distance_to, signed_distance
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.profile import FARTHEST_UM
 from napari_damm.analysis.regions import Region, trusted_in
-from napari_damm.analysis.thresholds import Histogram, PixelRange, Threshold
+from napari_damm.analysis.thresholds import FEW, FEW_BLURRED, Histogram, PixelRange, Threshold
 from napari_damm.analysis.vessels import blurred_vessels, centre_lines, vessels_in
 from napari_damm.util.tiling import Box
 
@@ -96,21 +96,38 @@ def find_thresholds(
             found[role] = Threshold(value)
         elif role in section.images and drawn is None:
             wanted[role] = _measured(section, role)
-    ranges = {role: PixelRange() for role in wanted}
-    tiles = list(section.tiles(config.tile_px))
-    total = 2 * len(tiles)
-    for number, box in enumerate(tiles):
-        for role, seen in ranges.items():
-            seen.add(wanted[role](box)[section.tissue_in(box)])
-        yield number + 1, total
-    counted = {role: Histogram(r.low, r.high) for role, r in ranges.items() if r.varies}
-    for number, box in enumerate(tiles):
-        for role, histogram in counted.items():
-            histogram.add(wanted[role](box)[section.tissue_in(box)])
-        yield len(tiles) + number + 1, total
+    counted = yield from _counted(section, wanted, list(section.tiles(config.tile_px)))
     for role in wanted:
         found[role] = counted[role].threshold() if role in counted else None
     return found
+
+
+def _counted(
+    section: ParticleMap, wanted: Mapping[str, Callable[[Box], Pixels]], tiles: Sequence[Box]
+) -> Generator[tuple[int, int], None, dict[str, Histogram]]:
+    """Count the pixels of images in tissue; those that are all alike are left out."""
+    ranges = {role: PixelRange() for role in wanted}
+    for number, box in enumerate(tiles):
+        for role, seen in ranges.items():
+            seen.add(wanted[role](box)[section.tissue_in(box)])
+        yield number + 1, 2 * len(tiles)
+    few = {"vessels": FEW_BLURRED}
+    counted = {
+        role: Histogram(seen.low, seen.high, few.get(role, FEW))
+        for role, seen in ranges.items()
+        if seen.varies
+    }
+    todo, passes = counted, 1
+    while todo:
+        for number, box in enumerate(tiles):
+            tissue = section.tissue_in(box)
+            for role, histogram in todo.items():
+                histogram.add(wanted[role](box)[tissue])
+            yield passes * len(tiles) + number + 1, (passes + 1) * len(tiles)
+        narrowed = {role: histogram.narrowed() for role, histogram in todo.items()}
+        todo = {role: histogram for role, histogram in narrowed.items() if histogram is not None}
+        counted, passes = counted | todo, passes + 1
+    return counted
 
 
 def find_sample_thresholds(
