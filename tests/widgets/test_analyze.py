@@ -160,7 +160,7 @@ def test_the_report_is_saved_as_the_command_writes_it(analysis, tmp_path, qtbot)
     assert analysis.save.isEnabled()
     with qtbot.waitSignal(analysis.widget.ended, timeout=120_000):
         analysis.widget.save_report(tmp_path / "numbers")
-    assert analysis.status.text().endswith(f"saved in {tmp_path / 'numbers'}")
+    assert analysis.status.text().endswith(f"Saved in {tmp_path / 'numbers'}")
     assert (tmp_path / "numbers" / "report.html").exists()
 
 

@@ -155,6 +155,8 @@ class _Region:
     def tissue_distance(self) -> tuple[float | None, int, str]:
         self._need_vessels()
         found = self.counts.median_distance_um()
+        if self.counts.vessels == self.counts.pixels:
+            raise Missing("the region is vessel all over")
         if found is None:
             raise Missing("more than half of the tissue is farther than 250 um from a vessel")
         return found, int(self.counts.fine.sum()) + self.counts.beyond, "pixels"

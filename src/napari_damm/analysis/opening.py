@@ -2,7 +2,7 @@
 
 1. A result remembers the section that it was predicted from (`recorded_section`).
 2. In a picture, channels are found by name, by number, or by what such channels are usually called.
-3. Regions may come as a label picture of the same field.
+3. Regions, vessels and nuclei may come as label pictures of the same field.
 """
 
 from __future__ import annotations
@@ -55,13 +55,21 @@ def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
         opened = _open_picture(source, path)
     regions: tuple[Region, ...] = ()
     used = {**opened.section.identity, "source": asdict(source)}
+    section = opened.section
+    if source.vessel_labels is not None:
+        used["vessel_labels"] = file_identity(Path(source.vessel_labels))
+        section = replace(section, vessel_labels=_open_labels(Path(source.vessel_labels), section))
+    if source.nucleus_labels is not None:
+        used["nucleus_labels"] = file_identity(Path(source.nucleus_labels))
+        labels = _open_labels(Path(source.nucleus_labels), section)
+        section = replace(section, nucleus_labels=labels)
     if source.regions is not None:
         used["labels"] = file_identity(Path(source.regions))
-        labels = _open_labels(Path(source.regions), opened.section)
+        labels = _open_labels(Path(source.regions), section)
         regions = tuple(labelled_regions(labels))
         if not regions:
             raise ValueError(f"{source.regions} holds no label: all its pixels are 0")
-    return MapLayers(replace(opened.section, identity=used), regions)
+    return MapLayers(replace(section, identity=used), regions)
 
 
 def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> MapLayers:
@@ -94,8 +102,8 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
     which = plane_of(source)
     names = open_image(path, **which).channels
     particles = _channel(path, names, source.particles_channel, "target", "particles")
-    vessels = _channel(path, names, source.vessels_channel, "vessels", "vessels")
-    if particles == vessels:
+    vessels = _vessels_channel(path, names, source, particles)
+    if particles == vessels and source.vessel_labels is None:
         raise ValueError(
             Advice(
                 f"particles and vessels are the same channel {names[vessels]!r} of {path}",
@@ -121,14 +129,24 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
     about = {
         "file": str(path),
         "particles": names[particles],
-        "vessels": names[vessels],
-        "nuclei": None if nuclei is None else names[nuclei],
+        "vessels": str(source.vessel_labels or names[vessels]),
+        "nuclei": source.nucleus_labels and str(source.nucleus_labels),
     }
+    if nuclei is not None and source.nucleus_labels is None:
+        about["nuclei"] = names[nuclei]
     name = source.name or path.name
     known = {"particles": names[particles], **slide.identity}
     return MapLayers(
         slide_map(slide, slide.channels[particles], more, name=name, about=about, identity=known)
     )
+
+
+def _vessels_channel(path: Path, names: tuple[str, ...], source: MapSource, particles: int) -> int:
+    """Return which channel shows the vessels; where they are drawn there need not be one."""
+    if source.vessel_labels is not None and source.vessels_channel is None:
+        found = guess_channel(names, "vessels")
+        return particles if found is None else found
+    return _channel(path, names, source.vessels_channel, "vessels", "vessels")
 
 
 def _channel(

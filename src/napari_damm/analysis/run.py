@@ -292,9 +292,12 @@ def _warnings(
     """Say what of a section cannot be measured."""
     whole = counts.regions[regions[0].name]
     if not whole.vessels:
+        remedy = "lower the vessel threshold or choose another channel"
+        if section.vessel_labels is not None:
+            remedy = "draw some in the labels of its vessels, in tissue"
         yield Notice(
             f"no vessels were found in {section.name}: what depends on the distance from them is "
-            "left empty; lower the vessel threshold or choose another channel",
+            f"left empty; {remedy}",
             "warning",
         )
     for region in regions:

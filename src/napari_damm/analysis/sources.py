@@ -51,6 +51,9 @@ class MapSource:
         A label picture of the same field: each number is a region.
     name
         What tables call it; None = the file's name.
+    vessel_labels, nucleus_labels
+        Label pictures of the same field, drawn or segmented elsewhere: what is not 0 is vessel;
+        each number is a nucleus. Without, both are found in their channels.
     """
 
     path: str | Path
@@ -65,6 +68,8 @@ class MapSource:
     image: str | int | None = None
     z: int | None = None
     t: int | None = None
+    vessel_labels: str | Path | None = None
+    nucleus_labels: str | Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,6 +72,13 @@ def analyze(
     regions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Label picture: each number is a region.")
     ] = None,
+    vessel_labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Label picture: what is not 0 is vessel."),
+    ] = None,
+    nucleus_labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Label picture: each number is a nucleus.")
+    ] = None,
     band: Annotated[
         list[str] | None,
         typer.Option(metavar="LOW-HIGH", help="A region by distance from the tissue's edge, um."),
@@ -84,8 +91,13 @@ def analyze(
     """Measure how particles spread: distances, areas, cells, uniformity, groups."""
     from napari_damm import api
 
-    if len(inputs) > 1 and (section is not None or regions is not None):
-        raise ValueError("--section and --regions belong to one input: give one at a time")
+    of_one = {
+        "--section": section, "--regions": regions, "--vessel-labels": vessel_labels,
+        "--nucleus-labels": nucleus_labels,
+    }  # fmt: skip
+    given = [option for option, value in of_one.items() if value is not None]
+    if len(inputs) > 1 and given:
+        raise ValueError(f"{given[0]} belongs to one input: give one at a time, got {len(inputs)}")
     bands = tuple(_band(text) for text in band or ())
     config = api.AnalyzeConfig(bands=bands, **said(settings))
     sources = [
@@ -98,6 +110,8 @@ def analyze(
             pixel_size_um=pixel_size,
             section=section,
             regions=regions,
+            vessel_labels=vessel_labels,
+            nucleus_labels=nucleus_labels,
             image=image,
             z=z,
             t=t,

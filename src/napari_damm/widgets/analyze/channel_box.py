@@ -1,4 +1,7 @@
-"""A combo box for one image, which follows the viewer's layers; predicted maps are offered, too."""
+"""A combo box for one image, which follows the viewer's layers.
+
+Predicted maps are offered as particles, Labels layers as vessels or nuclei.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 ROLES = {"particles": TARGET, "vessels": VESSELS, "nuclei": NUCLEI, "imaged": TARGET}
+DRAWABLE = ("vessels", "nuclei")
 MAP_LAYER = "np"
 """What begins the name of a layer with a predicted map, in lower case."""
 
@@ -66,6 +70,8 @@ class ChannelBox(QWidget):
         self._channels = channels_of(self._viewer.layers)
         if self._role == "particles":
             self._channels += list(maps_of(self._viewer.layers))
+        if self._role in DRAWABLE:
+            self._channels += list(drawn_in(self._viewer.layers))
         found = self._by_hand
         if found not in self._channels:
             found = self._by_hand = None
@@ -90,7 +96,9 @@ class ChannelBox(QWidget):
             return None  # nobody is compared with unasked
         role = ROLES[self._role]
         others = [other for other in ROLES.values() if other is not role]
-        return guess(role, others, self._channels)
+        images = [c for c in self._channels if not is_drawn(c)]
+        drawn = [c for c in self._channels if is_drawn(c)]
+        return guess(role, others, images) or guess(role, others, drawn)
 
     def _choose(self, index: int) -> None:
         self._by_hand = self.picked
@@ -111,6 +119,22 @@ def _state(channel: Channel | None) -> tuple[object, ...]:
     layer = channel.layer
     place = tuple(layer.scale), tuple(layer.translate), tuple(map(str, layer.units))
     return channel, repr(layer.extent.data), *place
+
+
+def is_drawn(channel: Channel) -> bool:
+    """Tell whether a channel is a Labels layer."""
+    from napari.layers import Labels
+
+    return isinstance(channel.layer, Labels)
+
+
+def drawn_in(layers: Iterable[Layer]) -> Iterable[Channel]:
+    """Yield the Labels layers, but those of results."""
+    from napari.layers import Labels
+
+    for layer in layers:
+        if isinstance(layer, Labels) and RESULT_KEY not in layer.metadata:
+            yield Channel(layer, (0,) * (layer.ndim - 2))
 
 
 def maps_of(layers: Iterable[Layer]) -> Iterable[Channel]:

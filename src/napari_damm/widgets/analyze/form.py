@@ -17,6 +17,10 @@ from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas
 
 SLIDER_STEPS = 1000
+VESSELS = "What distances are measured from: a vessel image, or a Labels layer with vessels drawn"
+NUCLEI = "For the dose per cell: a nuclei image, or a Labels layer with nuclei, each its own number"
+SHOW = "Show what counts as vessel, and drag"
+SHOW_DRAWN = "Show the vessels and the profile on a coarse copy"
 COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
 HINT = (
     "To get numbers of parts, draw areas in a Shapes layer or paint a Labels layer, and pick it "
@@ -30,8 +34,8 @@ class AnalyzeForm(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.particles = ChannelBox(viewer, "particles", "Predicted or imaged particles")
-        self.vessels = ChannelBox(viewer, "vessels", "What distances are measured from")
-        self.nuclei = ChannelBox(viewer, "nuclei", "For the dose per cell", optional=True)
+        self.vessels = ChannelBox(viewer, "vessels", VESSELS)
+        self.nuclei = ChannelBox(viewer, "nuclei", NUCLEI, optional=True)
         self.imaged = ChannelBox(viewer, "imaged", COMPARE, optional=True)
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.pixel_size.setToolTip("Width of one pixel of the vessels layer")
@@ -40,9 +44,9 @@ class AnalyzeForm(QWidget):
         self.threshold.setObjectName("threshold")
         self.threshold.setRange(0, SLIDER_STEPS)
         self.threshold.setEnabled(False)
-        self.threshold.setToolTip("Brighter vessels count; drag to see which")
+        self.threshold.setToolTip("What is brighter than this is vessel; drag to change it")
         self.threshold_note = Note("threshold_note")
-        self.preview = button("preview", "Show vessels", "Show what counts as vessel, and drag")
+        self.preview = button("preview", "Show vessels", SHOW)
         self.save = button("save", "Save report…", "Tables, figures and one page, in a new folder")
         self.run = RunControls(
             button("analyze", "Analyze", "Measure the map in the regions picked"),
@@ -65,7 +69,7 @@ class AnalyzeForm(QWidget):
         with_preview = QHBoxLayout()
         with_preview.addWidget(self.threshold, 1)
         with_preview.addWidget(self.preview)
-        form.addRow("Vessels from", with_preview)
+        form.addRow("Vessel cut-off", with_preview)
         form.addRow(self.threshold_note)
         column = QVBoxLayout(self)
         column.addLayout(form)

@@ -45,8 +45,9 @@ class LiveAnalysis(LiveRun):
     def _finish(self, outcome: Outcome) -> None:
         if self.report is not None and not outcome.message:
             self.progress_changed.emit(1.0, "")
-            saved = f"saved in {self.report.path}" if self.report.path else "measured"
-            done = f"Done in {self._seconds:.1f} s: {saved}"
+            done = f"Done in {self._seconds:.1f} s: measured"
+            if self.report.path is not None:
+                done = f"Saved in {self.report.path}"
             self.ended.emit(". ".join([done, *self._warnings]))
             return
         self.progress_changed.emit(0.0, "")

@@ -28,7 +28,10 @@ SHELL_LAYER = "Distance shell"
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A coarse map, the range of its (blurred) vessel image, and where Otsu would cut it."""
+    """A coarse map, the range of its (blurred) vessel image, and where Otsu would cut it.
+
+    Of vessels that are labels there is nothing to cut: `drawn`.
+    """
 
     section: ParticleMap
     low: float
@@ -39,24 +42,32 @@ class Preview:
     def of(cls, section: ParticleMap) -> Preview:
         """Read a coarse map once."""
         from napari_damm.analysis.sources import array_map
-        from napari_damm.analysis.thresholds import Histogram
+        from napari_damm.analysis.thresholds import FEW_BLURRED, histogram_of
         from napari_damm.analysis.vessels import blurred_vessels
 
-        whole = section.whole
-        images = {role: section.read(role, whole) for role in ("particles", "vessels")}
+        whole, labels = section.whole, section.vessel_labels
+        roles = ("particles", "vessels") if labels is None else ("particles",)
+        images = {role: section.read(role, whole) for role in roles}
         tissue = section.tissue_in(whole)
-        held = array_map(images, section.pixel_um, tissue, name=section.name, origin=section.origin)
-        blurred = blurred_vessels(held, whole)[tissue]
-        low, high = float(blurred.min()), float(blurred.max())
-        otsu = None
-        if low < high:
-            histogram = Histogram(low, high)
-            histogram.add(blurred)
-            otsu = histogram.threshold().value
-        return cls(held, low, high, otsu)
+        held = array_map(images, section.pixel_um, tissue, name=section.name,
+                         origin=section.origin, vessel_labels=labels)  # fmt: skip
+        if labels is not None:
+            return cls(held, 0.0, 0.0, None)
+        histogram = histogram_of(blurred_vessels(held, whole)[tissue], FEW_BLURRED)
+        if histogram is None:
+            return cls(held, 0.0, 0.0, None)
+        return cls(held, histogram.low, histogram.high, histogram.threshold().value)
 
-    def measure(self, threshold: float) -> tuple[NDArray[np.float64], Line | None]:
-        """Return the signed distance of each pixel, and the profile over all tissue."""
+    @property
+    def drawn(self) -> bool:
+        """Whether the vessels are labels."""
+        return self.section.vessel_labels is not None
+
+    def measure(self, threshold: float | None) -> tuple[NDArray[np.float64], Line | None]:
+        """Return the signed distance of each pixel, and the profile over all tissue.
+
+        `threshold` is that of the vessels; None where they are drawn.
+        """
         from napari_damm.analysis.distance import signed_distance
         from napari_damm.analysis.profile import FARTHEST_UM, Shells
         from napari_damm.analysis.vessels import vessels_in
@@ -88,4 +99,6 @@ def show_mask(viewer: Any, name: str, mask: NDArray[np.bool_], preview: Preview,
     place = world.place(section.pixel_um[0], section.origin)
     # Marked as a result, so that nobody takes it for an input or a region.
     looks = {"opacity": 0.6, "metadata": {RESULT_KEY: {}}, "colormap": {None: NOTHING, 1: colour}}
+    active = viewer.layers.selection.active
     viewer.add_labels(values, name=name, **looks, **place)
+    viewer.layers.selection.active = active  # areas may be drawn on

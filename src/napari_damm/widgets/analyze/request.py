@@ -1,8 +1,9 @@
 """What an analysis of open layers needs, frozen at the click.
 
 1. Vessels, particles and nuclei are placed in one world, as Predict does.
-2. The areas of a Shapes layer, or the numbers of a Labels layer, are the regions.
-3. In the worker they become a `ParticleMap`; for the live preview, a coarse one.
+2. Vessels and nuclei may be Labels layers: those are taken as they are drawn.
+3. The areas of a Shapes layer, or the numbers of a Labels layer, are the regions.
+4. In the worker they become a `ParticleMap`; for the live preview, a coarse one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from napari_damm.widgets.viewer.marked_region import MarkedLabels, MarkedShapes
 
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
-    from napari_damm.analysis.particle_map import ParticleMap
+    from napari_damm.analysis.particle_map import LabelImage, ParticleMap
     from napari_damm.analysis.regions import Region
     from napari_damm.analysis.report import AnalysisReport
     from napari_damm.events import Event
     from napari_damm.store import Result
 
 PREVIEW_PX = 600
+LABELS = {"vessels": "vessel_labels", "nuclei": "nucleus_labels"}
+"""The field of a `ParticleMap` for the labels of a role."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class AnalyzeRequest:
     """The layers, where numbers are wanted, and the settings.
 
     `record` is the job record of a predicted map, empty for an imaged one; `result` is what was
-    predicted, where it is at hand: it tells which pixels were, and which to trust.
+    predicted, where it is at hand: it tells which pixels were, and which to trust. `drawn` are the
+    roles that are labels.
     """
 
     slide: SlideRequest
@@ -40,6 +44,7 @@ class AnalyzeRequest:
     region_name: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
     result: Result | None = None
+    drawn: frozenset[str] = frozenset()
 
     def events(self) -> Iterator[Event]:
         """Measure; slow, for the worker."""
@@ -55,21 +60,34 @@ class AnalyzeRequest:
         from napari_damm.slide import slide_from_arrays
 
         asked = self.slide
-        nuclei = "nuclei" if "nuclei" in asked.planes else "particles"
+        # What is drawn is no image; where the vessels are, tissue is what the others show.
+        shown = {role: role for role in asked.planes if role not in self.drawn}
+        shown.setdefault("vessels", "particles")
         slide = slide_from_arrays(
-            asked.planes, asked.pixel_sizes_um, asked.origins_um, nuclei=nuclei, name=asked.name
+            {role: asked.planes[of] for role, of in shown.items()},
+            {role: asked.pixel_sizes_um[of] for role, of in shown.items()},
+            {role: asked.origins_um[of] for role, of in shown.items()},
+            nuclei="nuclei" if "nuclei" in shown else "particles",
+            name=asked.name,
         )
         particles = slide.channel("particles")
         compared = "imaged" in asked.planes and not preview
         more = {"imaged": slide.channel("imaged")} if compared else {}
         coarsest = max(particles.extent_um) / PREVIEW_PX if preview else 0.0
         fields: dict[str, Any] = {"name": asked.name, "record": self.record}
+        fields |= {LABELS[role]: self._labels(role) for role in self.drawn}
         if self.result is not None:
             trusted = self.config.trusted_uncertainty
             fields |= predicted_fields(self.result, slide, particles, trusted)
             if not preview:
                 fields["samples"] = sample_rasters(self.result, particles.origin)
         return slide_map(slide, particles, more, least_um=coarsest, **fields)
+
+    def _labels(self, role: str) -> LabelImage:
+        from napari_damm.analysis.particle_map import LabelImage
+
+        side = self.slide.pixel_sizes_um[role]
+        return LabelImage(self.slide.planes[role][0], (side, side), self.slide.origins_um[role])
 
     def regions(self) -> Iterator[Region]:
         """Yield what is marked, each area a region."""

@@ -18,8 +18,9 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout
 
+from napari_damm.widgets.analyze.channel_box import is_drawn
 from napari_damm.widgets.analyze.difference_layer import show_difference
-from napari_damm.widgets.analyze.form import SLIDER_STEPS, AnalyzeForm
+from napari_damm.widgets.analyze.form import SHOW, SHOW_DRAWN, SLIDER_STEPS, AnalyzeForm
 from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 DRAG_MS = 60
 SHELL_UM = 5.0
+AUTOMATIC = "automatic: bright parts of the image (Otsu's threshold). Show vessels to check it"
 MASK_COLOUR, SHELL_COLOUR = "#00e5ff", "#e69f00"
 
 
@@ -95,13 +97,13 @@ class AnalyzeWidget(RunWidget):
 
     @property
     def vessel_threshold(self) -> float | None:
-        """The threshold that was dragged to; None: Otsu's, of all tissue."""
+        """The threshold that was dragged to; None: the automatic one, of all tissue."""
         return self._shown_threshold if self._threshold_by_hand else None
 
     @property
     def _shown_threshold(self) -> float | None:
-        """The threshold of the mask that is shown, to a thousandth of the slider."""
-        if self._preview is None:
+        """The threshold of the mask that is shown, to a thousandth of the slider; None: drawn."""
+        if self._preview is None or self._preview.drawn:
             return None
         share = self._form.threshold.value() / SLIDER_STEPS
         return self._preview.low + share * (self._preview.high - self._preview.low)
@@ -142,7 +144,10 @@ class AnalyzeWidget(RunWidget):
         self._preview = self._distance = None
         self._threshold_by_hand = False
         self._form.threshold.setEnabled(False)
-        self._form.threshold_note.say("by Otsu's method, over all tissue")
+        vessels = self._form.vessels.picked
+        drawn = f"as drawn in '{vessels.label}'" if vessels and is_drawn(vessels) else ""
+        self._form.preview.setToolTip(SHOW_DRAWN if drawn else SHOW)
+        self._form.threshold_note.say(drawn or AUTOMATIC)
 
     def _update(self) -> None:
         """Say whether Analyze is possible, or why not."""
@@ -184,37 +189,48 @@ class AnalyzeWidget(RunWidget):
             "" if layer is None else str(layer.name),
             particles.layer.metadata.get(RESULT_KEY) or {},
             notes_of(particles.layer).result,
+            frozenset(role for role, picked in channels.items() if is_drawn(picked)),
         )
 
     def _show_vessels(self) -> None:
-        """Read a coarse copy, and begin at Otsu's threshold."""
+        """Read a coarse copy, and begin at the automatic threshold."""
         try:
             request = self._frozen()
             preview = Preview.of(request.section(preview=True))
         except (ValueError, OSError) as error:
             self._form.run.status.say(readable(error))
             return
-        if preview.otsu is None:
+        if preview.otsu is None and not preview.drawn:
             self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
         self._preview, self._request, self._threshold_by_hand = preview, request, False
-        share = (preview.otsu - preview.low) / (preview.high - preview.low)
+        if preview.otsu is not None:
+            self._begin_slider(preview, preview.otsu)
+        self._draw_preview()
+
+    def _begin_slider(self, preview: Preview, threshold: float) -> None:
+        share = (threshold - preview.low) / (preview.high - preview.low)
         with QSignalBlocker(self._form.threshold):
             self._form.threshold.setValue(round(share * SLIDER_STEPS))
         self._form.threshold.setEnabled(True)
-        self._draw_preview()
 
     def _draw_preview(self) -> None:
         """Show the mask and the profile of the threshold as it is."""
         threshold = self._shown_threshold
-        if self._preview is None or self._request is None or threshold is None:
+        if self._preview is None or self._request is None:
             return
         self._distance, line = self._preview.measure(threshold)
         world = self._request.slide.world
         mask = self._distance < 0
         show_mask(self._viewer, MASK_LAYER, mask, self._preview, world, MASK_COLOUR)
         share = 100 * float(mask.mean())
-        self._form.threshold_note.say(f"above {threshold:.4g}: {share:.1f} % of the picture")
+        covered = f"{share:.1f} % of the picture"
+        if threshold is not None:
+            how = "set by hand" if self._threshold_by_hand else "automatic, Otsu's threshold"
+            self._form.threshold_note.say(f"brighter than {threshold:.4g} ({how}): {covered}")
+        else:
+            drawn = self._request.slide.sources["vessels"].layer
+            self._form.threshold_note.say(f"as drawn in '{drawn}': {covered}")
         if line is None:
             self._form.run.status.say("No profile: too little tissue outside vessels")
             return

@@ -1,0 +1,82 @@
+"""Vessels and nuclei that were drawn in Labels layers, and a threshold beside a hot pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from particle_maps import straight_vessel
+from scipy import ndimage
+
+from napari_damm.analysis.cells import DRAWN
+from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER
+
+PLACE = {"scale": (1.0, 1.0), "units": "um"}
+
+
+def add_drawn(viewer, name="my vessels", **more):
+    _, vessels = straight_vessel(shape=(400, 500))
+    viewer.add_labels((vessels > 0).astype(np.int32) * 9, name=name, **{**PLACE, **more})
+
+
+def a_viewer():
+    viewer = ViewerModel()
+    signal, vessels = straight_vessel(shape=(400, 500))
+    viewer.add_image(np.zeros_like(vessels) + vessels.T.mean(), name="vessels", **PLACE)
+    viewer.add_image(signal, name="nanoparticles", **PLACE)
+    return viewer
+
+
+def test_drawn_vessels_and_nuclei_are_measured(open_analysis):
+    viewer = a_viewer()
+    add_drawn(viewer)
+    nuclei = np.kron(np.ones((20, 25), int), np.pad(np.ones((8, 8), int), 6))
+    viewer.add_labels(ndimage.label(nuclei)[0], name="cells", **PLACE)
+    analysis = open_analysis(viewer)
+    assert analysis.vessels.currentText() == "vessels"  # nobody measures from labels unasked
+    analysis.vessels.setCurrentText("my vessels")
+    analysis.nuclei.setCurrentText("cells")
+    assert analysis.threshold_note.text() == "as drawn in 'my vessels'"
+    analysis.run("analyze")
+    report = analysis.widget.report
+    assert report.value("l50") == pytest.approx(20 * np.log(2), rel=0.02)
+    assert (report.sections[0].vessels_from, report.sections[0].nuclei_from) == (DRAWN, DRAWN)
+    assert next(row.n for row in report.rows if row.measure == "cell_dose") == 500
+
+
+def test_labels_are_the_vessels_where_there_is_no_image_of_them(open_analysis):
+    viewer = a_viewer()
+    viewer.layers.remove("vessels")
+    add_drawn(viewer, "vessels drawn", translate=(0, 0))
+    analysis = open_analysis(viewer)
+    assert analysis.vessels.currentText() == "vessels drawn"
+    assert analysis.analyze.isEnabled()
+
+
+def test_drawn_vessels_are_shown_and_have_no_threshold(open_analysis):
+    viewer = a_viewer()
+    add_drawn(viewer)
+    analysis = open_analysis(viewer)
+    analysis.vessels.setCurrentText("my vessels")
+    active = viewer.layers.selection.active
+    analysis.click("preview")
+    assert viewer.layers.selection.active is active
+    assert not analysis.threshold.isEnabled()
+    assert viewer.layers[MASK_LAYER].data.any(axis=1).sum() == 11
+    assert analysis.threshold_note.text() == "as drawn in 'my vessels': 2.8 % of the picture"
+    analysis.plot.distance_picked.emit(22.0)
+    assert viewer.layers[SHELL_LAYER].data.any(axis=1).sum() == 10
+
+
+def test_a_hot_pixel_leaves_the_slider_its_use(open_analysis):
+    viewer = a_viewer()
+    rng = np.random.default_rng(1)
+    _, vessels = straight_vessel(shape=(400, 500))
+    seen = 100 + 300 * vessels + rng.normal(0, 10, vessels.shape)
+    seen[300, 300] = 65535
+    viewer.layers["vessels"].data = seen
+    analysis = open_analysis(viewer)
+    analysis.click("preview")
+    assert viewer.layers[MASK_LAYER].data.any(axis=1).sum() == 11
+    assert 200 < analysis.threshold.value() < 800
+    assert "automatic, Otsu's threshold" in analysis.threshold_note.text()
