@@ -115,7 +115,7 @@ def _tables(report: AnalysisReport) -> Iterator[str]:
         ]
         if any(share is not None for share in shares.values()):
             percents = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
-            lines.append(["share to be trusted", "%", *percents])
+            lines.append(['share to be trusted ("use")', "%", *percents])
         yield f'<div class="wide">{_table(head, lines)}</div>'
 
 
