@@ -11,7 +11,7 @@ from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.page import _parts
 from napari_damm.analysis.particle_map import LabelImage
-from napari_damm.analysis.profile import confinement
+from napari_damm.analysis.profile import confinement, edge_ratio
 from napari_damm.util.extravasation import (
     Profile,
     extravasation_distance,
@@ -193,12 +193,26 @@ def test_round_nuclei_are_found_and_counted():
     assert next(r.n for r in report.rows if r.measure == "cell_dose") == len(places)
 
 
-@pytest.mark.parametrize(("inside", "told"), [(1.9, False), (2.1, True)])
-def test_particles_that_stay_in_the_vessels_are_told_of(inside, told):
-    profile = Profile(np.array([-7.0, -2.0, 2.0]), np.array([9.0, inside, 1.0]), np.full(3, 500))
+@pytest.mark.parametrize("offset", [0.0, 50.0, -3.0])
+@pytest.mark.parametrize(("inside", "told"), [(16.0, False), (24.0, True)])
+def test_particles_that_stay_in_the_vessels_are_told_of(inside, told, offset):
+    signal = np.array([90.0, inside, 10.0, 4.0, 0.0]) + offset
+    profile = Profile(np.array([-7.0, -2.0, 2.0, 7.0, 12.0]), signal, np.full(5, 500))
     found = confinement(profile)
-    assert found.startswith("the signal falls to less than half" if told else "")
+    assert found.startswith("the signal above the far field falls to less" if told else "")
     assert bool(found) == told
+
+
+def test_a_signal_that_is_alike_everywhere_stays_nowhere():
+    noise = np.array([100.3, 100.1, 100.2, 100.0])
+    assert confinement(Profile(np.array([-2.0, 2.0, 7.0, 12.0]), noise, np.full(4, 500))) == ""
+
+
+def test_a_signal_that_does_not_rise_outside_stays_in_the_vessels():
+    signal = np.array([30.0, 10.0, 11.0, 15.0])  # as of bright things far from vessels
+    whole = Profile(np.array([-2.0, 2.0, 7.0, 12.0]), signal, np.full(4, 500))
+    assert edge_ratio(whole) == np.inf
+    assert "15 far away" in confinement(whole)
 
 
 def test_a_map_without_particles_stays_nowhere():
@@ -221,7 +235,7 @@ def test_where_particles_stay_in_the_vessels_no_distance_is_given():
         assert "it stays in them" in rows[measure].reason
     assert rows["auc_100"].value > 0
     assert len(report.profiles) > 10
-    assert report.notes[0].startswith("arrays: the signal falls to less than half at the vessels'")
+    assert report.notes[0].startswith("arrays: the signal above the far field falls to")
     written = report.reasons_csv(), report.to_json(), "".join(_parts(report, []))
     assert all("it stays in them" in text for text in written)
 

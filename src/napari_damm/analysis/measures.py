@@ -229,7 +229,7 @@ class _Region:
             raise Missing("no vessels were found")
 
     def _need_spread(self) -> None:
-        if confined(self.counts.shells.profile()) is not None:
+        if confined(self.counts.shells.profile()):
             raise Missing(STAYS)
 
     @property

@@ -20,8 +20,15 @@ Floats = NDArray[np.float64]
 
 INSIDE_UM = 10.0
 CONFINED = 2.0
-"""From how many times the signal outside on what lies just inside vessels is said to stay there."""
-STAYS = "the signal falls to less than half at the vessels' edge: it stays in them"
+"""From how many times the signal outside on, both above the far field, what lies just inside
+vessels is said to stay there: from there on a half-distance is mostly the microscope's blur
+(tests/benchmarks/confined.py)."""
+BRIGHTER = 1.1
+"""So many times brighter must it be inside at all: above a far field that is as bright as the rest
+there is nothing but noise to compare."""
+STAYS = (
+    "the signal above the far field falls to less than half at the vessels' edge: it stays in them"
+)
 FARTHEST_UM = 250.0
 EXPOSURE_UM = 100.0
 FIRST = round(INSIDE_UM / BIN_UM)
@@ -113,28 +120,50 @@ def half_distance(outside: Profile) -> float | None:
     return float(d0 + (v0 - half) / (v0 - v1) * (d1 - d0))
 
 
-def confined(whole: Profile | None) -> tuple[float, float] | None:
-    """Return the mean signal just inside vessels and just outside, where it stays in them.
+def at_the_edge(whole: Profile | None) -> tuple[float, float, float] | None:
+    """Return the mean signal just inside vessels, just outside, and of the far field.
 
-    None where it does not: where the signal outside is half of that inside or more, or there is
-    too little to tell.
+    None where there is too little of one to tell.
     """
     inside = 0 if whole is None else int((whole.distance_um < 0).sum())
     if whole is None or not inside:
         return None
     within, beyond = (float(each) for each in whole.signal[inside - 1 : inside + 1])
-    return (within, beyond) if within > CONFINED * max(beyond, 0.0) else None
+    outside = Profile(whole.distance_um[inside:], whole.signal[inside:], whole.pixels[inside:])
+    return within, beyond, outside.background
+
+
+def edge_ratio(whole: Profile | None) -> float | None:
+    """Return how many times brighter it is just inside vessels than just outside.
+
+    Both above the far field, so that an offset of the camera changes nothing; inf where the signal
+    outside does not rise above it. None where it is not brighter inside.
+    """
+    found = at_the_edge(whole)
+    if found is None:
+        return None
+    within, beyond, far = found
+    if within <= BRIGHTER * max(beyond, 0.0):
+        return None
+    return (within - far) / (beyond - far) if beyond > far else np.inf
+
+
+def confined(whole: Profile | None) -> bool:
+    """Return whether the signal stays in the vessels; False where there is too little to tell."""
+    ratio = edge_ratio(whole)
+    return ratio is not None and ratio > CONFINED
 
 
 def confinement(whole: Profile | None) -> str:
     """Say why a profile gives no distance where particles stay in the vessels; "" elsewhere."""
-    found = confined(whole)
-    if found is None:
+    found = at_the_edge(whole)
+    if found is None or not confined(whole):
         return ""
-    within, beyond = found
+    within, beyond, far = found
     return (
-        f"{STAYS} (mean {within:.3g} within {BIN_UM:g} um inside, {beyond:.3g} outside), and what "
-        "is left beyond tells no range: half-distance and extravasation distance are not given"
+        f"{STAYS} (mean {within:.3g} within {BIN_UM:g} um inside, {beyond:.3g} outside, {far:.3g} "
+        "far away), and what is left beyond tells no range: half-distance and extravasation "
+        "distance are not given"
     )
 
 
