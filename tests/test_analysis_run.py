@@ -291,7 +291,7 @@ def test_the_command_writes_tables_a_page_and_figures(picture, tmp_path, capsys)
     assert "data:image/svg+xml;base64," in shown
     assert "http" not in shown.replace("http-equiv", "")
     assert "Otsu&#x27;s threshold over the tissue of each section (" in shown
-    assert "than a given threshold of 0.5, without specks below 30 um2." in shown
+    assert "than a given threshold of 0.5, without specks below 30 µm²." in shown
 
 
 def test_the_page_of_a_prediction_warns_and_names_its_model(result, tmp_path):

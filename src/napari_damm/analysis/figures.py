@@ -51,7 +51,7 @@ def draw_section(facts: SectionFacts) -> Figure:
     shown = facts.thumbnail
     assert shown is not None
     height, width = shown.extent_um
-    figure = _figure(5.2, 5.2 * min(2.0, max(0.5, height / width)) + 0.4)
+    figure = _figure(5.2, 4.1 * min(2.0, max(0.5, height / width)) + 0.5)
     ax = figure.subplots()
     brightest = float(np.percentile(shown.particles, BRIGHTEST_PERCENTILE)) or 1.0
     extent = (0.0, width, height, 0.0)
@@ -63,15 +63,23 @@ def draw_section(facts: SectionFacts) -> Figure:
         ax.contour(xs, ys, shown.vessels, [0.5], colors=OUTLINE, linewidths=0.6)
     ticks = np.linspace(0, 1, 5)
     bar = figure.colorbar(image, ax=[ax], shrink=0.8, ticks=ticks)
-    bar.ax.set_yticklabels([f"{tick * brightest:.3g}" for tick in ticks])
+    bar.ax.set_yticklabels([_plain(tick * brightest) for tick in ticks])
     kind = "particles, predicted" if facts.predicted else "particles, imaged"
     bar.set_label(f"{kind} (a.u.); vessels outlined")
     finish_panel(ax, extent)
     return figure
 
 
+def _plain(value: float) -> str:
+    """Return a number as people read it, not as 1.02e+03."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def draw_profiles(report: AnalysisReport) -> Figure:
-    """Draw the signal by distance: of one section all regions, of several all tissue of each."""
+    """Draw the signal by distance: of one section all regions, of several all tissue of each.
+
+    Sections of one group have one colour.
+    """
     figure = _figure(7.2, 4.2)
     ax = figure.subplots()
     one = len(report.sections) == 1
@@ -80,11 +88,16 @@ def draw_profiles(report: AnalysisReport) -> Figure:
         if one or row.region == TISSUE:
             key = row.region if one else row.section
             lines.setdefault(key, []).append((row.distance_um, row.signal))
-    for k, (label, points) in enumerate(lines.items()):
+    groups = {} if one else {row.section: row.group for row in report.rows if row.group}
+    labels = {name: groups.get(name, name) for name in lines}
+    seen = list(dict.fromkeys(labels.values()))
+    for name, points in lines.items():
         x, y = zip(*points, strict=True)
+        k = seen.index(labels[name])
+        first = next(other for other in labels if labels[other] == labels[name]) == name
         ax.plot(
             x, y, ".-", color=COLOURS[k % len(COLOURS)], lw=1.5, ms=5,
-            label=label if k < LISTED_PROFILES else None,
+            label=labels[name] if first and k < LISTED_PROFILES else None,
         )  # fmt: skip
     ax.axvline(0, color="0.5", lw=1)
     ax.set_xlabel("distance from the nearest vessel's edge (µm); negative: inside")
@@ -111,7 +124,7 @@ def draw_groups(report: AnalysisReport, measure: str) -> Figure | None:
     labels = [f"{group}\nn = {len(values[group])}" for group in groups]
     ax.set_xticks(range(len(groups)), labels)
     ax.set_xlim(-0.6, len(groups) - 0.4)
-    ax.set_ylabel(MEASURES[measure].title.replace("um", "µm"))
+    ax.set_ylabel(MEASURES[measure].title.replace("um", "µm").replace("mm2", "mm²"))
     ax.grid(axis="y", alpha=0.3)
     compared = [c for c in report.comparisons if (c.region, c.measure) == (TISSUE, measure) and c.p]
     if len(compared) == 1:

@@ -1,7 +1,7 @@
 """The report as one page (HTML) that opens anywhere, without us and without a network.
 
 1. What was measured, and the warning where maps were predicted.
-2. Sections with scale and colour bars, profiles, the table of measures, groups.
+2. Sections with scale and colour bars, profiles, measures and what each is, groups (`page_tables`).
 3. Agreement with imaged particles, where there are such.
 4. A methods paragraph ready to paste; what the numbers mean and don't.
 
@@ -11,18 +11,18 @@ Pictures are inside the page. Names from files are escaped.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from napari_damm.analysis.agreement import SCALES, SHOWN
-from napari_damm.analysis.cautions import UNREAD
-from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
+from napari_damm.analysis.groups import least_p_notes
 from napari_damm.analysis.methods import methods_paragraph
-from napari_damm.analysis.report import PITFALLS, AnalysisReport, MeasureRow
+from napari_damm.analysis.page_tables import comparisons, definitions, in_micro, measures, table
+from napari_damm.analysis.report import PITFALLS, AnalysisReport
 from napari_damm.util.version import __version__
 
+SCALES_DIFFER = "Each on a scale of its own: read the bars beside them, do not compare colours."
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem; }
@@ -37,6 +37,8 @@ figure { margin: 0; } figure img { max-width: 100%; height: auto; }
 .sections figure { flex: 1 1 26rem; max-width: 32rem; }
 .warning { background: #fff3cd; border-left: 4px solid #d39e00; padding: .6rem 1rem; }
 .methods { background: #f6f8fa; padding: .6rem 1rem; }
+.said th, .said td { text-align: left; }
+details { margin: .3rem 0; } summary { cursor: pointer; font-size: 13px; }
 .small { color: #555; font-size: 13px; }
 """
 
@@ -73,17 +75,20 @@ def _parts(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]
         said += f"<p><strong>Predicted, not imaged.</strong> {escape(report.warning)}</p>"
         yield f'<div class="warning">{said}</div>'
     yield "<h2>Sections</h2>" + _shown(pictures, "section-", "sections")
+    if len(report.sections) > 1:
+        yield f'<p class="small">{SCALES_DIFFER}</p>'
     if report.profiles:
         yield "<h2>Signal by distance from vessels</h2>" + _shown(pictures, "profiles")
-    yield "<h2>Measures</h2>" + "".join(_tables(report))
+    yield "<h2>Measures</h2>" + "".join(measures(report)) + definitions(report)
     if report.comparisons:
-        yield "<h2>Groups</h2>" + _comparisons(report) + _shown(pictures, "groups-")
+        yield "<h2>Groups</h2>" + comparisons(report) + _shown(pictures, "groups-")
     yield from _agreement(report, pictures)
     if report.failed:
         yield "<h2>Not measured</h2>" + _list(report.failed)
-    yield f'<h2>Methods</h2><p class="methods">{escape(methods_paragraph(report))}</p>'
+    yield f'<h2>Methods</h2><p class="methods">{escape(in_micro(methods_paragraph(report)))}</p>'
     compared = any(facts.agreement is not None for facts in report.sections)
-    remarks = [each for each in report.remarks if not compared or each != SCALES]
+    above = {*least_p_notes(report.comparisons), *([SCALES] if compared else [])}
+    remarks = [each for each in report.remarks if each not in above]
     yield "<h2>What these numbers mean, and don't</h2>" + _list([*PITFALLS, *remarks])
 
 
@@ -101,62 +106,6 @@ def _mime(kind: str) -> str:
     return "svg+xml" if kind == "svg" else kind
 
 
-def _tables(report: AnalysisReport) -> Iterator[str]:
-    """Yield a table for each section: a row for each measure, a column for each region."""
-    for facts in report.sections:
-        rows = [row for row in report.rows if row.section == facts.name]
-        regions = list(dict.fromkeys(row.region for row in rows))
-        cells = {(row.measure, row.region): row for row in rows}
-        shares = {row.region: row.trusted_share for row in rows}
-        head = [escape(facts.name), "unit", *(escape(region) for region in regions)]
-        lines = [
-            [_um(measure.label), _um(measure.unit), *(_cell(cells[name, r]) for r in regions)]
-            for name, measure in MEASURES.items()
-        ]
-        if any(share is not None for share in shares.values()):
-            percents = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
-            lines.append(['share to be trusted ("use")', "%", *percents])
-        yield f'<div class="wide">{_table(head, lines)}</div>'
-
-
-def _cell(row: MeasureRow) -> str:
-    if row.value is None:
-        return f'<span class="small" title="{escape(row.reason)}">– {escape(row.reason)}</span>'
-    text = MEASURES[row.measure].text(row.value)
-    if row.low is not None and row.high is not None:
-        low, high = (MEASURES[row.measure].text(v) for v in (row.low, row.high))
-        text += f" ({low} to {high}{'' if row.level else ', not calibrated'})"
-    if row.measure in NOT_GIVEN and row.reason:
-        text += f'<br><span class="small">{escape(UNREAD)}</span>'
-    return text
-
-
-def _comparisons(report: AnalysisReport) -> str:
-    head = ["measure", "region", "groups", "n", "difference (95 % interval)", "Hedges' g", "test",
-            "p", "p, Holm"]  # fmt: skip
-    lines = []
-    for c in report.comparisons:
-        measure = MEASURES[c.measure]
-        difference = measure.text(c.difference)
-        if c.low is not None and c.high is not None:
-            difference += f" ({measure.text(c.low)} to {measure.text(c.high)})"
-        lines.append(
-            [
-                _um(measure.title),
-                escape(c.region),
-                f"{escape(c.group_a)} − {escape(c.group_b)}",
-                f"{c.animals[0]},&nbsp;{c.animals[1]}",
-                difference,
-                "–" if c.hedges_g is None else f"{c.hedges_g:.2f}",
-                escape(c.test or c.reason),
-                "–" if c.p is None else f"{c.p:.3g}",
-                "–" if c.p_holm is None else f"{c.p_holm:.3g}",
-            ]
-        )
-    units = "n: animals, each the mean of its sections. Holm: corrected for all tests of a region."
-    return f'<div class="wide">{_table(head, lines)}</div><p class="small">{units}</p>'
-
-
 def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[str]:
     compared = [facts for facts in report.sections if facts.agreement is not None]
     if not compared:
@@ -166,22 +115,10 @@ def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[
         for f in compared
     ]
     head = ["section", *(escape(measure.title) for measure in SHOWN.values())]
-    yield f'<h2>Predicted against imaged</h2><div class="wide">{_table(head, lines)}</div>'
+    yield f'<h2>Predicted against imaged</h2><div class="wide">{table(head, lines)}</div>'
     yield f'<p class="small">{escape(SCALES)}</p>'
     yield _shown(pictures, "agreement-", "sections")
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _um(text: str) -> str:
-    return escape(re.sub(r"\bum\b", "µm", text))
-
-
 def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(in_micro(item))}</li>" for item in items) + "</ul>"

@@ -189,14 +189,20 @@ def _groups(comparisons: Sequence[Comparison]) -> Iterator[str]:
         measure = MEASURES[comparison.measure]
         line = (
             f"  {measure.title}: {comparison.group_a} minus {comparison.group_b} "
-            f"{measure.text(comparison.difference)}, n = {comparison.animals[0]}, "
-            f"{comparison.animals[1]}"
+            f"{measure.text(comparison.difference)}{_limits(comparison, measure)}, "
+            f"n = {comparison.animals[0]}, {comparison.animals[1]}"
         )
         if comparison.p is not None:
             line += f": p = {comparison.p:.3g}, {comparison.test}"
         elif not once:
             line += f": {comparison.reason}"
         yield line
+
+
+def _limits(comparison: Comparison, measure: Measure) -> str:
+    if comparison.low is None or comparison.high is None:
+        return ""
+    return f" (95 % {measure.text(comparison.low)} to {measure.text(comparison.high)})"
 
 
 def _value(row: MeasureRow, measure: Measure) -> str:
