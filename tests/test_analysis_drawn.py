@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from napari_damm import cli
 from napari_damm.analysis.cells import DRAWN
+from napari_damm.analysis.config import bands_of
 from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.analysis.regions import Labelled
 from napari_damm.analysis.sources import MapSource
@@ -85,3 +86,11 @@ def test_labels_that_hold_no_vessel_are_told_apart_from_a_threshold():
     nothing = LabelImage(np.zeros(signal.shape, np.uint8))
     _, warnings = measured({"particles": signal}, vessel_labels=nothing)
     assert any("draw some in the labels" in str(each) for each in warnings)
+
+
+def test_bands_are_read_as_people_write_them():
+    assert bands_of("0-200, 200\u2013500;7.5-9") == ((0, 200), (200, 500), (7.5, 9))
+    assert bands_of(" ") == ()
+    for text, part in (("0-200, 5", "5"), ("-3-4", "-3-4"), ("a-b", "a-b"), ("0-inf", "0-inf")):
+        with pytest.raises(ValueError, match=f"two distances in um such as 0-200, got '{part}'"):
+            bands_of(text)

@@ -140,3 +140,12 @@ def test_a_result_of_layers_is_measured_with_the_channels_that_the_picture_has(p
         "channel": "vessels", "pixel_size_um": 1.0}, "nuclei": {"channel": "nuclei"}})  # fmt: skip
     report, _ = report_of(MapSource(path, section=picture), HALF)
     assert report.value("l50") == pytest.approx(20 * np.log(2), rel=0.01)
+
+
+def test_depth_in_oblong_cells_is_measured_along_the_way():
+    tissue = np.zeros((20, 20), bool)
+    tissue[4:16, 4:16] = True
+    reading = {"particles": lambda box: np.zeros(box.shape)}
+    section = ParticleMap("m", (20, 20), (0.5, 1.3), reading, tissue, cell_px=1)
+    assert section.depth_um[10, 4] == pytest.approx(0.65)  # half a pixel across
+    assert section.depth_um[4, 10] == pytest.approx(0.25)  # half a pixel up

@@ -97,3 +97,9 @@ def test_two_regions_of_one_name_are_refused(section):
     twice = [Outline("a", (TRIANGLE,)), Outline("a", (TRIANGLE + 5,))]
     with pytest.raises(ValueError, match="two regions are called 'a'"):
         measured({"particles": signal, "vessels": vessels}, regions=twice)
+
+
+def test_a_band_of_tissue_without_an_edge_says_so():
+    signal, vessels = straight_vessel()
+    _, warnings = measured({"particles": signal, "vessels": vessels}, regions=[Band(0, 50)])
+    assert any("fills the picture and shows no edge" in str(each) for each in warnings)

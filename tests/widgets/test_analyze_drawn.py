@@ -80,3 +80,17 @@ def test_a_hot_pixel_leaves_the_slider_its_use(open_analysis):
     assert viewer.layers[MASK_LAYER].data.any(axis=1).sum() == 11
     assert 200 < analysis.threshold.value() < 800
     assert "automatic, Otsu's threshold" in analysis.threshold_note.text()
+
+
+def test_bands_from_the_edge_are_regions(open_analysis):
+    viewer = a_viewer()
+    add_drawn(viewer)
+    analysis = open_analysis(viewer)
+    analysis.vessels.setCurrentText("my vessels")
+    analysis.bands.setText("0-50, 50\u2013200")
+    analysis.run("analyze")
+    names = [analysis.shown_region.itemText(k) for k in range(analysis.shown_region.count())]
+    assert names == ["tissue", "0-50 um from the edge", "50-200 um from the edge"]
+    analysis.bands.setText("0-")
+    assert not analysis.analyze.isEnabled()
+    assert analysis.reason.text() == "a band must be two distances in um such as 0-200, got '0-'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -56,3 +57,21 @@ class AnalyzeConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for the report."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def bands_of(text: str) -> tuple[tuple[float, float], ...]:
+    """Return the bands that a text such as "0-200, 200-500" names, in um from the tissue's edge.
+
+    Raises
+    ------
+    ValueError
+        If a part of it is none.
+    """
+    found = []
+    for part in re.split(r"[,;\s]+", text.strip(" ,;")) if text.strip(" ,;") else ():
+        ends = re.fullmatch(r"(\d+\.?\d*)[-\u2013](\d+\.?\d*)", part)
+        if ends is None:
+            rule = f"must be two distances in um such as 0-200, got {part!r}"
+            raise ValueError(Advice(rule, parameter="band"))
+        found.append((float(ends[1]), float(ends[2])))
+    return tuple(found)

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from napari_damm.analysis.distance import PixelSize
+from napari_damm.analysis.distance import PixelSize, distance_to
 from napari_damm.util.areas import Areas
 from napari_damm.util.tiling import CELL, Box
 
@@ -215,10 +214,7 @@ class ParticleMap:
         ground = self.tissue if self.ground is None else self.ground
         if ground.all():
             return None
-        sides = self.cell_um
-        depth: NDArray[np.float64] = ndimage.distance_transform_edt(ground, sampling=sides)
-        # that is as far as the middle of a cell beyond the edge, which lies half a cell nearer
-        return np.maximum(depth - min(sides) / 2, 0.0)
+        return distance_to(~ground, self.cell_um)
 
     def tiles(self, side: int) -> Iterator[Box]:
         """Yield the squares of `side` pixels that hold tissue, row by row."""

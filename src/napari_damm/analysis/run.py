@@ -304,7 +304,9 @@ def _warnings(
         if not counts.regions[region.name].pixels:
             cell = min(section.cell_um)
             why = "holds no tissue"
-            if isinstance(region, Band) and region.high_um - region.low_um < cell:
+            if isinstance(region, Band) and section.depth_um is None:
+                why = "is nowhere, since the tissue fills the picture and shows no edge"
+            elif isinstance(region, Band) and region.high_um - region.low_um < cell:
                 why = f"is narrower than the cells of {cell:.3g} um in which tissue is found"
             yield Notice(
                 f"region {region.name!r} of {section.name} {why}: its measures are left empty",

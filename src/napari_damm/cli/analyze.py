@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_damm.analysis.config import AnalyzeConfig
+from napari_damm.analysis.config import AnalyzeConfig, bands_of
 from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobStopped, Tally, follow
@@ -98,7 +98,7 @@ def analyze(
     given = [option for option, value in of_one.items() if value is not None]
     if len(inputs) > 1 and given:
         raise ValueError(f"{given[0]} belongs to one input: give one at a time, got {len(inputs)}")
-    bands = tuple(_band(text) for text in band or ())
+    bands = tuple(one for text in band or () for one in bands_of(text))
     config = api.AnalyzeConfig(bands=bands, **said(settings))
     sources = [
         api.MapSource(
@@ -217,20 +217,3 @@ def _value(row: MeasureRow, measure: Measure) -> str:
         loose = "" if row.level else ", not calibrated"
         text += f" ({measure.text(row.low)} to {measure.text(row.high)}{loose})"
     return f"{text}, {UNREAD}" if row.reason and row.measure in NOT_GIVEN else text
-
-
-def _band(text: str) -> tuple[float, float]:
-    """Return the two distances of a band such as "0-200".
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    low, _, high = text.partition("-")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise ValueError(
-            f"--band must be two distances in um such as 0-200, got {text!r}"
-        ) from None

@@ -17,6 +17,7 @@ NAMES = {
     "roi": "the region",
     "epochs": "the number of epochs",
     "preset": "Start from",
+    "band": "a band",
 }
 
 

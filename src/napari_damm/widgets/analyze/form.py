@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
 
 from napari_damm.widgets.analyze.channel_box import ChannelBox
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
@@ -19,6 +19,9 @@ from napari_damm.widgets.viewer.marked_region import layers_with_areas
 SLIDER_STEPS = 1000
 VESSELS = "What distances are measured from: a vessel image, or a Labels layer with vessels drawn"
 NUCLEI = "For the dose per cell: a nuclei image, or a Labels layer with nuclei, each its own number"
+BANDS = (
+    "Regions by their distance from the tissue's edge in µm, each with its numbers: 0-200, 200-500"
+)
 SHOW = "Show what counts as vessel, and drag"
 SHOW_DRAWN = "Show the vessels and the profile on a coarse copy"
 COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
@@ -40,6 +43,10 @@ class AnalyzeForm(QWidget):
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.pixel_size.setToolTip("Width of one pixel of the vessels layer")
         self.region = LayerChoice(viewer, layers_with_areas, HINT)
+        self.bands = QLineEdit()
+        self.bands.setObjectName("bands")
+        self.bands.setPlaceholderText("none")
+        self.bands.setToolTip(BANDS)
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setObjectName("threshold")
         self.threshold.setRange(0, SLIDER_STEPS)
@@ -66,6 +73,7 @@ class AnalyzeForm(QWidget):
         form.addRow("Compare with", self.imaged)
         form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
         form.addRow("Region", self.region)
+        form.addRow("Edge bands", self.bands)
         with_preview = QHBoxLayout()
         with_preview.addWidget(self.threshold, 1)
         with_preview.addWidget(self.preview)

@@ -81,6 +81,7 @@ class AnalyzeWidget(RunWidget):
         for box in (form.particles, form.vessels, form.nuclei, form.imaged):
             box.changed.connect(self._on_layers)
         form.region.changed.connect(self._update)
+        form.bands.textChanged.connect(self._update)
         form.pixel_size.entered.connect(self._on_pixel_size)
         form.preview.clicked.connect(self._show_vessels)
         form.threshold.valueChanged.connect(self._on_threshold)
@@ -160,7 +161,7 @@ class AnalyzeWidget(RunWidget):
 
     def _frozen(self) -> AnalyzeRequest:
         """Freeze the controls, or raise ValueError with the reason why nothing can be measured."""
-        from napari_damm.analysis.config import AnalyzeConfig
+        from napari_damm.analysis.config import AnalyzeConfig, bands_of
 
         form = self._form
         particles, vessels = form.particles.picked, form.vessels.picked
@@ -184,7 +185,9 @@ class AnalyzeWidget(RunWidget):
             marked = marked_by(layer, shown["vessels"], slide.world, dims)
         return AnalyzeRequest(
             slide,
-            AnalyzeConfig(vessel_threshold=self.vessel_threshold),
+            AnalyzeConfig(
+                vessel_threshold=self.vessel_threshold, bands=bands_of(form.bands.text())
+            ),
             marked,
             "" if layer is None else str(layer.name),
             particles.layer.metadata.get(RESULT_KEY) or {},
