@@ -14,6 +14,11 @@ from napari_damm.analysis.measures import NOT_GIVEN
 from napari_damm.trust.verdict import VERDICTS
 
 UNREAD = "not to be read from a predicted map"
+TRUSTED_IS = (
+    "Trusted tissue is where the images are familiar to the model, and vessels and nuclei agree. "
+    'It is not what a prediction calls "use", which leaves out wide intervals as well: those lie '
+    "where the map is bright, and without them measures would be of dark tissue."
+)
 
 
 def cautions_of(name: str, record: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:

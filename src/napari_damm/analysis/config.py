@@ -10,7 +10,6 @@ from napari_damm.util.advice import Advice
 from napari_damm.util.settings import check_settings, setting
 
 OTSU = "Otsu's of each section"
-AS_PREDICTED = "what the prediction says is to be used"
 TESTS = {
     "mann-whitney": "Mann-Whitney U test, two-sided",
     "welch": "Welch's t test, two-sided",
@@ -36,12 +35,12 @@ class AnalyzeConfig:
         None, "The perfusion marker is brighter than this.", left_out=OTSU
     )
     bands: tuple[tuple[float, float], ...] = ()
-    trusted_uncertainty: float | None = setting(
-        None,
-        "Cells of a predicted map of more uncertainty than this are not trusted either.",
+    trusted_uncertainty: float = setting(
+        0.5,
+        "Cells of a predicted map of more uncertainty are not trusted, nor are those whose images "
+        "are unusual for the model.",
         least=0,
         most=1,
-        left_out=AS_PREDICTED,
     )
     test: str = setting("mann-whitney", "How groups are compared.", choices=TESTS)
     tile_px: int = setting(2048, "Side of the tiles that a section is read in.", least=64)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import TypeVar
 
-from napari_damm.analysis.cautions import UNREAD
+from napari_damm.analysis.cautions import TRUSTED_IS, UNREAD
 from napari_damm.analysis.definitions import DEFINITIONS
 from napari_damm.analysis.groups import Comparison, least_p_notes
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN
@@ -73,10 +73,12 @@ def of_section(report: AnalysisReport, section: str) -> str:
         [_um(measure.label), _um(measure.unit), *(_cell(cells[name, r]) for r in regions)]
         for name, measure in MEASURES.items()
     ]
+    said = ""
     if any(share is not None for share in shares.values()):
         percents = ["–" if s is None else f"{100 * s:.0f}" for s in shares.values()]
-        lines.append(['share to be trusted ("use")', "%", *percents])
-    return f'<div class="wide">{table(head, lines)}</div>'
+        lines.append(["share of it that is trusted", "%", *percents])
+        said = f'<p class="small">{escape(TRUSTED_IS)}</p>'
+    return f'<div class="wide">{table(head, lines)}</div>{said}'
 
 
 def _cell(row: MeasureRow) -> str:

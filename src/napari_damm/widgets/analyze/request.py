@@ -78,7 +78,7 @@ class AnalyzeRequest:
         fields |= {LABELS[role]: self._labels(role) for role in self.drawn}
         if self.result is not None:
             trusted = self.config.trusted_uncertainty
-            fields |= predicted_fields(self.result, slide, particles, trusted, not preview)
+            fields |= predicted_fields(self.result, slide, particles, trusted)
             if not preview:
                 fields["samples"] = sample_rasters(self.result, particles.origin)
         return slide_map(slide, particles, more, least_um=coarsest, **fields)

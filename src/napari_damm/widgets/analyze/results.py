@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 PREVIEW_COLOUR = "#8f98a3"
 PLOT_PX = 190
+WHOSE = "Whose numbers these are; a drawn area is selected in its layer"
 
 Line = tuple[Sequence[float], Sequence[float]]
 """Distances in um, and the signal there."""
@@ -48,7 +49,7 @@ class ResultsTable(QWidget):
         super().__init__()
         self._report: AnalysisReport | None = None
         self.regions = choice("shown_region")
-        self.regions.setToolTip("Whose numbers these are; a drawn area is selected in its layer")
+        self.regions.setToolTip(WHOSE)
         self.lines = _Lines()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -60,6 +61,9 @@ class ResultsTable(QWidget):
 
     def show_report(self, report: AnalysisReport) -> None:
         """List the regions, and show the numbers of the one that was looked at, or the first."""
+        from napari_damm.analysis.cautions import TRUSTED_IS
+        from napari_damm.analysis.regions import TRUSTED
+
         self._report = report
         before = self.regions.currentText()
         names = list(dict.fromkeys(row.region for row in report.rows))
@@ -67,6 +71,8 @@ class ResultsTable(QWidget):
             self.regions.clear()
             self.regions.addItems(names)
             self.regions.setCurrentText(before if before in names else names[0])
+        trusted = TRUSTED in names
+        self.regions.setToolTip(f"{WHOSE}\n{TRUSTED_IS}" if trusted else WHOSE)
         self.regions.setVisible(len(names) > 1)
         self._fill()
         self.show()
