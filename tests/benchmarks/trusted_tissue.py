@@ -2,7 +2,8 @@
 
 Simulated sections are predicted (mode expected). Share of the area, and area brighter than 0.3 of
 the predicted and of the true map: of all tissue; where vessels and nuclei agree and images are
-familiar, as `analyze` has it; and where the prediction says "use", which asks for a narrow interval as well.
+familiar, as `analyze` has it; and where the prediction says "use", which asks for a narrow
+interval as well.
 
     python tests/benchmarks/trusted_tissue.py [--sections 4] [--size 768] [--json FILE]
 """

@@ -187,7 +187,7 @@ def test_vessels_that_are_all_alike_are_told(open_analysis):
     viewer.add_image(np.ones((200, 200), np.float32), name="vessels", **place)
     viewer.add_image(straight_vessel(shape=(200, 200))[0], name="nanoparticles", **place)
     analysis = open_analysis(viewer)
-    assert "no vessels were found" in analysis.run("analyze")
+    assert "No vessels were found" in analysis.run("analyze")
 
 
 def test_in_a_real_viewer_from_the_menu(dock_widget, make_napari_viewer, tmp_path):

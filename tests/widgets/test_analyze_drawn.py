@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers._source import layer_source
 from particle_maps import straight_vessel
 from scipy import ndimage
 
@@ -94,3 +95,25 @@ def test_bands_from_the_edge_are_regions(open_analysis):
     analysis.bands.setText("0-")
     assert not analysis.analyze.isEnabled()
     assert analysis.reason.text() == "a band must be two distances in um such as 0-200, got '0-'"
+
+
+def test_warnings_are_sentences(open_analysis):
+    viewer = a_viewer()
+    add_drawn(viewer)
+    analysis = open_analysis(viewer)
+    analysis.vessels.setCurrentText("my vessels")
+    viewer.layers["my vessels"].data = np.zeros((400, 500), np.int32)
+    words = analysis.run("analyze")
+    assert ": measured. No vessels were found in my vessels: " in words
+    assert "draw some in the labels" in words
+
+
+def test_a_section_is_called_after_its_file(open_analysis):
+    signal, vessels = straight_vessel(shape=(400, 500))
+    viewer = ViewerModel()
+    with layer_source(path="/data/mouse1.ome.tif"):
+        viewer.add_image(vessels, name="vessels", **PLACE)
+        viewer.add_image(signal, name="nanoparticles", **PLACE)
+    analysis = open_analysis(viewer)
+    analysis.run("analyze")
+    assert analysis.widget.report.sections[0].name == "mouse1.ome.tif"

@@ -117,7 +117,7 @@ def _agreement(report: AnalysisReport, pictures: Sequence[Picture]) -> Iterator[
     head = ["section", *(escape(measure.title) for measure in SHOWN.values())]
     yield f'<h2>Predicted against imaged</h2><div class="wide">{table(head, lines)}</div>'
     yield f'<p class="small">{escape(SCALES)}</p>'
-    yield _shown(pictures, "agreement-", "sections")
+    yield _shown(pictures, "agreement-")
 
 
 def _list(items: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject
 from napari_damm.events import Event, Finished, Notice, Preparing
 from napari_damm.util.advice import in_words
 from napari_damm.widgets.control_names import control_name
+from napari_damm.widgets.controls import capital
 from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
@@ -48,7 +49,7 @@ class LiveAnalysis(LiveRun):
             done = f"Done in {self._seconds:.1f} s: measured"
             if self.report.path is not None:
                 done = f"Saved in {self.report.path}"
-            self.ended.emit(". ".join([done, *self._warnings]))
+            self.ended.emit(". ".join([done, *map(capital, self._warnings)]))
             return
         self.progress_changed.emit(0.0, "")
         self.ended.emit("Cancelled" if outcome.cancelled else outcome.message)

@@ -74,7 +74,7 @@ class AnalyzeRequest:
         compared = "imaged" in asked.planes and not preview
         more = {"imaged": slide.channel("imaged")} if compared else {}
         coarsest = max(particles.extent_um) / PREVIEW_PX if preview else 0.0
-        fields: dict[str, Any] = {"name": asked.name, "record": self.record}
+        fields: dict[str, Any] = {"name": self.name, "record": self.record}
         fields |= {LABELS[role]: self._labels(role) for role in self.drawn}
         if self.result is not None:
             trusted = self.config.trusted_uncertainty
@@ -82,6 +82,14 @@ class AnalyzeRequest:
             if not preview:
                 fields["samples"] = sample_rasters(self.result, particles.origin)
         return slide_map(slide, particles, more, least_um=coarsest, **fields)
+
+    @property
+    def name(self) -> str:
+        """What tables call the section: its file, or else its vessels layer."""
+        files = [
+            of.path for role in ("particles", "vessels") if (of := self.slide.sources.get(role))
+        ]
+        return next((Path(file).name for file in files if file), self.slide.name)
 
     def _labels(self, role: str) -> LabelImage:
         from napari_damm.analysis.particle_map import LabelImage
