@@ -56,12 +56,16 @@ def draw_view(viewer: Any) -> Layer:
     return layer
 
 
-def _canvas_size(viewer: Any) -> tuple[float, float]:
-    """Return height and width of the canvas in its own pixels."""
+def canvas_of(viewer: Any) -> Any:
+    """Return napari's canvas, or None: a viewer without a window has none, and it may move."""
     # napari hands out a wrapped viewer, which hides its canvas
     window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)
-    canvas = getattr(getattr(window, "_qt_viewer", None), "canvas", None)
-    size = getattr(canvas, "size", None)
+    return getattr(getattr(window, "_qt_viewer", None), "canvas", None)
+
+
+def _canvas_size(viewer: Any) -> tuple[float, float]:
+    """Return height and width of the canvas in its own pixels."""
+    size = getattr(canvas_of(viewer), "size", None)
     if size is None:
         return CANVAS_PX
     return float(size[0]), float(size[1])

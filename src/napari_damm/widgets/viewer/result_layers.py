@@ -7,17 +7,22 @@
 3. NP maps are drawn over the stains by adding light, and two of them would add up: older maps of
    the same kind and place are hidden. Names of later runs say which: "Branch (fast, small, 2)".
 4. While a job runs its layers are locked; a colour bar stands beside the NP map that is shown.
-5. `settle_reopened` has layers that a reader made look as they do after the run.
+5. Each step of that is a turn of the event loop: a layer is made, then shown, then its colour bar.
+   In one turn napari would stand still for a third of a second.
+6. `settle_reopened` has layers that a reader made look as they do after the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.text import printable
+from napari_damm.widgets.viewer.colour_bar import colour_bar_turns, show_colour_bar
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
@@ -62,16 +67,26 @@ class ResultLayers:
         self._layers: dict[str, Layer] = {}
         self._plane, self._store = slide.plane, store
         self._waiting = layer_tuples(maps, slide.world)
+        self._to_show: deque[Callable[[], None]] = deque()
         self._which = _which_run(viewer.layers, maps, slide.plane)
         self._bottom = len(viewer.layers)
 
     @property
     def incomplete(self) -> bool:
-        """Whether `add_next` has more to add."""
-        return bool(self._waiting)
+        """Whether `add_next` has more to do."""
+        return bool(self._waiting or self._to_show)
 
     def add_next(self) -> None:
-        """Add the next layer, from the top down: the lowest is the answer, and ends up selected."""
+        """Add the next layer, from the top down: the lowest is the answer, and ends up selected.
+
+        When all are there, show the next thing that is to be seen of them.
+        """
+        if self._waiting:
+            self._add_a_layer()
+        elif self._to_show:
+            self._to_show.popleft()()
+
+    def _add_a_layer(self) -> None:
         from napari.layers import Layer
 
         data, arguments, kind = self._waiting.pop()
@@ -82,15 +97,25 @@ class ResultLayers:
             arguments["metadata"][STORE_PATH] = str(self._store)
         layer = _layers_of_store(self._viewer.layers, self._store).get(name)
         if layer is None:
-            layer = Layer.create(data, arguments, kind)
+            visible = arguments.get("visible", True)
+            layer = Layer.create(data, {**arguments, "visible": False}, kind)
             self._viewer.layers.insert(min(self._bottom, len(self._viewer.layers)), layer)
-            hide_older(self._viewer.layers, layer)
+            if visible:
+                self._to_show.append(partial(self._reveal, layer))
+            else:
+                hide_older(self._viewer.layers, layer)
         else:
             layer.data, layer.metadata = data, arguments["metadata"]
         self._layers[NP if name == PREVIEW else name] = layer
         _lock(layer, True)
         if name == NP:
-            show_colour_bar(layer)
+            self._to_show.extend(colour_bar_turns(self._viewer, layer))
+
+    def _reveal(self, layer: Layer) -> None:
+        """Show a layer in place of older ones of its kind, if it is still there."""
+        if layer in self._viewer.layers:
+            hide_older(self._viewer.layers, layer)
+            layer.visible = True
 
     @classmethod
     def of_preview(cls, viewer: Any, maps: Maps, slide: SlideRequest) -> ResultLayers:
@@ -128,6 +153,8 @@ class ResultLayers:
 
     def end_early(self, record: Mapping[str, Any], share_done: float) -> None:
         """Say in the layers' names and record that a part is missing; maps of nothing go."""
+        while self._to_show:
+            self._to_show.popleft()()
         if share_done <= 0 and self._store is None:
             for layer in self.present:
                 self._viewer.layers.remove(layer)
@@ -175,13 +202,6 @@ def settle_reopened(viewer: Any, notes: RunNotes, count: int, name: str) -> None
             tell_verdict(name, layer.metadata[RESULT_KEY])
 
     viewer.layers.events.inserted.connect(settle)
-
-
-def show_colour_bar(layer: Layer) -> None:
-    """Have napari, since 0.9, show what the colours of a map mean."""
-    bar = getattr(layer, "colorbar", None)
-    if bar is not None:
-        bar.visible = True
 
 
 def _lock(layer: Layer, locked: bool) -> None:
