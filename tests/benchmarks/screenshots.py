@@ -185,8 +185,9 @@ def faults(out: Path, themes: Sequence[str], parts: Sequence[str]) -> Iterator[s
     from napari_damm.widgets.viewer import sample_data
 
     sample_data.SIZE_PX = SIDE
-    # What is trained here is nobody's model.
+    # What is trained here is nobody's model, and nobody's preferences are shown or changed.
     os.environ["XDG_DATA_HOME"] = str(out / "data")
+    os.environ["NAPARI_CONFIG"] = str(out / "napari.yaml")
     for theme in themes:
         camera = Camera(out, theme)
         for part in parts:

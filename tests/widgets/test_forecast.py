@@ -6,12 +6,14 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_damm.widgets.predict import forecast
 from napari_damm.widgets.predict.destination import Unfinished
 from napari_damm.widgets.predict.forecast import (
+    UNKNOWN,
     keep_timing,
     seconds_per_window,
     working_memory,
@@ -24,7 +26,7 @@ def test_windows_are_said_as_soon_as_the_inputs_are_complete(open_widget):
     driver = open_widget(empty=True)
     assert driver.forecast.text() == ""
     driver.add_stains()  # 896 px of 1 um, for a model of 2 um: 448 px, two windows each way
-    assert driver.forecast.text() == "up to 4 windows"
+    assert driver.forecast.text() == f"{UNKNOWN} (up to 4 windows)"
 
 
 def test_a_region_takes_less_and_a_path_takes_disk(open_widget, tmp_path):
@@ -32,18 +34,18 @@ def test_a_region_takes_less_and_a_path_takes_disk(open_widget, tmp_path):
     corners = [[9.5, 9.5], [9.5, 99.5], [99.5, 99.5], [99.5, 9.5]]
     driver.viewer.add_shapes([corners], shape_type="rectangle", name="area", units="um")
     driver.region.setCurrentText("area")
-    assert driver.forecast.text() == "up to 1 window"
+    assert driver.forecast.text() == f"{UNKNOWN} (up to 1 window)"
     driver.out.setText(str(tmp_path / "result"))
-    assert driver.forecast.text() == "up to 1 window, up to 1 MB on disk"
+    assert driver.forecast.text() == f"{UNKNOWN}, up to 1 MB on disk (up to 1 window)"
 
 
 def test_the_time_is_that_of_the_last_run_of_this_kind(open_widget, fake_predict):
     driver = open_widget()
     driver.run()  # 1.5 s for four windows
     driver.viewer.layers["vessels"].name = "CD31"
-    assert driver.forecast.text() == "up to 4 windows, about 2 s"
+    assert driver.forecast.text() == "about 2 s (up to 4 windows)"
     driver.mode.setCurrentText("fast")
-    assert driver.forecast.text() == "up to 4 windows"
+    assert driver.forecast.text() == f"{UNKNOWN} (up to 4 windows)"
 
 
 def test_timings_are_kept_by_kind_and_bounded(tmp_path, monkeypatch):
@@ -59,7 +61,7 @@ def test_the_memory_of_the_last_run_is_said(open_widget, monkeypatch):
     driver = open_widget()
     monkeypatch.setattr(forecast, "working_memory", lambda *_: 1.5e9)
     driver.viewer.layers["vessels"].name = "CD31"
-    assert driver.forecast.text() == "up to 4 windows, 1.5 GB of memory"
+    assert driver.forecast.text() == f"{UNKNOWN}, 1.5 GB of memory (up to 4 windows)"
 
 
 def test_memory_is_kept_beside_the_time(tmp_path):
@@ -95,17 +97,47 @@ def test_a_run_of_hours_asks_first(open_widget, fake_predict, monkeypatch):
     forecast.timings_file().write_text(json.dumps({timing: 2000}))
     driver.click("predict")
     assert len(fake_predict.calls) == 1
-    assert asked[0].startswith("This will take up to 4 windows, about 2 h 13 min, with pixels of 1")
+    assert asked[0].startswith("This may take hours: about 2 h 13 min (up to 4 windows), with")
     driver.run()
     assert len(fake_predict.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "hours"),
+    [
+        ({"mode": "expected"}, False),
+        ({"mode": "reference"}, True),
+        ({"mode": "expected", "samples": 64}, True),
+    ],
+)
+def test_hours_are_asked_about_before_a_first_run_as_well(
+    open_widget, fake_predict, monkeypatch, chosen, hours
+):
+    """A section of 4 x 4 mm: 121 windows of 2 um pixels, of which nothing was timed yet."""
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[-1]))
+    monkeypatch.setattr(forecast, "devices_here", lambda: forecast.ALWAYS)
+    driver = open_widget(empty=True)
+    for name in ("vessels", "nuclei"):
+        place = {"scale": (10, 10), "units": "um"}
+        driver.viewer.add_image(np.eye(400, dtype=np.float32), name=name, **place)
+    driver.widget._form.settings.set(chosen)
+    if hours:
+        driver.click("predict")  # and nobody said yes
+    else:
+        driver.run()
+    assert len(asked) == hours
+    assert len(fake_predict.calls) == (not hours)
+    if hours:
+        assert asked[0].startswith(f"This may take hours: {UNKNOWN} (up to 121 windows)")
 
 
 def test_what_is_resumed_takes_what_its_region_takes(open_widget):
     driver = open_widget()
     request = driver.widget._request()
     begun = Unfinished({"roi": [0, 0, 100, 100]}, 64, 0, 1)
-    assert forecast.forecast(request, 2.0)[0] == "up to 4 windows"
-    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == "up to 1 window"
+    assert forecast.forecast(request, 2.0)[0] == f"{UNKNOWN} (up to 4 windows)"
+    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == f"{UNKNOWN} (up to 1 window)"
     outline = [[[[0, 0], [0, 90], [90, 90]]]]
     begun = Unfinished({"areas": {"name": "a", "areas": outline}}, 64, 0, 1)
-    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == "up to 1 window"
+    assert forecast.forecast(replace(request, begun=begun), 2.0)[0] == f"{UNKNOWN} (up to 1 window)"

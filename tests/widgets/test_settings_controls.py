@@ -97,7 +97,7 @@ def test_what_a_person_sets_is_what_comes_out(controls):
 
 def test_what_may_be_left_out_says_so(controls):
     assert controls.qt("size").currentText() == "as it is"
-    assert controls.qt("views").text() == "automatic"
+    assert controls.qt("views").text() == "auto"
     assert controls.qt("views").toolTip() == "How often. Left out: as many as suit."
     controls.qt("size").setCurrentText("big")
     controls.qt("size").setCurrentText("as it is")
@@ -115,3 +115,11 @@ def test_of_devices_those_that_are_there_are_offered(qtbot, monkeypatch):
         monkeypatch.setattr(settings_controls, "devices_here", lambda here=here: here)
         box = SettingsControls(PredictConfig, ["device"]).qt("device")
         assert tuple(box.itemText(row) for row in range(box.count())) == here
+
+
+def test_what_few_need_is_folded_away_unless_it_is_not_as_usual(open_widget, monkeypatch):
+    assert not open_widget().more.isExpanded()
+    monkeypatch.setattr("napari_damm.widgets.predict.form.preferences", lambda: {"samples": 4})
+    driver = open_widget()
+    assert driver.samples.value() == 4
+    assert driver.more.isExpanded()

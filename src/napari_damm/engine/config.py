@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 EXPECTED, FAST = "expected", "fast"
 STEPS = {EXPECTED: 1, FAST: 16, "draft": 8, "reference": 1000}
 MODES = {
-    EXPECTED: "what to expect here: the average of all maps that the images allow; quickest",
-    FAST: "one plausible map, with the texture of an image; 16 denoising steps (DPM-Solver++)",
-    "draft": "one plausible map, roughly; 8 denoising steps",
-    "reference": "one plausible map as in the paper (DDIM, eta 1); 1000 steps, some 60 times "
-    "slower than fast",
+    EXPECTED: "the best guess at each place: the average of all maps that fit the images; quickest",
+    FAST: "one of many maps that fit the images, with the texture of a picture; slower (16 steps)",
+    "draft": "one of many maps that fit the images, roughly; twice as quick as fast (8 steps)",
+    "reference": "one of many maps that fit the images, drawn as in the paper; some 60 times "
+    "slower than fast (1000 steps)",
 }
 FULL = "full"
 PRECISIONS = {

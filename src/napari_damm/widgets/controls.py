@@ -18,13 +18,15 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 if TYPE_CHECKING:
     from magicgui.widgets import ComboBox
 
 NARROWEST = 58
 """Pixels of a button, so that a narrow dock holds three."""
-LEAST_HEIGHT = 360  # px, of a scrolled form
+LEAST_HEIGHT = 160  # px, of a scrolled form
+USUAL_HEIGHT = 360
 FOLDED = "folded"
 """The objectName of forms that can be folded away."""
 
@@ -66,7 +68,7 @@ class Scrolled(QScrollArea):
 
     def sizeHint(self) -> QSize:
         """Ask for no more than is needed."""
-        return QSize(self.minimumWidth(), LEAST_HEIGHT)
+        return QSize(self.minimumWidth(), USUAL_HEIGHT)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep as wide as the form is."""
@@ -154,6 +156,14 @@ def button(name: str, text: str, tooltip: str = "") -> QPushButton:
     made = QPushButton(text)
     made.setObjectName(name)
     made.setToolTip(tooltip)
+    return made
+
+
+def fold(name: str, text: str) -> QCollapsible:
+    """Make a line that is clicked to show what few need."""
+    made = QCollapsible(text, collapsedIcon="▸", expandedIcon="▾")
+    made.setObjectName(name)
+    made.toggleButton().setToolTip(f"Show the {text[0].lower()}{text[1:]}, or hide them")
     return made
 
 

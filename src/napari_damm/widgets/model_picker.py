@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_damm.widgets.controls import button, choice, stack
+from napari_damm.widgets.model_words import model_in_a_line, model_in_words
 from napari_damm.widgets.notes import Note
 
-SUMMARY_LENGTH = 56
+DETAILS = "What the model learnt from, what it is for, what it does not know"
 MODALITIES = ("vessels", "nuclei", "nanoparticles")
 
 
@@ -46,7 +44,11 @@ class ModelPicker(QWidget):
         self._cards: list[Card] = []
         self._lines = ("", "")
         self.box, self.note = choice("model"), Note("model_note")
-        self.details = button("model_details", "…", "Details of the model, or hide them")
+        self.details = button(
+            "model_details",
+            "…",
+            DETAILS,
+        )
         self.details.setFixedWidth(28)
         self.details.setCheckable(True)
         row = QHBoxLayout()
@@ -117,9 +119,6 @@ class ModelPicker(QWidget):
         return self._cards[row] if 0 <= row < len(self._cards) else None
 
 
-SIMULATED = "simulated tissue only, not validated on real sections"
-
-
 def list_cards() -> list[Card]:
     """List the bundled and the user's own models, reading their headers only."""
     from napari_damm import model_file
@@ -136,26 +135,9 @@ def list_cards() -> list[Card]:
                 info.name,
                 info.path,
                 modalities,
-                _summary(info.card),
-                _details(info.card),
+                model_in_a_line(info.card),
+                model_in_words(info.card, info.path),
                 pixel_size_um=float(size) if size else None,
             )
         )
     return cards
-
-
-def _summary(card: Mapping[str, Any]) -> str:
-    """Sum a card up in a line or two; name and modalities are shown beside it."""
-    from napari_damm.model_file import summary
-
-    *_, size_and_data = summary(card).split(" · ", 2)
-    data = card.get("training_data")
-    if isinstance(data, Mapping) and data.get("kind") == "simulated":
-        size, *_ = size_and_data.split(" · ")
-        return f"{size} · {SIMULATED}"
-    return shorten(size_and_data.replace("trained on ", ""), SUMMARY_LENGTH, placeholder="…")
-
-
-def _details(card: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in card.items() if isinstance(value, str | int | float)}
-    return "\n".join(f"{key}: {value}" for key, value in plain.items())

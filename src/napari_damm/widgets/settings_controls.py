@@ -22,7 +22,7 @@ from napari_damm.widgets.number_boxes import read_commas
 
 LARGEST = 1_000_000
 """Of a number without a limit: a control needs one."""
-AUTOMATIC = "automatic"
+AUTOMATIC = "auto"
 
 
 class SettingsControls:

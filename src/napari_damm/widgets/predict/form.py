@@ -1,7 +1,8 @@
 """What the Predict widget looks like: its controls, their names and words. No logic but wording.
 
 From top to bottom, in the order in which an analyst decides: the section and which part of it, the
-model, how thorough, on what device, where the result goes; then the run.
+model, and whether it knows such images; how thorough, where the result goes; what few need is
+folded away. Below all that is scrolled stands the run, with what it will take.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_damm.engine.config import EXPECTED, FULL, PredictConfig
 from napari_damm.util.devices import ALWAYS, devices_here
+from napari_damm.util.settings import settings_of
 from napari_damm.widgets.controls import (
+    FOLDED,
     NARROWEST,
     align,
     button,
+    fold,
     guard_wheel,
     rows,
     show_row,
@@ -34,7 +38,8 @@ from napari_damm.widgets.section_picker import SectionPicker
 from napari_damm.widgets.settings_controls import SettingsControls
 
 HELP_PAGE = "predict"
-SETTINGS = ("mode", "views", "samples", "device", "precision")
+FURTHER = ("views", "samples", "device", "precision")
+SETTINGS = ("mode", *FURTHER)
 PREVIEW_HELP = "Predict one window at the centre of the view, to see what the settings give"
 NO_MODEL = "There is no model: import one with 'napari-damm models import FILE'"
 
@@ -54,6 +59,7 @@ class PredictForm(QWidget):
         self.batch.setMinimumWidth(NARROWEST)
         self.trust, self.forecast = TrustNote(), Note("forecast")
         self._choices, self._resuming = QWidget(), False
+        self.more, self._further = fold("more", "More settings"), rows()
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
             button("predict", "Predict", "Predict the section, or the region, tile by tile"),
@@ -62,20 +68,28 @@ class PredictForm(QWidget):
         )
         for each in (self.run.start, self.run.stop, self.preview):
             each.setMinimumWidth(NARROWEST)
+        self.run.insert_above_buttons(self.forecast)
         self._lay_out()
         guard_wheel(self)
+        self._unfold()
         for name in ("mode", "samples"):
             self.settings[name].changed.connect(self._explain)
         self._explain()
 
     def _lay_out(self) -> None:
-        form = self._form = rows()
+        form = rows()
         form.addRow("Model", self.model)
+        form.addRow(self.trust)
         form.addRow("Mode", stack(self.settings.qt("mode"), self.mode_note))
-        self.settings.add_rows(form, "views")
-        form.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
-        self.settings.add_rows(form, "device", "precision")
         form.addRow("Save to", self.save_to)
+        form.addRow(self.more)
+        folded, further = QWidget(), self._further
+        self.settings.add_rows(further, "views")
+        further.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
+        self.settings.add_rows(further, "device", "precision")
+        further.setObjectName(FOLDED)
+        folded.setLayout(further)
+        self.more.addWidget(folded)
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(8)
@@ -84,9 +98,6 @@ class PredictForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
         layout.addWidget(self._choices)
-        layout.addWidget(self.trust)
-        layout.addWidget(self.forecast)
-        layout.addWidget(self.run)
         layout.addWidget(self.result)
         below = QHBoxLayout()
         below.addWidget(self.batch, 2)
@@ -117,12 +128,19 @@ class PredictForm(QWidget):
             older = {"views": 1, "precision": FULL}  # do not state them
             self.settings.set({name: record.get(name, usual) for name, usual in older.items()})
             self.settings.qt("samples").setValue(int(record.get("samples", 1)))
+            self._unfold()
         self._explain()
+
+    def _unfold(self) -> None:
+        """Show what few need where it is not as usual: nobody shall wonder why it takes so long."""
+        usual = {name: each.default for name, each in settings_of(PredictConfig).items()}
+        if any(self.settings[name].value != usual[name] for name in FURTHER):
+            self.more.expand(animate=False)
 
     def _show_precision(self) -> None:
         """Offer it where it gains: on a graphics card."""
         asked = self.settings["precision"].value != FULL
-        show_row(self._form, self.settings.qt("precision"), asked or devices_here() != ALWAYS)
+        show_row(self._further, self.settings.qt("precision"), asked or devices_here() != ALWAYS)
 
     def _explain(self) -> None:
         self._show_precision()

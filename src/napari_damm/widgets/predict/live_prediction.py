@@ -48,6 +48,11 @@ class LivePrediction(LiveRun):
         self._next_refresh = 0.0
         self._stale = False
 
+    @property
+    def has_result(self) -> bool:
+        """Whether a result came of it; a preview is none."""
+        return self._summary.finished is not None and not self._request.preview
+
     def _shown(self, events: Sequence[Event | Ready]) -> None:
         self._add_a_layer()
         if any(isinstance(event, Step | Tile | ShardDone) for event in events):

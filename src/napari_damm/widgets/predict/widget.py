@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QMessageBox, QVBoxLayout
+from qtpy.QtWidgets import QMessageBox
 
-from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.model_hub import model_hub, same_viewer
 from napari_damm.widgets.predict.batch_run import Choices
 from napari_damm.widgets.predict.forecast import forecast
@@ -59,9 +58,7 @@ class PredictWidget(RunWidget):
         self._queue: BatchQueue | None = None
         self._looked_at: tuple[object, ...] = ()
         self._section, self._save_to, self._model = form.section, form.save_to, form.model
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(Scrolled(form))
+        self._scrolled = self._add_form(form)
 
         self._model.refill()
         self._form.show_model()
@@ -140,7 +137,7 @@ class PredictWidget(RunWidget):
         except ValueError as error:
             reason = readable(error)
         self._region.show_region(region)
-        self._form.forecast.say(told)
+        self._form.forecast.say("" if self.running else told)
         self._form.show_ready(self.running, reason)
 
     def _request(self) -> PredictRequest:
@@ -205,7 +202,7 @@ class PredictWidget(RunWidget):
     def _confirmed(self, told: str) -> bool:
         """Ask whether a run that takes hours is meant: a wrong pixel size may be why."""
         size = self._section.pixel_size.text()
-        question = f"This will take {told}, with pixels of {size}. Start it?"
+        question = f"This may take hours: {told}, with pixels of {size}. Start it?"
         answer = QMessageBox.question(self, "Predict nanoparticles", question)
         return bool(answer == QMessageBox.StandardButton.Yes)
 
@@ -225,3 +222,5 @@ class PredictWidget(RunWidget):
     def _after_run(self, run: LiveRun) -> None:
         self._form.result.update_record()
         self._save_to.look()
+        if isinstance(run, LivePrediction) and run.has_result:
+            self._scrolled.show_from(self._form.result)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, Signal  # type: ignore[attr-defined,unused-ignore]
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.run.activity import Activity
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_damm.widgets.run.run_controls import RunControls
 
 LOADING = "Loading the model engine…"
+MARGIN = 9  # px
 
 
 class RunWidget(QWidget):
@@ -33,6 +35,16 @@ class RunWidget(QWidget):
         self._activity: Activity | None = None
         self._controls = controls
         controls.stop.clicked.connect(self._stop)
+
+    def _add_form(self, form: QWidget) -> Scrolled:
+        """Have a form scroll, above the controls of the run, which are always seen."""
+        layout, scrolled = QVBoxLayout(self), Scrolled(form)
+        layout.setContentsMargins(0, 0, 0, MARGIN)
+        layout.setSpacing(0)
+        layout.addWidget(scrolled, 1)
+        layout.addWidget(self._controls)
+        self._controls.column.setContentsMargins(MARGIN, 6, MARGIN, 0)
+        return scrolled
 
     @property
     def running(self) -> bool:

@@ -1,7 +1,8 @@
 """What the Fine-tune widget looks like, from top to bottom in the order in which one decides.
 
-What to train on, from which base model, what it will be called and for how long; then why Start is
-disabled, if it is; then the run: progress, what is going on, and the curves.
+What to train on, from which base model, what it will be called and for how long; then the curves
+of the run. Below all that is scrolled stands the run itself: why Start is disabled, if it is,
+progress, what is going on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.widgets.controls import align, button, capital, choice, guard_wheel, rows
+from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.run.run_controls import RunControls
@@ -17,6 +19,7 @@ from napari_damm.widgets.train.folder_picker import FolderPicker
 from napari_damm.widgets.train.learning_curves import LearningCurves
 from napari_damm.widgets.train.training_settings import TrainingSettings
 
+HELP_PAGE = "fine-tune-in-napari"
 LAYERS, FOLDERS = "Open layers", "Folders"
 RESUME = "Go on with the training of this name"
 WHOLE = 0.95
@@ -49,7 +52,6 @@ class TrainForm(QWidget):
             self.resume,
         )
         self.curves = LearningCurves()
-        self.run.insert_above_legend(self.curves)
         self._lay_out()
         guard_wheel(self)
         self.data.currentIndexChanged.connect(self._on_data)
@@ -70,7 +72,9 @@ class TrainForm(QWidget):
         inside.addWidget(self.settings)
         layout.addWidget(self._choices)
         layout.addWidget(self.coverage)
-        layout.addWidget(self.run)
+        layout.addWidget(self.curves)
+        layout.addWidget(self.run.legend)
+        layout.addWidget(help_button(HELP_PAGE))
         layout.addStretch(1)
 
     @property

@@ -10,10 +10,9 @@ from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QLineEdit, QRadioButton, QWidget
-from superqt import QCollapsible
 
 from napari_damm.train.config import TrainConfig
-from napari_damm.widgets.controls import FOLDED, rows, stack
+from napari_damm.widgets.controls import FOLDED, fold, rows, stack
 from napari_damm.widgets.model_picker import MODALITIES
 from napari_damm.widgets.settings_controls import SettingsControls
 
@@ -51,8 +50,7 @@ class TrainingSettings(QWidget):
         for line, part in zip(self._modalities, PARTS, strict=True):
             line.setObjectName(f"modality_{part}")
             line.setToolTip(f"What the {part} images are called in a model from scratch")
-        self.advanced = QCollapsible("Advanced settings")
-        self.advanced.setObjectName("advanced")
+        self.advanced = fold("advanced", "Advanced settings")
         self._lay_out()
         self._on_preset()
         self._connect()

@@ -12,10 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QVBoxLayout
-
 from napari_damm.train import run_folder
-from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.model_hub import model_hub
 from napari_damm.widgets.region_picker import LayerChoice
 from napari_damm.widgets.run.job import readable
@@ -54,10 +51,7 @@ class TrainWidget(RunWidget):
         super().__init__(form.run)
         self._viewer, self._form, self._region = viewer, form, region
         self._model, self._name = form.model, NameState()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        scrolled = Scrolled(form)
-        layout.addWidget(scrolled)
+        scrolled = self._add_form(form)
 
         self._model.refill()
         form.settings.suggest(free_name(self._model.names))
@@ -71,7 +65,7 @@ class TrainWidget(RunWidget):
         form.settings.named.connect(self._on_name)
         form.run.start.clicked.connect(self._start)
         form.resume.clicked.connect(self._resume)
-        form.curves.begun.connect(partial(scrolled.show_from, form.run))
+        form.curves.begun.connect(partial(scrolled.show_from, form.curves))
         model_hub().model_added.connect(self._on_model_added)
 
     def _on_model_added(self, viewer: object, name: str) -> None:
