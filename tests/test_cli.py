@@ -238,7 +238,7 @@ def test_a_job_that_stops_is_exit_1_without_a_traceback(
 def test_what_is_stored_is_kept_and_counted_when_a_job_stops(slide, out, monkeypatch, capfd):
     monkeypatch.setattr(api, "predict", fake_job(during=MemoryError(), shards_before=1))
     assert cli.main(["predict", "a.tif", "--out", str(out)]) == 1
-    assert "1 of 1 shards are stored" in stderr_lines(capfd)[-1]
+    assert "1 of 1 parts are stored" in stderr_lines(capfd)[-1]
     assert (out / "zarr.json").exists()
 
 

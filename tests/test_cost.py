@@ -39,7 +39,7 @@ def test_a_plan_states_everything_in_one_sentence_and_makes_nothing(folder, out)
     planned = survey(folder, out)
     said = str(planned)
     for words in (
-        "6 windows in 6 shards", "0 of 6 windows skipped as background",
+        "6 windows in 6 parts", "0 of 6 windows skipped as background",
         f"about {duration(planned.seconds)}",
         f"{gigabytes(planned.memory_bytes)} of memory",
         f"up to {gigabytes(planned.disk_bytes)} for the result",
@@ -105,7 +105,7 @@ def test_a_resumed_job_needs_room_for_the_rest_only_and_is_told(folder, out):
     events = run(folder, out, resume=True)
     planned = of(Planned, events)[0]
     assert planned.disk_bytes < first.disk_bytes
-    assert f"{planned.shards_done} of 6 shards stored already" in of(Notice, events)[0].message
+    assert f"{planned.shards_done} of 6 parts stored already" in of(Notice, events)[0].message
 
 
 def test_the_plan_of_a_store_that_exists_is_what_is_left_of_it(folder, out):
@@ -119,13 +119,13 @@ def test_the_plan_of_a_store_that_exists_is_what_is_left_of_it(folder, out):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     planned = survey(folder, out)
     assert planned.shards == 6 - stored
-    assert f"{stored} of 6 shards stored already" in str(planned)
+    assert f"{stored} of 6 parts stored already" in str(planned)
     assert planned.disk_bytes < survey(folder, out.with_name("other.ome.zarr")).disk_bytes
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     with pytest.raises(ValueError, match="seed is 0 there and 1 here"):
         survey(folder, out, seed=1)
     run(folder, out, resume=True)
-    assert str(survey(folder, out)) == "all 6 shards stored already: nothing is left to do"
+    assert str(survey(folder, out)) == "all 6 parts stored already: nothing is left to do"
 
 
 def test_the_command_advises_only_options_that_it_has(folder, out, capfd, monkeypatch):

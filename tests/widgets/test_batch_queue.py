@@ -100,7 +100,7 @@ def test_what_was_done_before_is_listed_as_such(queue, files, tmp_path):
     queue.batch_rule.setText("CD31=DAPI")
     queue.batch_folder.setText(str(out))
     begun, done = states(queue)
-    assert begun.endswith("0 of 4 shards are done, Start goes on")
+    assert begun.endswith("0 of 4 parts are done, Start goes on")
     assert "done" in done
 
 

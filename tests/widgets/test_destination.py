@@ -57,7 +57,7 @@ def test_a_free_path_is_usable(tmp_path):
 def test_an_unfinished_result_can_be_resumed_as_it_was_begun(tmp_path):
     found = look(str(begun(tmp_path / "a.ome.zarr", shards_done=3)))
     assert not found.problem
-    assert "3 of 4 shards are done" in found.note
+    assert "3 of 4 parts are done" in found.note
     assert found.unfinished.record["mode"] == "draft"
     assert (found.unfinished.shard, found.unfinished.shards_done) == (64, 3)
 

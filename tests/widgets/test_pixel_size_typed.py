@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from particle_maps import straight_vessel
 from qtpy.QtCore import QLocale, Qt
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QMessageBox, QToolTip
 
 KEYS = [("0.5", 0.5), ("0.65", 0.65), ("0,65", 0.65), (".5", 0.5), (",5", 0.5), ("2", 2.0)]
 
@@ -60,7 +60,8 @@ def test_what_is_typed_is_the_size(bare, locale, scale, keys, size):
     press(driver, keys)
     assert driver.pixel_size.value() == size
     assert driver.pixel_size.text() == f"{size:g} µm"
-    assert driver.pixel_size_note.text() == "entered by hand"
+    against = {None: "", size: ""}.get(scale, f"; the layer states {scale} µm")
+    assert driver.pixel_size_note.text() == f"entered by hand{against}".replace("1.0 µm", "1 µm")
 
 
 def test_the_text_stays_while_it_is_typed_and_counts_already(bare):
@@ -103,6 +104,16 @@ def test_what_is_entered_before_a_layer_is_there_is_kept(open_widget):
     press(driver, "0.7")
     driver.viewer.add_image(np.ones((300, 300)), name="vessels", **place)
     assert driver.pixel_size.text() == "2 µm"  # it states its own
+
+
+@pytest.mark.parametrize("key", [",", "."])
+def test_a_box_of_whole_numbers_says_that_it_is_one(open_widget, monkeypatch, key):
+    said = []
+    monkeypatch.setattr(QToolTip, "showText", lambda place, text, box: said.append(text))
+    driver = open_widget()
+    press(driver, f"1{key}5", name="samples", end=False)
+    assert driver.samples.lineEdit().text() == "15"
+    assert said == ["A whole number: neither comma nor point"]
 
 
 def test_other_numbers_read_a_comma_as_a_point(open_trainer, locale):

@@ -30,10 +30,10 @@ def test_the_estimate_names_what_is_known_and_worth_saying(known, words):
 def test_what_an_earlier_run_did_counts():
     summary = PredictionSummary()
     summary.count(planned(windows_done=10, shards_done=12))
-    assert summary.cancelled(shown=True, saved=True).startswith("Cancelled after 12 of 36 shards")
+    assert summary.cancelled(shown=True, saved=True).startswith("Cancelled after 12 of 36 parts")
     assert summary.eta.text() == "10 of 40 windows"
     summary.count(ShardDone(3, 0, 13, 36))
-    assert summary.cancelled(shown=True, saved=True).endswith("13 of 36 shards; Resume continues")
+    assert summary.cancelled(shown=True, saved=True).endswith("13 of 36 parts; Resume continues")
 
 
 def test_where_nothing_is_saved_resuming_is_not_promised():

@@ -98,7 +98,7 @@ def test_a_run_is_cancelled_and_resumed_in_another_napari(open_section, engine, 
     assert driver.predict.text() == "Predict"
     status = cancel_after_a_shard(driver, engine)
     assert status.startswith("Cancelled after")
-    assert status.endswith("of 9 shards; Resume continues")
+    assert status.endswith("of 9 parts; Resume continues")
     assert partial(driver) == LAYERS
     assert driver.predict.text() == "Resume"
     driver.viewer.close()
@@ -107,7 +107,7 @@ def test_a_run_is_cancelled_and_resumed_in_another_napari(open_section, engine, 
     assert driver.out.text() == str(store)
     assert driver.predict.text() == "Resume"
     assert driver.mode.currentText() == "draft"
-    assert "of 9 shards are done" in driver.out_note.text()
+    assert "of 9 parts are done" in driver.out_note.text()
     stored = api.open_result(store)
     assert not stored.complete
     assert driver.run().startswith("Done in")

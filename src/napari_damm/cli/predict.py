@@ -321,7 +321,7 @@ def _to_continue(tally: Tally) -> str:
     """Say how much is stored; nothing for a job that had not begun."""
     if tally.planned is None:
         return ""
-    stored = f"{tally.shards_done} of {tally.planned.shards} shards are stored"
+    stored = f"{tally.shards_done} of {tally.planned.shards} parts are stored"
     return f"; {stored}, run the same command with --resume to go on"
 
 

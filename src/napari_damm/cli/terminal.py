@@ -93,7 +93,7 @@ class Terminal:
             case Tile():
                 self._windows = f"window {event.windows_done}/{event.windows}"
             case ShardDone(shards=shards) if shards > 1:
-                self._shards = f", shard {event.shards_done}/{shards}"
+                self._shards = f", part {event.shards_done}/{shards}"
         self._describe(self._windows + self._shards)
 
     def _show_section(self, event: SectionStarted | SectionDone | SectionFailed) -> None:

@@ -102,8 +102,8 @@ class PredictConfig:
     )
     workers: int = setting(
         1,
-        "Processes on this machine, each with shards of its own; they need a result on disk. "
-        "Windows on shard borders are computed by both neighbours (13 % more of them).",
+        "Processes on this machine, each with parts of the section of its own; they need a result "
+        "on disk. Windows where parts meet are computed by both neighbours (13 % more of them).",
         least=1,
     )
     strict: bool = setting(
@@ -114,10 +114,10 @@ class PredictConfig:
     shard: int = setting(
         SHARD, "Side of the regions that are computed and stored as units, in model pixels."
     )
-    order: str = setting("rows", "Which shards come first.", choices=ORDERS)
+    order: str = setting("rows", "Which parts come first.", choices=ORDERS)
     focus: tuple[float, float] | None = setting(
         None,
-        "A place (y, x) in vessel pixels to begin at: its shard comes first, and of each shard the "
+        "A place (y, x) in vessel pixels to begin at: its part comes first, and of each part the "
         "windows nearest to it. The result is the same.",
         left_out="at the top left",
     )

@@ -148,19 +148,17 @@ def refuse_what_cannot_fit(
 def statement(planned: Plan, cost: Cost) -> str:
     """Say a plan and its cost in one sentence."""
     if planned.shards_done and not planned.shards:
-        return f"all {count(planned.shards_done, 'shard')} stored already: nothing is left to do"
+        return f"all {count(planned.shards_done, 'part')} stored already: nothing is left to do"
     total = planned.all_windows + planned.background_windows
     words = [
-        f"{count(len(planned.windows), 'window')} in {count(len(planned.shards), 'shard')}"
+        f"{count(len(planned.windows), 'window')} in {count(len(planned.shards), 'part')}"
         + (f", {cost.samples} samples of each window" if cost.samples > 1 else ""),
         f"{planned.background_windows} of {count(total, 'window')} skipped as background",
     ]
     if planned.shards_done:
-        words.append(
-            f"{planned.shards_done} of {count(planned.all_shards, 'shard')} stored already"
-        )
+        words.append(f"{planned.shards_done} of {count(planned.all_shards, 'part')} stored already")
     if cost.recomputed > 0:
-        words.append(f"{cost.recomputed:.1%} of the windows computed twice, at shard borders")
+        words.append(f"{cost.recomputed:.1%} of the windows computed twice, where parts meet")
     if cost.seconds is not None:
         words.append(f"about {duration(cost.seconds)}")
     words += [

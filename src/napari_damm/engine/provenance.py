@@ -78,6 +78,7 @@ def job_record(
         "areas": None if config.areas is None else config.areas.to_json(),
         "pixel_size_um": planned.model_um,
         "slide_pixel_size_um": slide.pixel_size_um,
+        **({"stated_pixel_size_um": list(stated)} if (stated := slide.stated_pixel_um) else {}),
         "lattice": {"window": lattice.window, "stride": lattice.stride, "shape": lattice.shape},
         "normalisation": asdict(planned.normalisation),
         "device": device,

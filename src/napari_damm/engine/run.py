@@ -38,9 +38,11 @@ class Survey:
 
     plan: Plan
     cost: Cost
+    doubt: str = ""
+    """What of the slide somebody should know before: that its file states another pixel size."""
 
     def __str__(self) -> str:
-        return statement(self.plan, self.cost)
+        return "; ".join(filter(None, [statement(self.plan, self.cost), self.doubt]))
 
     @property
     def windows(self) -> int:
@@ -99,7 +101,7 @@ def plan(
         per_window = window_seconds(model, setup, left.lattice.window)
     cost = expected_cost(left, model, setup, config.workers, store is not None, per_window)
     refuse_what_cannot_fit(left, cost, store)
-    return Survey(left, cost)
+    return Survey(left, cost, slide.doubt)
 
 
 def predict(

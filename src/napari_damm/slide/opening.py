@@ -23,6 +23,7 @@ from napari_damm.slide.raster import (
     SQUARE_TOLERANCE,
     ImageFile,
     Raster,
+    Scale,
     square_pixel_um,
 )
 from napari_damm.slide.readers import open_further, open_image
@@ -109,7 +110,7 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     name = " ".join([main.path.name, *(f"{a}{i}" for a, i in chosen.items())])
     slide = Slide(
         tuple(channels), channels[v], channels[n], name, identify, chosen, _said(main, other),
-        "; ".join(filter(None, doubts)),
+        "; ".join(filter(None, doubts)), _contradicted(main, um),
     )  # fmt: skip
     # Now, not when a result is written: by then the file may have changed.
     _ = slide.identity
@@ -173,8 +174,8 @@ def _said(main: ImageFile, other: ImageFile) -> str:
 
 def _contradiction(file: ImageFile, taken_um: float) -> str:
     """Say that another pixel size was given than the file states, "" where that is not so."""
-    stated = file.pixel_size_um
-    if stated is None or all(abs(um - taken_um) <= SQUARE_TOLERANCE * taken_um for um in stated):
+    stated = _contradicted(file, taken_um)
+    if stated is None:
         return ""
     y, x = stated
     size = f"{y:g}" if y == x else f"{y:g} x {x:g} (y, x)"
@@ -197,6 +198,14 @@ def _pixel_size_um(file: ImageFile, given: float | None, coarse: bool = False) -
             Advice(f"{file.path} has no pixel size ({file.no_size})", "give {pixel_size_um}")
         )
     return square_pixel_um(file.pixel_size_um, str(file.path))
+
+
+def _contradicted(file: ImageFile, um: float) -> Scale | None:
+    """Return the pixel size that a file states, if it is not the one that is used."""
+    stated = file.pixel_size_um
+    if stated is None or all(abs(side - um) <= SQUARE_TOLERANCE * um for side in stated):
+        return None
+    return stated
 
 
 def _pixel_size_beside(vessels: Raster, other: ImageFile, given: float | None) -> float:

@@ -42,6 +42,8 @@ class Slide:
         What was read, for people: file, and image where it holds several.
     doubt
         What somebody should know before this slide is used; "" where there is nothing.
+    stated_pixel_um
+        What the file states for the side (y, x) of a pixel, where another size was given.
     """
 
     channels: tuple[Raster, ...]
@@ -52,6 +54,7 @@ class Slide:
     index: Mapping[str, int] = field(default_factory=dict, repr=False)
     source: str = field(default="", repr=False)
     doubt: str = field(default="", repr=False)
+    stated_pixel_um: Scale | None = field(default=None, repr=False)
 
     @property
     def nuclei_share(self) -> float:

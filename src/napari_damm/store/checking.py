@@ -132,6 +132,10 @@ def _is_counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_count, value))
 
 
+def _is_sides(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _is_region(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
@@ -225,6 +229,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("spread_factor", "gamma", "seconds"), _is_number),
     **dict.fromkeys(("pixel_size_um", "slide_pixel_size_um"), _is_number),
     **dict.fromkeys(("resumed", "failed"), _is_texts),
+    "stated_pixel_size_um": _is_sides,
     "normalisation": _is_limits,
     "trust": _is_trust,
     "finished": _or_none(_is_text),

@@ -1,7 +1,7 @@
 """Boxes for numbers, and the pixel size among them.
 
 1. A comma is a decimal point, whatever the locale: nobody means 69 by 0,69. A box of whole numbers
-   refuses both.
+   refuses both, and says so.
 2. A pixel size counts while it is typed, but "0" on the way to 0.65 is no entry, and nothing is
    written over what somebody types. The key Enter, or leaving the box, ends the typing.
 """
@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QLocale, QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import QLocale, QPoint, QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QMessageBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QMessageBox, QToolTip, QWidget
 
 from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 from napari_damm.widgets.notes import Note
 
 NO_SIZE = "not set"
+WHOLE_NUMBER = "A whole number: neither comma nor point"
 AHEAD = "for the layer that is picked, if it states none"
 
 
@@ -44,6 +45,7 @@ class _DecimalComma(QValidator):
         """Return how good a text is, and the text with points."""
         text = (text or "").replace(",", ".")
         if "." in text and not isinstance(self._box, QDoubleSpinBox):
+            QToolTip.showText(self._box.mapToGlobal(QPoint(0, 0)), WHOLE_NUMBER, self._box)
             return QValidator.State.Invalid, text, place
         return self._box.validate(text, place)
 

@@ -153,7 +153,7 @@ class _WorkerPool:
             process.kill()
         return Notice(
             f"a worker process has not answered for {self._watchdog.patience_s:g} s: it is ended, "
-            "and its shard computed again",
+            "and its part of the section computed again",
             "warning",
         )
 

@@ -254,5 +254,5 @@ def _state_of(store: Path) -> str:
         return f"failed before ({reason}), Start tries again" if reason else "waiting"
     begun = look(str(store)).unfinished
     if begun is not None:
-        return f"{begun.shards_done} of {begun.shards} shards are done, Start goes on"
+        return f"{begun.shards_done} of {begun.shards} parts are done, Start goes on"
     return "done before" if is_result(str(store)) else "waiting"

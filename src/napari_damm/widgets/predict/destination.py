@@ -75,7 +75,7 @@ def _look(text: str, large: bool) -> Destination:
         return Destination(path, problem=f"{path.name} {what}: choose another name to save to")
     done, total = unfinished.shards_done, unfinished.shards
     settings = _settings(unfinished.record)
-    state = f"{done} of {total} shards are done" if done else "begun, nothing is saved yet"
+    state = f"{done} of {total} parts are done" if done else "begun, nothing is saved yet"
     note = f"{state}{settings}: Resume continues it"
     return Destination(path, note, unfinished=unfinished)
 

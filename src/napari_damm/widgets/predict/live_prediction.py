@@ -94,7 +94,7 @@ class LivePrediction(LiveRun):
 
     def _announcement(self, planned: Planned) -> str:
         plane = f" {self._request.slide.plane}" if self._request.slide.plane else ""
-        before = f", {planned.shards_done} of {planned.shards} shards were done"
+        before = f", {planned.shards_done} of {planned.shards} parts were done"
         return f"Predicting{plane}{before if planned.shards_done else ''}{estimate(planned)}…"
 
     def _refresh_now_and_then(self) -> None:

@@ -80,9 +80,9 @@ class PredictionSummary(RunSummary):
     def cancelled(self, shown: bool, saved: bool) -> str:
         """Say what is left of a job that was cancelled, in the viewer or on disk."""
         if saved and self.shards_done:
-            return f"Cancelled after {self.shards_done} of {self.shards} shards; Resume continues"
+            return f"Cancelled after {self.shards_done} of {self.shards} parts; Resume continues"
         if saved:
-            return f"Cancelled before the first of {self.shards} shards was saved"
+            return f"Cancelled before the first of {self.shards} parts was saved"
         if not shown:
             return "Cancelled"
         return f"Cancelled after {self.eta.windows_text()}, which stay, marked as partial"

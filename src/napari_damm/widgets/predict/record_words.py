@@ -26,7 +26,9 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     precision = record.get("precision", FULL)
     mode += f", in {precision}" if precision != FULL else ""
     yield f"Mode: {mode}, seed {record.get('seed')}, on {record.get('device')}"
-    yield f"Pixels: {record.get('slide_pixel_size_um'):g} µm, predicted at " + (
+    stated = dict.fromkeys(f"{side:g}" for side in record.get("stated_pixel_size_um") or ())
+    against = f" (the file states {' x '.join(stated)} µm)" if stated else ""
+    yield f"Pixels: {record.get('slide_pixel_size_um'):g} µm{against}, predicted at " + (
         f"{record.get('pixel_size_um'):g} µm"
     )
     given = record.get("input") or {}

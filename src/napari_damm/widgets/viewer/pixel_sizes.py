@@ -10,6 +10,7 @@ length. An entry for the former is given to the layer itself: then both lie wher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,9 @@ class PixelSizes:
         """
         grid = grid_of(channel)
         side, unit, size_um = self._entries.get(channel.layer.unique_id, (0.0, "", 0.0))
-        if (side, unit) == (grid.side, grid.unit):
-            return size_um, "entered by hand"
         stated = stated_pixel_size(grid)
+        if (side, unit) == (grid.side, grid.unit):
+            return size_um, _by_hand(size_um, stated if grid.um_per_unit else None)
         if stated is None:
             self._set(channel, grid, self.ahead)
             size_um, self.ahead = self.ahead, 0.0
@@ -93,6 +94,12 @@ class PixelSizes:
             self._entries[key] = (grid.side, grid.unit, size_um)
         else:
             self._entries.pop(key, None)
+
+
+def _by_hand(size_um: float, stated: float | None) -> str:
+    if stated is None or math.isclose(stated, size_um, rel_tol=0.01):
+        return "entered by hand"
+    return f"entered by hand; the layer states {stated:g} µm"
 
 
 def _measure_in_um(layer: Layer, factor: float) -> None:
