@@ -81,7 +81,7 @@ class AnalyzeForm(QWidget):
         form.addRow(self.threshold_note)
         column = QVBoxLayout(self)
         column.addLayout(form)
-        for shown in (self.run, self.cautions, self.agreement, self.plot, self.table):
+        for shown in (self.cautions, self.agreement, self.plot, self.table):
             column.addWidget(shown)
         column.addStretch(1)
 

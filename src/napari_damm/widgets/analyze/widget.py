@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, QTimer
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog
 
 from napari_damm.widgets.analyze.channel_box import is_drawn
 from napari_damm.widgets.analyze.difference_layer import show_difference
@@ -26,7 +26,6 @@ from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
 from napari_damm.widgets.analyze.request import AnalyzeRequest, written
 from napari_damm.widgets.analyze.results import cautions, profile_lines
-from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.number_boxes import AHEAD, meant, show_origin
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
@@ -72,9 +71,7 @@ class AnalyzeWidget(RunWidget):
         self._dragged = QTimer(self)
         self._dragged.setSingleShot(True)
         self._dragged.setInterval(DRAG_MS)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(Scrolled(form))
+        self._add_form(form)
 
         self._on_layers()
 
