@@ -155,6 +155,7 @@ def learning(camera: Camera, widget) -> None:
     widget.findChild(QDoubleSpinBox, "minutes").setValue(MINUTES)
     find(widget, "start").click()
     camera.until(lambda: "left" in find(widget, "progress").format() or not widget.running)
+    camera.settle(1.0)
     camera.take("fine-tune-running", widget)
     camera.until(lambda: not widget.running)
     camera.settle(1.0)

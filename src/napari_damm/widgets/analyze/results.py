@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import qtpy
@@ -169,8 +170,9 @@ class ProfilePlot(QWidget):
         self._axes.addLegend(offset=(-5, 5))
         import pyqtgraph
 
-        for k, (name, (x, y)) in enumerate(lines.items()):
-            colour = PREVIEW_COLOUR if name.startswith("preview") else COLOURS[k % len(COLOURS)]
+        colours = cycle(COLOURS)  # a line keeps its own, with a preview or without
+        for name, (x, y) in lines.items():
+            colour = PREVIEW_COLOUR if name.startswith("preview") else next(colours)
             pen = pyqtgraph.mkPen(colour, width=2)
             self._axes.plot(
                 list(x), list(y), pen=pen, name=name, symbol="o", symbolSize=4, symbolBrush=colour,
