@@ -83,12 +83,17 @@ def test_a_failing_engine_leaves_a_message_and_a_ready_widget(driver, monkeypatc
     assert not driver.cancel.isEnabled()
 
 
-def test_a_result_on_disk_opens_as_its_layers(plugin, make_napari_viewer, engine_model, tmp_path):
+def test_a_result_on_disk_opens_as_its_layers(
+    plugin, make_napari_viewer, engine_model, tmp_path, qtbot
+):
+    """The map is selected, as after the run, and not what lies on top of it."""
     section = api.simulate_slide(SIDE, 10_001)
     stains = {"vessels": section.vessels, "nuclei": section.nuclei}
     config = api.PredictConfig(mode="draft", steps=1)
     path = tmp_path / "result.ome.zarr"
     list(api.predict(slide_from_arrays(stains, 1.0), engine_model.path, config, store=path))
-    opened = make_napari_viewer().open(path, plugin="napari-damm")
+    viewer = make_napari_viewer()
+    opened = viewer.open(path, plugin="napari-damm")
     assert [layer.name for layer in opened] == LAYERS
     assert opened[0].metadata["napari_damm"]["steps"] == 1
+    qtbot.waitUntil(lambda: viewer.layers.selection.active is opened[0])

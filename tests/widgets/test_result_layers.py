@@ -39,6 +39,30 @@ def test_a_second_map_of_the_same_place_hides_the_first(open_widget, fake_predic
     assert shown(driver, "NP distribution") == [False, False, True]
 
 
+def test_what_was_drawn_about_an_older_map_goes_with_it(open_widget, fake_predict):
+    """Stripes of trust over another map would speak of the wrong one."""
+    fake_predict.familiar = fake_predict.doubts = True
+    predicted = open_widget()
+    predicted.run()
+    predicted.run()
+    for name in ("difference", "place", "trust_map"):
+        predicted.click(name)
+    predicted.least_sure.setValue(predicted.least_sure.maximum())
+    shows = {"difference", "Least sure place", "Less sure", "Trust"}
+
+    def seen() -> set[str]:
+        records = [
+            layer.metadata.get("napari_damm", {}).get("shows")
+            for layer in predicted.viewer.layers
+            if layer.visible
+        ]
+        return shows & set(records)
+
+    assert seen() == shows
+    predicted.run()
+    assert seen() == set()
+
+
 def test_a_map_of_another_place_stays(open_widget, fake_predict):
     driver = open_widget()
     driver.run()

@@ -30,6 +30,7 @@ from napari_damm.widgets.viewer.run_notes import RunNotes
 
 REFRESH_S = 0.3
 REFRESH_SHARE = 0.2
+PREVIEWED = "Preview of one window, at the centre of the view. Predict does all."
 NO_RESULT = "The prediction ended without a result"
 
 
@@ -115,7 +116,8 @@ class LivePrediction(LiveRun):
             if self._layers is not None:
                 self._layers.keep(finished.result)
             self._keep_timing(finished.seconds)
-            self.ended.emit(self._summary.done(finished))
+            done = self._summary.done(finished)
+            self.ended.emit(f"{PREVIEWED} {done}" if self._request.preview else done)
             return
         done = self._summary.eta.windows_text()
         self.progress_changed.emit(self._summary.fraction, done if self._layers else "")

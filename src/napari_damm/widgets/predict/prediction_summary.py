@@ -80,9 +80,10 @@ class PredictionSummary(RunSummary):
     def cancelled(self, shown: bool, saved: bool) -> str:
         """Say what is left of a job that was cancelled, in the viewer or on disk."""
         if saved and self.shards_done:
-            return f"Cancelled after {self.shards_done} of {self.shards} parts; Resume continues"
+            of = count(self.shards, "part")
+            return f"Cancelled after {self.shards_done} of {of}; Resume continues"
         if saved:
-            return f"Cancelled before the first of {self.shards} parts was saved"
+            return "Cancelled before a first part was complete: nothing is saved"
         if not shown:
             return "Cancelled"
         return f"Cancelled after {self.eta.windows_text()}, which stay, marked as partial"

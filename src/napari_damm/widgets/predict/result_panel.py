@@ -106,7 +106,8 @@ class ResultPanel(QGroupBox):
             (QLabel("Copy as"),),
             (made["copy_python"], made["copy_command"]),
             (self.hiding,),
-            (self.other_run.native, made["difference"]),
+            (self.other_run.native,),
+            (made["difference"],),
         )
         self._subtract_button = made["difference"]
         column = QVBoxLayout(self)

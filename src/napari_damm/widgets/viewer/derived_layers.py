@@ -18,6 +18,7 @@ from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
     COVER,
     DIFFERENCE,
+    LEAST_SURE,
     RunLayers,
     difference,
     place_of,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.colormaps import Colormap
 
-LEAST_SURE, MARKED, MARK_COLOUR = "Least sure place", "napari_damm_marked", "#00ff66"
+MARKED, MARK_COLOUR = "napari_damm_marked", "#00ff66"
 COVERED = "napari_damm_covered"
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 COVER_COLOUR = "black"

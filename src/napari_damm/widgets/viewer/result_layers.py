@@ -5,7 +5,8 @@
 2. Where the viewer shows the same store already (a run that was cancelled, or its result opened
    from disk), those layers are used again, as the analyst has set them up.
 3. NP maps are drawn over the stains by adding light, and two of them would add up: older maps of
-   the same kind and place are hidden. Names of later runs say which: "Branch (fast, small, 2)".
+   the same kind and place are hidden, and what was drawn about them. Names of later runs say
+   which: "Branch (fast, small, 2)".
 4. While a job runs its layers are locked; a colour bar stands beside the NP map that is shown.
 5. Each step of that is a turn of the event loop: a layer is made, then shown, then its colour bar.
    In one turn napari would stand still for a third of a second.
@@ -21,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_damm.util.text import printable
 from napari_damm.widgets.viewer.colour_bar import colour_bar_turns, show_colour_bar
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
@@ -35,6 +38,7 @@ from napari_damm.widgets.viewer.result_maps import (
     layer_tuples,
     with_share,
 )
+from napari_damm.widgets.viewer.result_tools import ABOUT_A_MAP
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NO_NOTES, NOTES, RunNotes
 from napari_damm.widgets.viewer.verdict import VERDICT, tell_verdict, verdict_in_words
@@ -171,12 +175,19 @@ class ResultLayers:
 
 
 def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
-    """Hide the maps of the kind and place of this one: light of two would add up."""
+    """Hide the maps of the kind and place of this one: light of two would add up.
+
+    With an older map of particles goes what was drawn about it: trust, cover, frame, difference.
+    """
     shows = layer.metadata[MAP]
     kind = PARTICLES if shows in PARTICLES else (shows,)
+    about = ABOUT_A_MAP if shows in PARTICLES else ()
     for other in layers:
-        same_kind = RESULT_KEY in other.metadata and other.metadata.get(MAP) in kind
-        if same_kind and other is not layer and _overlap(other, layer):
+        record = other.metadata.get(RESULT_KEY)
+        if record is None or other is layer:
+            continue
+        older = other.metadata.get(MAP) in kind or record.get("shows") in about
+        if older and _overlap(other, layer):
             other.visible = False
 
 
@@ -200,8 +211,17 @@ def settle_reopened(viewer: Any, notes: RunNotes, count: int, name: str) -> None
         if len(added) == count:
             viewer.layers.events.inserted.disconnect(settle)
             tell_verdict(name, layer.metadata[RESULT_KEY])
+            # napari selects the last one when this has returned
+            QTimer.singleShot(0, partial(_select_map, viewer, added))
 
     viewer.layers.events.inserted.connect(settle)
+
+
+def _select_map(viewer: Any, added: Iterable[Layer]) -> None:
+    """Select the NP map, as after the run: the answer, not what happens to lie on top."""
+    np_map = next((layer for layer in added if layer.metadata.get(MAP) == NP), None)
+    if np_map in viewer.layers:
+        viewer.layers.selection.active = np_map
 
 
 def _lock(layer: Layer, locked: bool) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 APART_CELLS = 4
 COVER, DIFFERENCE, TRUST = "Less sure", "difference", "Trust"
 """What layers made here show, in place of a map."""
+LEAST_SURE = "Least sure place"
+ABOUT_A_MAP = (COVER, DIFFERENCE, TRUST, LEAST_SURE)
+"""What lies over a map and speaks of it alone."""
 MADE_HERE = (COVER, MASKED, DIFFERENCE, TRUST, PREVIEW)
 
 
