@@ -53,6 +53,18 @@ def test_swap_exchanges_the_two(open_widget):
     assert texts(driver) == ("nuclei", "vessels")
 
 
+def test_swap_with_nothing_leaves_nothing_behind(open_widget):
+    driver = open_widget(empty=True)
+    for name in ("CD31", "other"):
+        driver.viewer.add_image(np.ones((300, 300), np.float32), name=name)
+    assert (driver.vessels.currentText(), driver.nuclei.currentText()) == ("CD31", "")
+    driver.click("swap")
+    assert (driver.vessels.currentText(), driver.nuclei.currentText()) == ("", "CD31")
+    assert driver.reason.text() == "Pick a vessels layer"
+    driver.click("swap")
+    assert (driver.vessels.currentText(), driver.nuclei.currentText()) == ("CD31", "")
+
+
 def test_one_channel_twice_is_said(open_widget):
     driver = open_widget()
     driver.nuclei.setCurrentText("vessels")

@@ -90,8 +90,11 @@ class RolePickers(QObject):
         return [(channel.label, channel) for channel in self._channels]
 
     def _guess(self, role: int) -> Channel | None:
+        """Guess a role's channel, unless that was picked for another role."""
         others = [other for i, other in enumerate(self._roles) if i != role]
-        return guess(self._roles[role], others, self._channels)
+        found = guess(self._roles[role], others, self._channels)
+        taken = [channel for i, channel in enumerate(self._by_hand) if i != role]
+        return None if found in taken else found
 
     def _on_layers(self, event: Any) -> None:
         # The viewer may outlive the boxes by a moment while its window is torn down.

@@ -184,7 +184,7 @@ def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
     about = ABOUT_A_MAP if shows in PARTICLES else ()
     for other in layers:
         record = other.metadata.get(RESULT_KEY)
-        if record is None or other is layer:
+        if not isinstance(record, Mapping) or other is layer:
             continue
         older = other.metadata.get(MAP) in kind or record.get("shows") in about
         if older and _overlap(other, layer):
