@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from driver import Driver
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QScrollArea
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QScrollArea,
+    QWidget,
+)
 
 SIZE = (1024, 700)
 DOCK_PX = 300
@@ -104,6 +112,50 @@ def test_a_long_sentence_is_scrolled_and_the_window_stays(docked, name):
     driver.status.say("")
     settle()
     assert not driver.status.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("name", "fold", "first", "last"),
+    [
+        ("Predict nanoparticles", "more", "vessels", "preview"),
+        ("Fine-tune model", "advanced", "data", "start"),
+    ],
+)
+def test_the_tab_key_goes_from_top_to_bottom_and_skips_what_is_folded(
+    docked, name, fold, first, last
+):
+    driver = docked(name)
+    closed = tabbed(driver.widget)
+    assert (closed[0], closed[-1]) == (first, last)
+    assert {"Scrolled", "Capped"}.isdisjoint(closed)
+    assert "device" not in closed
+    getattr(driver, fold).expand(animate=False)
+    assert "device" in tabbed(driver.widget)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_every_control_has_a_tooltip(docked, name):
+    widget = docked(name).widget
+    mute = [
+        control.objectName()
+        for control in widget.findChildren(QWidget)
+        if isinstance(control, QComboBox | QAbstractSpinBox | QAbstractButton)
+        and control.isVisibleTo(widget)
+        and not isinstance(control.parent(), QLineEdit | QAbstractSpinBox)
+        and not control.toolTip()
+    ]
+    assert mute == []
+
+
+def tabbed(widget: QWidget) -> list[str]:
+    """Names of what the Tab key goes to, in its order."""
+    names, at = [], widget.nextInFocusChain()
+    while at is not widget:
+        reached = at.isVisible() and at.isEnabled() and widget.isAncestorOf(at)
+        if reached and at.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            names.append(at.objectName() or type(at).__name__)
+        at = at.nextInFocusChain()
+    return names
 
 
 def test_a_finished_prediction_is_scrolled_to(docked, fake_predict):

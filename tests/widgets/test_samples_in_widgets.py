@@ -125,6 +125,7 @@ def test_precision_is_offered_where_there_is_a_card(open_widget, monkeypatch, de
     here = ("auto", "cpu", *devices)
     monkeypatch.setattr("napari_damm.widgets.predict.form.devices_here", lambda: here)
     driver = open_widget()
+    driver.more.expand(animate=False)
     assert driver.precision.isVisibleTo(driver.widget) is offered
     driver.precision.setCurrentText("bf16")  # what is asked for is never hidden
     driver.samples.setValue(2)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QFormLayout,
+    QLayout,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -38,6 +39,7 @@ class Scrolled(QScrollArea):
         super().__init__()
         self.setWidgetResizable(True)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what is in it has the focus
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(form)
         self.setMinimumHeight(LEAST_HEIGHT)
@@ -159,10 +161,15 @@ def button(name: str, text: str, tooltip: str = "") -> QPushButton:
     return made
 
 
-def fold(name: str, text: str) -> QCollapsible:
-    """Make a line that is clicked to show what few need."""
-    made = QCollapsible(text, collapsedIcon="▸", expandedIcon="▾")
+def fold(name: str, text: str, inside: QLayout) -> QCollapsible:
+    """Make a line that is clicked to show what few need; the Tab key skips what is folded away."""
+    made, folded = QCollapsible(text, collapsedIcon="▸", expandedIcon="▾"), QWidget()
     made.setObjectName(name)
+    inside.setObjectName(FOLDED)
+    folded.setLayout(inside)
+    made.addWidget(folded)
+    folded.hide()
+    made.toggled.connect(folded.setVisible)
     made.toggleButton().setToolTip(f"Show the {text[0].lower()}{text[1:]}, or hide them")
     return made
 

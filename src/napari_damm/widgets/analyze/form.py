@@ -57,7 +57,7 @@ class AnalyzeForm(QWidget):
         self.save = button("save", "Save report…", "Tables, figures and one page, in a new folder")
         self.run = RunControls(
             button("analyze", "Analyze", "Measure the map in the regions picked"),
-            button("cancel", "Cancel"),
+            button("cancel", "Cancel", "Stop; numbers that are there stay"),
             self.save,
         )
         self.table, self.plot = ResultsTable(), ProfilePlot()

@@ -16,7 +16,6 @@ from napari_damm.engine.config import EXPECTED, FULL, PredictConfig
 from napari_damm.util.devices import ALWAYS, devices_here
 from napari_damm.util.settings import settings_of
 from napari_damm.widgets.controls import (
-    FOLDED,
     NARROWEST,
     align,
     button,
@@ -59,7 +58,8 @@ class PredictForm(QWidget):
         self.batch.setMinimumWidth(NARROWEST)
         self.trust, self.forecast = TrustNote(), Note("forecast")
         self._choices, self._resuming = QWidget(), False
-        self.more, self._further = fold("more", "More settings"), rows()
+        self._further = rows()
+        self.more = fold("more", "More settings", self._further)
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
             button("predict", "Predict", "Predict the section, or the region, tile by tile"),
@@ -83,13 +83,10 @@ class PredictForm(QWidget):
         form.addRow("Mode", stack(self.settings.qt("mode"), self.mode_note))
         form.addRow("Save to", self.save_to)
         form.addRow(self.more)
-        folded, further = QWidget(), self._further
+        further = self._further
         self.settings.add_rows(further, "views")
         further.addRow("Samples", stack(self.settings.qt("samples"), self.samples_note))
         self.settings.add_rows(further, "device", "precision")
-        further.setObjectName(FOLDED)
-        folded.setLayout(further)
-        self.more.addWidget(folded)
         inside = QVBoxLayout(self._choices)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(8)

@@ -44,6 +44,7 @@ class Capped(QScrollArea):
         super().__init__()
         self._note = note
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setWidgetResizable(True)
         self.setStyleSheet("QScrollArea { border: 0; padding: 0; margin: 0 }")  # napari's has some
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

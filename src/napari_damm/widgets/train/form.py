@@ -41,6 +41,7 @@ class TrainForm(QWidget):
                 FOLDERS: "a folder with one sub-folder per stain and equal file names",
             },
         )
+        self.data.setToolTip("Where the images are that it learns from")
         self.model = ModelPicker(NO_MODEL)
         self.settings = TrainingSettings()
         self.coverage = Note("coverage")

@@ -12,7 +12,7 @@ from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unus
 from qtpy.QtWidgets import QLineEdit, QRadioButton, QWidget
 
 from napari_damm.train.config import TrainConfig
-from napari_damm.widgets.controls import FOLDED, fold, rows, stack
+from napari_damm.widgets.controls import fold, rows, stack
 from napari_damm.widgets.model_picker import MODALITIES
 from napari_damm.widgets.settings_controls import SettingsControls
 
@@ -46,17 +46,20 @@ class TrainingSettings(QWidget):
         self._settings["minutes"].value = MINUTES
         self._by_minutes, self._by_epochs = QRadioButton("Minutes"), QRadioButton("Epochs")
         self._by_minutes.setChecked(True)
+        self._by_minutes.setToolTip("Train for so long, whatever it has seen by then")
+        self._by_epochs.setToolTip("Train for so many passes over the tissue")
         self._modalities = [QLineEdit(name) for name in MODALITIES]
         for line, part in zip(self._modalities, PARTS, strict=True):
             line.setObjectName(f"modality_{part}")
             line.setToolTip(f"What the {part} images are called in a model from scratch")
-        self.advanced = fold("advanced", "Advanced settings")
+        self._inside = rows()
+        self.advanced = fold("advanced", "Advanced settings", self._inside)
         self._lay_out()
         self._on_preset()
         self._connect()
 
     def _lay_out(self) -> None:
-        form, inside, folded = rows(), rows(), QWidget()
+        form, inside = rows(), self._inside
         form.addRow("New model", self.name)
         form.addRow(self._by_minutes, self._settings.qt("minutes"))
         form.addRow(self._by_epochs, self._settings.qt("epochs"))
@@ -65,9 +68,6 @@ class TrainingSettings(QWidget):
         self._settings.add_rows(inside, "preset")
         inside.addRow("Images are", stack(*self._modalities))
         self._settings.add_rows(inside, *ADVANCED)
-        inside.setObjectName(FOLDED)
-        folded.setLayout(inside)
-        self.advanced.addWidget(folded)
 
     def _connect(self) -> None:
         self.name.textChanged.connect(self.named)
