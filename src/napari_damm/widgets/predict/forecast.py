@@ -3,8 +3,8 @@
 1. The windows are counted from sizes alone, so it costs nothing; empty glass makes them fewer.
 2. Time and memory come from earlier runs of the same model, mode, samples and device on this
    machine, which are kept in a small file of the user's cache. Before the first run nobody knows,
-   but what two processor cores were seen to take tells whether it may be hours. Memory does not
-   grow with the section, except by a result that is kept in it.
+   but what two processor cores took with the bundled model tells whether it is seconds or hours.
+   Memory does not grow with the section, except by a result that is kept in it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ DISK_BYTES_PER_PX = 2 * 4 / 3  # float16, with the levels above it
 MOST_KEPT = 200
 MEMORY = " memory"
 UNKNOWN = "a first run shows how long"
+MEANING = (
+    "What it takes at most. Time and memory are those of the last run of this kind on this "
+    "machine; “roughly” is before a first one, as on two processor cores"
+)
 GUESSED_S = {EXPECTED: 0.2, FAST: 1.0, "draft": 0.6, "reference": 60.0}
 _NAMES = ("mode", "views", "samples", "device", "precision")
 
@@ -40,7 +44,7 @@ _NAMES = ("mode", "views", "samples", "device", "precision")
 def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, float | None]:
     """Say what a request will take at most, and return the seconds.
 
-    They are a guess where nothing is said of time, None where there is nothing to guess from.
+    They are a guess before a first run, None where there is nothing to guess from.
     """
     um = request.slide.pixel_sizes_um["vessels"]
     shape = request.slide.planes["vessels"][0].shape
@@ -48,7 +52,8 @@ def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, floa
     windows = _touching(whole[0], box.y0, box.y1) * _touching(whole[1], box.x0, box.x1)
     per_window = seconds_per_window(request.model, request.settings)
     seconds = None if per_window is None else windows * per_window
-    words = [UNKNOWN] if seconds is None else [f"about {duration(seconds)}"]
+    guess = _guess(request.settings, windows)
+    words = [_time_in_words(seconds, guess)]
     result = math.prod(box.shape) * DISK_BYTES_PER_PX
     memory = working_memory(request.model, request.settings)
     if memory is not None:
@@ -57,7 +62,13 @@ def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, floa
     if request.out is not None:
         words.append(f"up to {gigabytes(result)} on disk")
     told = f"{', '.join(words)} (up to {count(windows, 'window')})"
-    return told, _guess(request.settings, windows) if seconds is None else seconds
+    return told, guess if seconds is None else seconds
+
+
+def _time_in_words(seconds: float | None, guess: float | None) -> str:
+    if seconds is not None:
+        return f"about {duration(seconds)}"
+    return UNKNOWN if guess is None else f"roughly {duration(guess)}"
 
 
 def _guess(settings: Mapping[str, Any], windows: int) -> float | None:

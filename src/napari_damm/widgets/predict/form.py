@@ -28,6 +28,7 @@ from napari_damm.widgets.controls import (
 from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
 from napari_damm.widgets.notes import Note
+from napari_damm.widgets.predict.forecast import MEANING
 from napari_damm.widgets.predict.result_panel import ResultPanel
 from napari_damm.widgets.predict.save_to import SaveTo
 from napari_damm.widgets.predict.trust_note import TrustNote
@@ -68,6 +69,7 @@ class PredictForm(QWidget):
         )
         for each in (self.run.start, self.run.stop, self.preview):
             each.setMinimumWidth(NARROWEST)
+        self.forecast.setToolTip(MEANING)
         self.run.insert_above_buttons(self.forecast)
         self._lay_out()
         guard_wheel(self)
