@@ -2,8 +2,11 @@
 
 In one napari window each, dark and light, with a dock of 300 px and a screen of 1024 x 700:
 
-1. Predict: empty, ready, with a region, while it runs, cancelled, done, with doubt hidden.
-2. Fine-tune and Analyze as they open, on a section; Analyze with its numbers, Fine-tune while it
+1. Predict: empty, ready, with what the model is, after a preview, while it runs, cancelled, done,
+   with the record, with doubt hidden and shown, with a second map and the difference, with a
+   region; the window for many sections; the figure.
+2. A saved result, opened again.
+3. Fine-tune and Analyze as they open, on a section; Analyze with its numbers, Fine-tune while it
    learns and when it has finished.
 
 The section is simulated and the model is the bundled one. It needs a display; under Linux without
@@ -88,37 +91,86 @@ class Camera:
 
 
 def predict(camera: Camera) -> None:
-    """Take the states of Predict."""
+    """Take the states of Predict, up to its first result."""
     dock, widget = camera.open("Predict nanoparticles")
     camera.take("predict-empty", widget)
     camera.viewer.open_sample("napari-damm", "simulated_tumour_section")
     camera.settle(1.0)
     camera.take("predict-ready", widget)
-    bar = scroll_bar(widget)
-    button = find(widget, "predict")
-    button.click()
+    find(widget, "model_details").click()
+    camera.take("predict-model", widget)
+    find(widget, "model_details").click()
+    run(camera, widget, "preview")
+    camera.take("predict-preview", widget)
+    find(widget, "predict").click()
     camera.until(lambda: "window" in find(widget, "progress").format())
-    bar.setValue(bar.maximum())
     camera.take("predict-running", widget)
     find(widget, "cancel").click()
     camera.until(lambda: not widget.running)
     camera.take("predict-cancelled", widget)
-    button.click()
-    camera.until(lambda: not widget.running)
-    camera.settle(1.0)
-    bar.setValue(bar.maximum() // 2)
+    run(camera, widget, "predict")
     camera.take("predict-done", widget)
+    results(camera, widget)
+    camera.viewer.window.remove_dock_widget(dock)
+
+
+def run(camera: Camera, widget, button: str) -> None:
+    """Click, and wait for the end and for layouts to come to rest."""
+    find(widget, button).click()
+    camera.until(lambda: not widget.running)
+    camera.settle(1.5)
+
+
+def results(camera: Camera, widget) -> None:
+    """Take what can be done with results."""
+    bar = scroll_bar(widget)
+    place = bar.value()
+    keep(camera, widget)
     bar.setValue(bar.maximum())
-    camera.take("predict-result", widget)
+    camera.take("predict-record", widget)
+    bar.setValue(place)
     slider = find(widget, "least_sure")
     slider.setValue(slider.maximum())
     camera.take("predict-doubt", widget)
     slider.setValue(0)
     find(widget, "trust_map").click()
     camera.take("predict-trust", widget)
+    find(widget, "place").click()
+    camera.take("predict-least-sure", widget)
+    find(widget, "mode").setCurrentText("draft")
+    run(camera, widget, "predict")
+    camera.viewer.reset_view()
+    camera.take("predict-second", widget)
+    find(widget, "difference").click()
+    camera.take("predict-difference", widget)
     bar.setValue(0)
     find(widget, "current_view").click()
     camera.take("predict-region", widget)
+    find(widget, "batch").click()
+    camera.settle()
+    queue = widget._queue
+    queue.grab().save(str(camera.out / f"{camera.theme}-many-sections.png"))
+    queue.hide()
+
+
+def keep(camera: Camera, widget) -> None:
+    """Save the result and its figure, as the file dialogs would."""
+    from qtpy.QtWidgets import QFileDialog
+
+    for name, button in (("result.ome.zarr", "save_result"), ("figure.png", "figure")):
+        path = camera.out / f"{camera.theme}-{name}"
+        QFileDialog.getSaveFileName = staticmethod(lambda *_, path=path, **__: (str(path), ""))
+        find(widget, button).click()
+        camera.settle(1.0)
+
+
+def reopened(camera: Camera) -> None:
+    """Take a saved result, opened again."""
+    camera.viewer.layers.clear()
+    saved = camera.out / f"{camera.theme}-result.ome.zarr"
+    camera.viewer.open(saved, plugin="napari-damm")
+    dock, widget = camera.open("Predict nanoparticles")
+    camera.take("reopened", widget)
     camera.viewer.window.remove_dock_widget(dock)
 
 
@@ -162,7 +214,7 @@ def learning(camera: Camera, widget) -> None:
     camera.take("fine-tune-done", widget)
 
 
-PARTS = {"predict": predict, "others": others}
+PARTS = {"predict": predict, "reopened": reopened, "others": others}
 
 
 def find(widget, name: str):

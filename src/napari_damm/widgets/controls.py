@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
@@ -28,6 +28,7 @@ NARROWEST = 58
 """Pixels of a button, so that a narrow dock holds three."""
 LEAST_HEIGHT = 160  # px, of a scrolled form
 USUAL_HEIGHT = 360
+HOLD_MS = 1000  # nested layouts take rounds of events
 FOLDED = "folded"
 """The objectName of forms that can be folded away."""
 
@@ -44,14 +45,19 @@ class Scrolled(QScrollArea):
         self.setWidget(form)
         self.setMinimumHeight(LEAST_HEIGHT)
         self._top: QWidget | None = None
+        self._held = QTimer(self)
+        self._held.setSingleShot(True)
+        self._held.setInterval(HOLD_MS)
+        self._held.timeout.connect(self._let_go)
         self._fit()
         if (bar := self.verticalScrollBar()) is not None:
             bar.rangeChanged.connect(self._keep_top)
             bar.actionTriggered.connect(self._let_go)
 
     def show_from(self, part: QWidget) -> None:
-        """Have a part of the form stand at the top, until a person scrolls."""
+        """Have a part of the form stand at the top, while layouts come to rest."""
         self._top = part
+        self._held.start()
         self._keep_top()
 
     def _keep_top(self, *_: object) -> None:
