@@ -11,13 +11,11 @@ Pictures of a stain saved in colour have it spread over red, green and blue: the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from napari_damm.dataset.npy_patches import (
     find_npy_patches,
@@ -25,6 +23,7 @@ from napari_damm.dataset.npy_patches import (
     holds_npy_patches,
     open_npy_patch,
 )
+from napari_damm.dataset.one_stain import one_image
 from napari_damm.dataset.sources import (
     ROLES,
     FolderSource,
@@ -39,8 +38,6 @@ from napari_damm.simulate import EVALUATION_SEEDS_FROM, training_seed
 from napari_damm.simulate.many import simulate_many
 from napari_damm.slide import Raster, Slide, open_beside, open_slide, slide_from_arrays
 from napari_damm.slide.channels import find_channel, guess_channel, listed
-from napari_damm.slide.planes import Plane
-from napari_damm.slide.raster import RGB
 from napari_damm.util.advice import Advice
 from napari_damm.util.files import is_leftover
 from napari_damm.util.image_names import is_named_as_image
@@ -247,10 +244,10 @@ def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Sec
         pixel_size_um=source.pixel_size_um,
     )
     target = open_beside(slide, paths["target"], 0, source.pixel_size_um)
-    primary = _one_image(paths["primary"], slide.vessels)
-    secondary = _one_image(paths["secondary"], slide.nuclei)
+    primary = one_image(paths["primary"], slide.vessels)
+    secondary = one_image(paths["secondary"], slide.nuclei)
     slide = replace(slide, vessels=primary, nuclei=secondary)
-    target = _one_image(paths["target"], target)
+    target = one_image(paths["target"], target)
     for role, raster in (("secondary", secondary), ("target", target)):
         if raster.shape != primary.shape and raster.pixel_size_um == primary.pixel_size_um:
             raise ValueError(
@@ -259,41 +256,6 @@ def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Sec
             )
     slide = _with_target(slide, target)
     return Section(name, slide, target, use=source.use, target_path=paths["target"])
-
-
-class MeanPlane:
-    """The mean of planes of one shape, float32: a stain that was saved as a colour picture."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, planes: Sequence[Plane]) -> None:
-        self.planes = planes
-        self.shape = planes[0].shape
-
-    def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
-        """Return the mean over the pixels of a box."""
-        mean: np.ndarray[Any, Any] = np.asarray(
-            np.mean([plane[key] for plane in self.planes], axis=0, dtype=np.float32)
-        )
-        return mean
-
-
-def _one_image(path: Path, raster: Raster) -> Raster:
-    """Return the only channel of a file, or the mean of its colours."""
-    from napari_damm.slide.readers import open_image
-
-    image = open_image(path, 0, 0)
-    colours = [i for i, name in enumerate(image.channels) if name in RGB[:3]]
-    grey = len(image.channels) == 1 or [n.casefold() for n in image.channels[1:]] == [RGB[3]]
-    if grey and len(colours) < 3:
-        return raster
-    if len(colours) == 3:
-        levels = zip(*(image.planes[i] for i in colours), strict=True)
-        return replace(raster, planes=tuple(MeanPlane(level) for level in levels))
-    raise ValueError(
-        f"{path} has {len(image.channels)} channels ({listed(image.channels)}): a folder's images "
-        "have one stain each; train on the file itself and name its channels"
-    )
 
 
 def _simulate(source: SimulatedSource, evaluation: bool) -> Iterator[Section]:
