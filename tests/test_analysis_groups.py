@@ -11,7 +11,13 @@ from scipy import stats
 
 from napari_damm import cli
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.groups import compare_groups, hedges_g, least_p_notes, read_groups
+from napari_damm.analysis.groups import (
+    compare_groups,
+    hedges_g,
+    hedges_interval,
+    least_p_notes,
+    read_groups,
+)
 from napari_damm.analysis.mixed import mixed_effect
 from napari_damm.analysis.report import MeasureRow
 from napari_damm.analysis.run import analyze
@@ -91,6 +97,21 @@ def hedges_g_of(a, b):
     import numpy as np
 
     return hedges_g(np.array(a, float), np.array(b, float))
+
+
+@pytest.mark.parametrize(("g", "n_a", "n_b"), [(1.0, 5, 8), (2.0, 3, 3), (-0.4, 6, 4)])
+def test_the_interval_of_hedges_g_is_that_of_the_non_central_t(g, n_a, n_b):
+    degrees, unit = n_a + n_b - 2, np.sqrt(1 / n_a + 1 / n_b)
+    scale = unit * (1 - 3 / (4 * degrees - 1))
+    low, high = (end / scale for end in hedges_interval(g, n_a, n_b))
+    ends = [stats.nct.cdf(g / scale, degrees, centre) for centre in (low, high)]
+    assert ends == pytest.approx([0.975, 0.025], abs=1e-4)
+
+
+def test_the_interval_of_no_difference_is_symmetric_and_that_of_a_huge_one_is_a_number():
+    low, high = hedges_interval(0.0, 3, 3)
+    assert low == pytest.approx(-high)
+    assert 0 < hedges_interval(1e6, 3, 3)[0] < 1e6 < hedges_interval(1e6, 3, 3)[1]
 
 
 def test_p_is_corrected_for_the_number_of_measures():

@@ -87,6 +87,7 @@ def test_what_all_comparisons_share_is_said_once(one):
     assert page(report, []).count("cannot be below 0.1") == 1
     area = next(line for line in lines_of(shown) if line[0] == "vessel area (%)")
     assert area[1:3] == ["3,&nbsp;3", "7.50,&nbsp;8.50"]
+    assert area[4] == "-0.40 (-1.68 to 0.93)"
 
 
 def test_what_they_do_not_share_is_in_every_line(one):

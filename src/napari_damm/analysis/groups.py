@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.measures import MEASURES
@@ -34,6 +34,7 @@ from napari_damm.util.files import open_regular
 
 COLUMNS = ("file", "animal", "group")
 LEVEL = 0.95
+NODES, FARTHEST_SD = 400, 10.0
 MOST_BYTES = 16 * 2**20
 
 Floats = NDArray[np.float64]
@@ -51,8 +52,9 @@ class Comparison:
     """Two groups compared in one measure of one region.
 
     `difference` is the mean of `group_a` minus that of `group_b`, in the measure's unit, with its
-    95 % interval (Welch); `hedges_g` the same in standard deviations. `animals` are the numbers
-    (n_a, n_b). Without two animals in each there is no interval and no test: `reason` says so.
+    95 % interval (Welch); `hedges_g` the same in standard deviations, from `g_low` to `g_high` with
+    95 %. `animals` are the numbers (n_a, n_b). Without two animals in each there is no interval and
+    no test: `reason` says so.
     """
 
     region: str
@@ -67,6 +69,8 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     hedges_g: float | None = None
+    g_low: float | None = None
+    g_high: float | None = None
     test: str = ""
     p: float | None = None
     p_holm: float | None = None
@@ -217,7 +221,7 @@ def _compare(
     if sum(errors) == 0:
         return replace(plain, reason="the animals of each group are alike: no test can be made")
     if test == "mixed":
-        return _mixed(replace(plain, hedges_g=hedges_g(a, b)), sections)
+        return _mixed(replace(plain, **_standardised(a, b)), sections)
     welch = stats.ttest_ind(a, b, equal_var=False)
     interval = welch.confidence_interval(LEVEL)
     if test == "welch":
@@ -228,9 +232,9 @@ def _compare(
         plain,
         low=float(interval.low),
         high=float(interval.high),
-        hedges_g=hedges_g(a, b),
         test=TESTS[test],
         p=p,
+        **_standardised(a, b),
     )
 
 
@@ -271,7 +275,41 @@ def hedges_g(a: Floats, b: Floats) -> float | None:
     pooled = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / degrees
     if pooled <= 0:
         return None
-    return float((a.mean() - b.mean()) / np.sqrt(pooled) * (1 - 3 / (4 * degrees - 1)))
+    return float((a.mean() - b.mean()) / np.sqrt(pooled) * _for_few(degrees))
+
+
+def hedges_interval(g: float, n_a: int, n_b: int) -> tuple[float, float]:
+    """Return the 95 % interval of Hedges' g of two groups of n animals.
+
+    Exact for normal values of one spread: Student's t of the two has a non-central distribution,
+    whose centres are sought for which the t that was found lies at either end (Steiger and
+    Fouladi 1997, "Noncentrality interval estimation").
+    """
+    degrees, unit = n_a + n_b - 2, np.sqrt(1 / n_a + 1 / n_b)
+    t = g / _for_few(degrees) / unit
+    # That t is no more than it is: over the spreads that so few values may show, by Gauss-Legendre
+    # (scipy's non-central t is NaN for some).
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    spreads = t * np.sqrt(stats.chi2.ppf((nodes + 1) / 2, degrees) / degrees)
+
+    def centre(share: float) -> float:
+        ends = spreads.min() - FARTHEST_SD, spreads.max() + FARTHEST_SD
+        found = optimize.brentq(lambda c: weights @ stats.norm.cdf(spreads - c) / 2 - share, *ends)
+        return float(found * unit * _for_few(degrees))
+
+    return centre((1 + LEVEL) / 2), centre((1 - LEVEL) / 2)
+
+
+def _for_few(degrees: int) -> float:
+    """Return what makes the difference in standard deviations unbiased where animals are few."""
+    return 1 - 3 / (4 * degrees - 1)
+
+
+def _standardised(a: Floats, b: Floats) -> dict[str, Any]:
+    """Return Hedges' g with its interval, as fields of a comparison."""
+    g = hedges_g(a, b)
+    low, high = (None, None) if g is None else hedges_interval(g, a.size, b.size)
+    return {"hedges_g": g, "g_low": low, "g_high": high}
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:

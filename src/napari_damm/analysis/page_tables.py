@@ -115,7 +115,7 @@ def comparisons(report: AnalysisReport) -> str:
         MEASURES[c.measure].text(mean) for mean in (c.mean_a, c.mean_b)
     )
     columns[f"difference {escape(pair)} (95 % interval)"] = _difference
-    columns["Hedges&#x27; g"] = lambda c: "–" if c.hedges_g is None else f"{c.hedges_g:.2f}"
+    columns["Hedges&#x27; g (95 %)"] = _standardised
     test = _said_once(found, lambda c: c.test or c.reason)
     if test is None:
         columns["test"] = lambda c: escape(c.test or c.reason)
@@ -145,6 +145,13 @@ def _difference(comparison: Comparison) -> str:
     if comparison.low is not None and comparison.high is not None:
         text += f" ({measure.text(comparison.low)} to {measure.text(comparison.high)})"
     return text
+
+
+def _standardised(comparison: Comparison) -> str:
+    g, low, high = comparison.hedges_g, comparison.g_low, comparison.g_high
+    if g is None:
+        return "–"
+    return f"{g:.2f}" + ("" if low is None or high is None else f" ({low:.2f} to {high:.2f})")
 
 
 def definitions(report: AnalysisReport) -> str:
