@@ -15,6 +15,7 @@ from napari_damm.analysis.definitions import DEFINITIONS
 from napari_damm.analysis.figures import _plain, draw_profiles
 from napari_damm.analysis.groups import compare_groups
 from napari_damm.analysis.measures import MEASURES
+from napari_damm.analysis.methods import methods_paragraph
 from napari_damm.analysis.page import page
 from napari_damm.cli.analyze import summary
 
@@ -119,3 +120,16 @@ def test_numbers_of_a_colour_bar_are_plain():
         "0.25",
         "0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([(1.0, 1.0)] * 3, "in 3 sections at 1 um per pixel"),
+        ([(0.69, 0.69), (0.5, 1.3)], "in 2 sections at 0.5 x 1.3 or 0.69 um per pixel"),
+        ([(0.5 + k / 4, 0.5 + k / 4) for k in range(5)], "at 0.5 to 1.5 um per pixel"),
+    ],
+)
+def test_the_methods_name_every_pixel_size(one, sizes, said):
+    sections = tuple(replace(one.sections[0], pixel_um=each) for each in sizes)
+    assert said in methods_paragraph(replace(one, sections=sections))

@@ -12,6 +12,8 @@ from napari_damm.analysis.thresholds import WITHOUT_FEW
 from napari_damm.util.extravasation import BLUR_UM, SPECK_UM2
 from napari_damm.util.version import __version__
 
+MANY_SIZES = 4
+
 
 def methods_paragraph(report: AnalysisReport) -> str:
     """Return what was done, in sentences."""
@@ -20,12 +22,10 @@ def methods_paragraph(report: AnalysisReport) -> str:
 
 def _sentences(report: AnalysisReport) -> Iterator[str]:
     first = report.sections[0]
-    height, width = first.pixel_um
-    size = f"{height:g}" if height == width else f"{height:g} x {width:g}"
     count = len(report.sections)
     yield (
         f"Particle distribution was measured with napari-damm {__version__} in {count} "
-        f"section{'s' if count != 1 else ''} at {size} um per pixel."
+        f"section{'s' if count != 1 else ''} at {_sizes(report.sections)} um per pixel."
     )
     yield from _origin(report.sections)
     if first.vessels_from == DRAWN:
@@ -55,6 +55,14 @@ def _sentences(report: AnalysisReport) -> Iterator[str]:
             f"difference of {_compared(str(report.settings['test']))}; p was corrected by Holm's "
             "method for all measures of a region."
         )
+
+
+def _sizes(sections: Sequence[SectionFacts]) -> str:
+    """Say how large the pixels are: each size once, of many the smallest and the largest."""
+    sizes = sorted({facts.pixel_um for facts in sections})
+    said = [f"{y:.4g}" if y == x else f"{y:.4g} x {x:.4g}" for y, x in sizes]
+    said = list(dict.fromkeys(said))
+    return " or ".join(said) if len(said) < MANY_SIZES else f"{said[0]} to {said[-1]}"
 
 
 def _compared(test: str) -> str:
