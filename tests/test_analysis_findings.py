@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from particle_maps import nuclei, straight_vessel, write_picture
 
-from napari_damm import api
+from napari_damm import api, cli
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.findings import SectionFindings
+from napari_damm.analysis.findings import KeptSections, SectionFindings
 from napari_damm.analysis.sources import MapSource
 from napari_damm.events import Finished, Notice
 
@@ -55,6 +55,26 @@ def test_what_was_measured_is_not_measured_again_and_the_report_is_the_same(pict
     assert not [event for event in events if "(1 of 3)" in getattr(event, "what", "")]
     assert content(out) == content(tmp_path / "whole")
     assert not part.exists()
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(
+    pictures, tmp_path, monkeypatch, capsys
+):
+    out, keep = tmp_path / "numbers", KeptSections.keep
+    given = ["analyze", *map(str, pictures), "--out", str(out), "--vessel-threshold", "0.5"]
+
+    def keep_and_stop(self, *section):
+        keep(self, *section)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptSections, "keep", keep_and_stop)
+        assert cli.main(given) == 130
+    said = capsys.readouterr().err
+    assert f"what was measured is kept in {out}.part: the same command goes on from there" in said
+    assert cli.main(given) == 0
+    assert f"of {len(pictures)} sections 1 had been measured before" in capsys.readouterr().err
+    assert not out.with_name("numbers.part").exists()
 
 
 def test_other_settings_and_changed_pictures_are_measured_anew(pictures, tmp_path):

@@ -102,11 +102,16 @@ def _from_arrays(arrays: Mapping[str, Any]) -> SectionFindings:
     )
 
 
+def kept_beside(report: Path) -> Path:
+    """Return the folder in which findings wait for a report; it may not be there."""
+    return report.with_name(report.name + PART)
+
+
 class KeptSections:
     """The folder in which findings of sections wait for the report; None keeps nothing."""
 
     def __init__(self, report: Path | None, config: AnalyzeConfig) -> None:
-        self.folder = None if report is None else report.with_name(report.name + PART)
+        self.folder = None if report is None else kept_beside(report)
         self.settings = {k: v for k, v in config.to_dict().items() if k != "tile_px"}
 
     def take(

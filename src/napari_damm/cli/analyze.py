@@ -16,7 +16,7 @@ import typer
 from napari_damm.analysis.config import AnalyzeConfig, bands_of
 from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel
 from napari_damm.cli.options import said, with_settings
-from napari_damm.cli.progress import JobStopped, Tally, follow
+from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.util.text import name_or_index
 
@@ -90,6 +90,7 @@ def analyze(
 ) -> int:
     """Measure how particles spread: distances, areas, cells, uniformity, groups."""
     from napari_damm import api
+    from napari_damm.analysis.findings import kept_beside
 
     of_one = {
         "--section": section, "--regions": regions, "--vessel-labels": vessel_labels,
@@ -118,7 +119,15 @@ def analyze(
         )
         for path in inputs
     ]
-    finished = follow(api.analyze(sources, config, out, groups), Tally())
+    try:
+        finished = follow(api.analyze(sources, config, out, groups), Tally())
+    except KeyboardInterrupt:
+        kept = kept_beside(out)
+        if not kept.is_dir():
+            raise
+        raise JobInterrupted(
+            f"interrupted; what was measured is kept in {kept}: the same command goes on from there"
+        ) from None
     report = finished.result
     for line in summary(report):
         echo(line)
