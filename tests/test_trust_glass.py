@@ -51,6 +51,17 @@ def test_glass_and_fill_around_good_tissue_are_not_held_against_it(dark, bundled
     assert (found["verdict"], found["reasons"]) == ("use", [])
 
 
+def test_before_a_run_tissue_is_looked_for_where_the_nine_windows_show_glass(bundled_card):
+    rng = np.random.default_rng(0)
+    drawn, images = simulate_slide(640, 10_610), {}
+    for name in ("vessels", "nuclei"):
+        images[name] = rng.poisson(70, (4096, 4096)).astype(np.uint16)
+        images[name][1230:1870, 2540:3180] = getattr(drawn, name)
+    assert look(slide_from_arrays(images, 1.0), bundled_card).verdict == "use"
+    noise = {name: image[:1200, :1200] for name, image in images.items()}
+    assert look(slide_from_arrays(noise, 1.0), bundled_card).verdict == "do not use"
+
+
 def test_windows_of_tissue_alone_are_known_to_the_plan():
     vessels, nuclei = (np.tile(image, (4, 4)) for image in section())
     whole = plan(slide(vessels, nuclei), card())

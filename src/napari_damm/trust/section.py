@@ -16,27 +16,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.slide import Normalisation, Slide, model_shape, normalise, read_region
+from napari_damm.slide import (
+    Normalisation,
+    Slide,
+    full_of_tissue,
+    model_shape,
+    normalise,
+    read_region,
+    tissue_mask,
+    touches_tissue,
+)
 from napari_damm.slide.normalisation import PERCENTILES
-from napari_damm.slide.resample import covered
+from napari_damm.slide.resample import covered, pick_level
+from napari_damm.slide.tissue import CELL_SIDE
 from napari_damm.trust.glass import all_tissue
 from napari_damm.trust.known import Known
 from napari_damm.trust.statistics import cross_correlogram, window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, Assessment, verdict_of
 from napari_damm.trust.words import Evidence, is_hopeless, mistakes, reasons
-from napari_damm.util.tiling import STRIDE, Box, Lattice, Window
+from napari_damm.util.tiling import CELL, STRIDE, Box, Lattice, Window
 
 FEWEST_WINDOWS, MOST_WINDOWS, ONE_OF = 9, 16, 4
 """A section is judged by one of four of its windows, but not by fewer or more than these."""
 ENOUGH_FOR_A_MEAN = 4
 FEW, MANY = 3, 7
 """Windows along each side that `look` takes: the first, unless most show glass."""
+MOST_PIXELS = 2**24
+"""That `look` reads to find tissue, in half a second; a slide with a pyramid has fewer."""
 MORE = 4
 """Times as many windows `assess` looks through where most show glass."""
 WHOLE = 0.95
@@ -80,7 +93,7 @@ def assess(
 
 
 def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
-    """Assess a section from nine windows or more, without a plan: for a warning before the run.
+    """Assess a section before a run, from nine windows, or, where these are not fine, from tissue.
 
     Raises
     ------
@@ -92,24 +105,31 @@ def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
         return None
     model_um = float(card.get("pixel_size_um") or slide.pixel_size_um)
     lattice = Lattice(model_shape(slide, model_um))
-    grid = _grid(lattice, FEW)
+    found, enough = _look_at(_grid(lattice, FEW), slide, known, card, model_um)
+    if enough and found.verdict == USE:
+        return found
+    # there may be tissue between windows of glass
+    others = _on_tissue(slide, lattice, model_um) or ([] if enough else _grid(lattice, MANY))
+    return _look_at(others, slide, known, card, model_um)[0] if others else found
+
+
+def _look_at(
+    grid: Sequence[Window], slide: Slide, known: Known, card: Mapping[str, Any], model_um: float
+) -> tuple[Assessment, bool]:
+    """Judge a section by some windows; also return whether enough of them are tissue all over."""
     pairs = [_read(slide, window, model_um) for window in grid]
     there = _with_tissue(pairs)
     whole = [k for k in all_tissue(pairs) if k in there]
-    if len(whole) < min(ENOUGH_FOR_A_MEAN, len(pairs)):
-        grid = _grid(lattice, MANY)
-        pairs = [_read(slide, window, model_um) for window in grid]
-        there = _with_tissue(pairs)
-        whole = [k for k in all_tissue(pairs) if k in there]
+    enough = len(whole) >= min(ENOUGH_FOR_A_MEAN, len(pairs))
     there = whole or there
-    kept, images = [pairs[k] for k in there], []
     limits = [
         _limits(np.concatenate([_shown(slide, grid[k], model_um, role, pairs[k]) for k in there]))
         for role in (0, 1)
     ]
-    for pair in kept:
-        images.append(tuple(normalise(i, *at) for i, at in zip(pair, limits, strict=True)))
-    return _judge(images, known, card, model_um, slide.nuclei_share)
+    images = [
+        tuple(normalise(i, *at) for i, at in zip(pairs[k], limits, strict=True)) for k in there
+    ]
+    return _judge(images, known, card, model_um, slide.nuclei_share), enough
 
 
 def _with_tissue(pairs: Sequence[tuple[Floats, Floats]]) -> list[int]:
@@ -211,6 +231,18 @@ def _grid(lattice: Lattice, side: int) -> list[Window]:
     rows = _spread(lattice.rows, lattice.shape[0], lattice, side)
     cols = _spread(lattice.cols, lattice.shape[1], lattice, side)
     return [(int(i), int(j)) for i in rows for j in cols]
+
+
+def _on_tissue(slide: Slide, lattice: Lattice, model_um: float) -> list[Window]:
+    """Return windows of tissue, all over it; none where it would take long to find."""
+    for raster in (slide.vessels, slide.nuclei):
+        level = pick_level(raster, model_um * CELL / CELL_SIDE)
+        if math.prod(raster.planes[level].shape) > MOST_PIXELS:
+            return []
+    mask, cell_px = tissue_mask(slide, model_um)
+    whole = full_of_tissue(mask, cell_px, lattice)
+    chosen = whole if whole.any() else touches_tissue(mask, cell_px, lattice)
+    return _some([(int(i), int(j)) for i, j in np.argwhere(chosen)], MANY**2)
 
 
 def _spread(count: int, length: int, lattice: Lattice, most: int) -> NDArray[np.intp]:
