@@ -132,6 +132,25 @@ def test_the_tab_key_goes_from_top_to_bottom_and_skips_what_is_folded(
     assert "device" in tabbed(driver.widget)
 
 
+@pytest.mark.parametrize(
+    ("name", "fold", "last"),
+    [("Predict nanoparticles", "more", "device"), ("Fine-tune model", "advanced", "device")],
+)
+def test_a_click_unfolds_all_of_it_and_another_folds_it(docked, name, fold, last):
+    driver = docked(name)
+    line, control = getattr(driver, fold), getattr(driver, last)
+    for _ in range(2):
+        driver.qtbot.mouseClick(line.toggleButton(), Qt.MouseButton.LeftButton)
+        bar = driver.widget.findChild(QScrollArea).verticalScrollBar()
+        driver.qtbot.waitUntil(lambda: line.content().height() >= line.content().sizeHint().height() > 50)
+        bar.setValue(bar.maximum())
+        settle()
+        assert is_seen(control)
+        driver.qtbot.mouseClick(line.toggleButton(), Qt.MouseButton.LeftButton)
+        driver.qtbot.waitUntil(lambda: line.content().height() == 0)
+        assert not control.isVisible()
+
+
 @pytest.mark.parametrize("name", NEEDED)
 def test_every_control_has_a_tooltip(docked, name):
     widget = docked(name).widget

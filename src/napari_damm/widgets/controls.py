@@ -167,17 +167,28 @@ def button(name: str, text: str, tooltip: str = "") -> QPushButton:
     return made
 
 
-def fold(name: str, text: str, inside: QLayout) -> QCollapsible:
-    """Make a line that is clicked to show what few need; the Tab key skips what is folded away."""
-    made, folded = QCollapsible(text, collapsedIcon="▸", expandedIcon="▾"), QWidget()
-    made.setObjectName(name)
-    inside.setObjectName(FOLDED)
-    folded.setLayout(inside)
-    made.addWidget(folded)
-    folded.hide()
-    made.toggled.connect(folded.setVisible)
-    made.toggleButton().setToolTip(f"Show the {text[0].lower()}{text[1:]}, or hide them")
-    return made
+class Fold(QCollapsible):
+    """A line that is clicked to show what few need; the Tab key skips what is folded away."""
+
+    def __init__(self, name: str, text: str, inside: QLayout) -> None:
+        super().__init__(text, collapsedIcon="▸", expandedIcon="▾")
+        self.setObjectName(name)
+        self.toggleButton().setToolTip(f"Show the {text[0].lower()}{text[1:]}, or hide them")
+        self._inside = QWidget()
+        inside.setObjectName(FOLDED)
+        self._inside.setLayout(inside)
+        self.addWidget(self._inside)
+        self._inside.hide()
+
+    def expand(self, animate: bool = False) -> None:
+        """Show what is inside at once: it takes its room from the form."""
+        self._inside.show()  # first, or there is no height to expand to
+        super().expand(animate=False)
+
+    def collapse(self, animate: bool = False) -> None:
+        """Fold it away at once."""
+        super().collapse(animate=False)
+        self._inside.hide()
 
 
 def stack(*controls: QWidget) -> QVBoxLayout:

@@ -17,9 +17,9 @@ from napari_damm.util.devices import ALWAYS, devices_here
 from napari_damm.util.settings import settings_of
 from napari_damm.widgets.controls import (
     NARROWEST,
+    Fold,
     align,
     button,
-    fold,
     guard_wheel,
     rows,
     show_row,
@@ -60,7 +60,7 @@ class PredictForm(QWidget):
         self.trust, self.forecast = TrustNote(), Note("forecast")
         self._choices, self._resuming = QWidget(), False
         self._further = rows()
-        self.more = fold("more", "More settings", self._further)
+        self.more = Fold("more", "More settings", self._further)
         self.preview = button("preview", "Preview", PREVIEW_HELP)
         self.run = RunControls(
             button("predict", "Predict", "Predict the section, or the region, tile by tile"),
@@ -134,7 +134,7 @@ class PredictForm(QWidget):
         """Show what few need where it is not as usual: nobody shall wonder why it takes so long."""
         usual = {name: each.default for name, each in settings_of(PredictConfig).items()}
         if any(self.settings[name].value != usual[name] for name in FURTHER):
-            self.more.expand(animate=False)
+            self.more.expand()
 
     def _show_precision(self) -> None:
         """Offer it where it gains: on a graphics card."""

@@ -12,7 +12,7 @@ from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unus
 from qtpy.QtWidgets import QLineEdit, QRadioButton, QWidget
 
 from napari_damm.train.config import TrainConfig
-from napari_damm.widgets.controls import fold, rows, stack
+from napari_damm.widgets.controls import Fold, rows, stack
 from napari_damm.widgets.model_picker import MODALITIES
 from napari_damm.widgets.settings_controls import SettingsControls
 
@@ -53,7 +53,7 @@ class TrainingSettings(QWidget):
             line.setObjectName(f"modality_{part}")
             line.setToolTip(f"What the {part} images are called in a model from scratch")
         self._inside = rows()
-        self.advanced = fold("advanced", "Advanced settings", self._inside)
+        self.advanced = Fold("advanced", "Advanced settings", self._inside)
         self._lay_out()
         self._on_preset()
         self._connect()
