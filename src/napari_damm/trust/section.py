@@ -240,9 +240,10 @@ def _on_tissue(slide: Slide, lattice: Lattice, model_um: float) -> list[Window]:
         if math.prod(raster.planes[level].shape) > MOST_PIXELS:
             return []
     mask, cell_px = tissue_mask(slide, model_um)
-    whole = full_of_tissue(mask, cell_px, lattice)
-    chosen = whole if whole.any() else touches_tissue(mask, cell_px, lattice)
-    return _some([(int(i), int(j)) for i, j in np.argwhere(chosen)], MANY**2)
+    chosen, most = full_of_tissue(mask, cell_px, lattice), MOST_WINDOWS
+    if np.count_nonzero(chosen) < ENOUGH_FOR_A_MEAN:
+        chosen, most = touches_tissue(mask, cell_px, lattice), MANY**2
+    return _some([(int(i), int(j)) for i, j in np.argwhere(chosen)], most)
 
 
 def _spread(count: int, length: int, lattice: Lattice, most: int) -> NDArray[np.intp]:
