@@ -9,6 +9,7 @@ import pytest
 from models import random_model, tiny_config
 
 from napari_damm import engine
+from napari_damm.engine.blending import ShardBlender
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.pipeline import pool_size
 from napari_damm.events import FailedItem, Finished, Planned, ShardDone, Step, Tile
@@ -132,6 +133,19 @@ def test_the_record_says_what_was_run(result, model):
     assert record["batch_size"] == 2
     assert record["windows"] == 6
     assert record["finished"] is not None
+
+
+def test_shards_are_blended_by_the_thread_that_writes_them(slide, model, monkeypatch):
+    blended, by = ShardBlender._blended, []
+
+    def noted(*args):
+        by.append(threading.current_thread().name)
+        return blended(*args)
+
+    monkeypatch.setattr(ShardBlender, "_blended", noted)
+    run(slide, model, shard=192)
+    assert len(by) == 6
+    assert set(by) == {"napari-damm writer"}
 
 
 def test_closing_the_generator_ends_its_threads(slide, model):

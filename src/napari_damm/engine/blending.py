@@ -2,15 +2,16 @@
 
 1. Finished windows are kept while a shard needs them: those on a border are computed once and
    serve every shard they touch.
-2. A shard whose last window is in is blended and handed on; windows that nothing else needs are
+2. A shard whose last window is in is handed on, to be blended; windows that nothing else needs are
    forgotten, so that memory holds the shards in work and one row of border windows.
 3. Where areas were asked for, everything outside them is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,17 +54,22 @@ class ShardBlender:
                 complete.append(self._shards[at])
         return complete
 
-    def blend(self, shard: Shard) -> Blended:
-        """Blend a complete shard, and forget the windows that nothing else needs."""
+    def hand_on(self, shard: Shard) -> Callable[[], Blended]:
+        """Return what blends a complete shard, in any thread; forget what nothing else needs."""
         mine = {w: self._outputs[w] for w in shard.windows if w in self._outputs}
-        maps = self._maps(shard.region, mine, shard.cells, mine)
-        maps = replace(maps, samples=self._samples(shard.region, mine))
         del self._missing[shard.row, shard.col]
         for window in mine:
             if not self._waiting(window):
                 del self._outputs[window]
         lost = not self._lost.isdisjoint(shard.windows)
         status = ShardStatus.FAILED if lost else ShardStatus.DONE
+        return partial(self._blended, shard, mine, status)
+
+    def _blended(
+        self, shard: Shard, mine: Mapping[Window, WindowOutput], status: ShardStatus
+    ) -> Blended:
+        maps = self._maps(shard.region, mine, shard.cells, mine)
+        maps = replace(maps, samples=self._samples(shard.region, mine))
         return Blended(maps, status, len(mine))
 
     def tile(self, output: WindowOutput, windows_done: int) -> Tile:

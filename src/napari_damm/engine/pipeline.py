@@ -3,7 +3,7 @@
 1. The reader cuts pools of windows out of the slide onto a bounded queue, on CUDA with several
    threads that help it.
 2. Each sampler takes a pool, samples it, and reports every step and the outputs.
-3. The writer stores finished shards, one at a time.
+3. The writer blends finished shards and stores them, one at a time.
 4. Whoever iterates over the pipeline gets their messages until all shards are stored. An exception
    in any thread is raised there. Leaving the `with` block stops all threads, within a denoising
    step.
@@ -55,12 +55,13 @@ class Blended:
 
 @dataclass(frozen=True)
 class Written:
-    """A shard's files are written: their hashes by name, and what is in them."""
+    """A shard's files are written: their hashes by name, its verdict, and of how many windows."""
 
     row: int
     col: int
     files: dict[str, str | None]
-    blended: Blended
+    status: ShardStatus
+    windows: int
 
 
 class Clock:
@@ -116,7 +117,7 @@ class Pipeline:
         self._stop = threading.Event()
         samplers = max(1, min(work.samplers, len(work.plan.windows)))
         self._pools: queue.Queue[list[WindowInput] | None] = queue.Queue(READ_AHEAD + samplers)
-        self._shards: queue.Queue[tuple[Shard, Blended]] = queue.Queue(WRITE_AHEAD)
+        self._shards: queue.Queue[tuple[Shard, Callable[[], Blended]]] = queue.Queue(WRITE_AHEAD)
         self._messages: queue.Queue[Any] = queue.Queue()
         # finished pools that nobody has taken yet: a slow reader of events slows the samplers down
         self._untaken = threading.Semaphore(UNTAKEN_POOLS + samplers)
@@ -175,8 +176,8 @@ class Pipeline:
                 self._untaken.release()
             yield message
 
-    def write(self, shard: Shard, blended: Blended) -> None:
-        """Have a shard written; waits while the writer is busy with earlier ones."""
+    def write(self, shard: Shard, blended: Callable[[], Blended]) -> None:
+        """Have a shard blended and written; waits while the writer is busy with earlier ones."""
         while not self._writer_error:
             try:
                 return self._shards.put((shard, blended), timeout=POLL_S)
@@ -263,16 +264,21 @@ class Pipeline:
     def _write(self) -> None:
         try:
             while True:
-                shard, blended = self._get(self._shards)
-                with self._work.clock.timing("write"):
-                    # What was read since is of this section only if the file is still the same.
-                    self._work.slide.check_unchanged()
-                    files = self._files.write(shard.row, shard.col, blended.maps)
-                self._messages.put(Written(shard.row, shard.col, files, blended))
+                self._messages.put(self._written(*self._get(self._shards)))
         except Exception as error:
             # a dead writer would never make room: tell whoever waits for it
             self._writer_error.append(error)
             raise
+
+    def _written(self, shard: Shard, blend: Callable[[], Blended]) -> Written:
+        """Blend and write a shard; what it was made of is forgotten then."""
+        with self._work.clock.timing("blend"):
+            blended = blend()
+        with self._work.clock.timing("write"):
+            # What was read since is of this section only if the file is still the same.
+            self._work.slide.check_unchanged()
+            files = self._files.write(shard.row, shard.col, blended.maps)
+        return Written(shard.row, shard.col, files, blended.status, blended.windows)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
         while not ready():

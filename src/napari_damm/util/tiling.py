@@ -179,9 +179,8 @@ class Lattice:
 
     def owned_cells(self, i: int, j: int) -> Box:
         """Return the absolute cells that belong to window (i, j), clipped to the slide."""
-        y0, y1 = self._owned(i, self.rows, self.cells.y1)
-        x0, x1 = self._owned(j, self.cols, self.cells.x1)
-        return Box(y0, x0, y1, x1)
+        y, x = _owned(self, 0, i), _owned(self, 1, j)
+        return Box(y[0], x[0], y[1], x[1])
 
     def gather_cells(self, cells: Box, windows: Mapping[Window, NDArray[np.generic]]) -> Floats:
         """Copy a box of absolute cells from the windows that own them; 0 where one is absent.
@@ -208,14 +207,6 @@ class Lattice:
         last = (stop - 1) // self.stride
         return range(max(first, 0), min(last, count - 1) + 1)
 
-    def _owned(self, index: int, count: int, cells: int) -> tuple[int, int]:
-        def first_after_border(i: int) -> int:
-            return -(-(i * self.stride + self.overlap // 2 - CELL // 2) // CELL)
-
-        start = 0 if index == 0 else first_after_border(index)
-        stop = cells if index == count - 1 else first_after_border(index + 1)
-        return start, min(stop, cells)
-
 
 def tokens_to_cells(tokens: Floats, cells: int = WINDOW // CELL) -> Floats:
     """Return per-token values (h, w) of one window on its (cells, cells) grid of 32 px cells.
@@ -240,6 +231,19 @@ def shard_boxes(shape: tuple[int, int], shard: int) -> Iterator[tuple[int, int, 
         for col in range(-(-shape[1] // shard)):
             corner = Box(0, 0, shard, shard).shifted(row * shard, col * shard)
             yield row, col, corner.intersect(whole)
+
+
+@lru_cache(maxsize=1024)
+def _owned(lattice: Lattice, axis: int, index: int) -> tuple[int, int]:
+    """Return the cells along an axis, from and to, of a row or column of windows."""
+    cells = -(-lattice.shape[axis] // CELL)
+
+    def first_after_border(i: int) -> int:
+        return -(-(i * lattice.stride + lattice.overlap // 2 - CELL // 2) // CELL)
+
+    start = 0 if index == 0 else first_after_border(index)
+    last = index == (lattice.rows, lattice.cols)[axis] - 1
+    return start, min(cells if last else first_after_border(index + 1), cells)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 1. A pipeline of threads (`pipeline`) reads windows, samples them, and writes finished shards.
 2. Finished windows are kept until the shards they belong to are complete (`blending`); those are
-   blended and handed to the writer.
+   handed to the writer, which blends them: whoever gathers events must keep up with the windows.
 3. Closing the generator stops all threads within a denoising step.
 """
 
@@ -62,11 +62,9 @@ def compute_shards(work: Work, writer: ShardWriter) -> Generator[Outcome, None, 
                     blender.lose(window)
                     yield FailedItem(describe(left, window), error)
                     _hand_on(blender.completed_by(window), blender, pipeline, work)
-                case Written(row, col, files, blended):
+                case Written(row, col, files, status, windows):
                     spent = work.clock.take()
-                    yield ShardReport(
-                        row, col, blended.status, files, blended.windows, seconds=spent
-                    )
+                    yield ShardReport(row, col, status, files, windows, seconds=spent)
 
 
 def describe(planned: Plan, window: Window) -> str:
@@ -77,7 +75,5 @@ def describe(planned: Plan, window: Window) -> str:
 
 def _hand_on(shards: list[Shard], blender: ShardBlender, pipeline: Pipeline, work: Work) -> None:
     for shard in shards:
-        with work.clock.timing("blend"):
-            blended = blender.blend(shard)
         with work.clock.timing("wait for the writer"):
-            pipeline.write(shard, blended)
+            pipeline.write(shard, blender.hand_on(shard))
