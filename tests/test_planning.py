@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from models import random_model
 
 from napari_damm.engine.config import PredictConfig, default_batch
+from napari_damm.engine.job import survey
 from napari_damm.engine.planning import plan
+from napari_damm.model import DAMMConfig
 from napari_damm.slide import slide_from_arrays
 from napari_damm.util.tiling import Box
 
@@ -109,3 +112,12 @@ def test_windows_on_empty_glass_do_not_run():
 
 def test_batches_are_larger_on_a_gpu():
     assert default_batch("cpu") < default_batch("cuda")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "size"), [({}, 64), ({"samples": 2}, 256), ({"mode": "fast"}, 256)], ids=str
+)
+def test_on_a_card_a_first_pool_of_single_evaluations_is_soon_read(slide, wishes, size):
+    config = PredictConfig(device="cuda", **wishes)
+    model = random_model(DAMMConfig.of_preset("tiny", "ours"))
+    assert survey(slide, model, config, remote=True)[1].sampling.batch_size == size

@@ -34,7 +34,10 @@ LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
 POOL_BATCHES = 2
 """Full batches that a sampler takes together, so that after the gate both decoders run full."""
-CUDA_BATCH = 256
+CUDA_BATCH, CUDA_EXPECTED_BATCH = 256, 64
+"""Windows per network call; fewer where each is evaluated once, since the card waits while the
+first are read, and the host after the last. So many fill a card as well: their maps are large.
+"""
 MOST_WINDOWS_AT_ONCE = 1024
 """A network call is padded to its batch, so that a slip of a digit would cost hours."""
 MOST_READERS = 4
@@ -193,7 +196,7 @@ def pool_batches(device: str) -> int:
     return 1 if device == "cuda" else POOL_BATCHES
 
 
-def default_batch(device: str, parameters: int = 0) -> int:
+def default_batch(device: str, parameters: int = 0, evaluated_once: bool = False) -> int:
     """Windows per network call, for a noise estimator of so many parameters.
 
     On a CPU 4 show the first tiles soon; a large network gains a tenth from 8. On CUDA there may be
@@ -201,7 +204,9 @@ def default_batch(device: str, parameters: int = 0) -> int:
     """
     if device == "cpu":
         return 8 if parameters > LARGE_NETWORK else 4
-    return CUDA_BATCH if device == "cuda" else 16
+    if device == "cuda":
+        return CUDA_EXPECTED_BATCH if evaluated_once else CUDA_BATCH
+    return 16
 
 
 def cores() -> int:

@@ -132,7 +132,9 @@ def survey(
     if planned.lattice.window % model.config.token_px:
         multiple = f"a multiple of {model.config.token_px} px"
         raise ValueError(f"the model needs windows of {multiple}, got {planned.lattice.window}")
-    batch = default_batch(device, sum(weight.numel() for weight in model.unet.parameters()))
+    once = config.sampler_for(model.config.unet.predicts)[1] * config.samples == 1
+    parameters = sum(weight.numel() for weight in model.unet.parameters())
+    batch = default_batch(device, parameters, once)
     if device == "cuda" and not elsewhere:
         batch = fitting_batch(batch, model, planned.lattice.window, config.workers)
     sampling = Sampling.of(config, model, config.batch_size or batch)
