@@ -24,7 +24,7 @@ from napari_damm.dataset.views import View
 from napari_damm.model.damm import DAMM
 from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.device_views import DeviceSections
+from napari_damm.train.device_views import DeviceSections, placed
 from napari_damm.train.latent_cache import latent_shape
 from napari_damm.train.unreadable import UnreadablePatches
 from napari_damm.util.tiling import WINDOW
@@ -189,10 +189,10 @@ class LatentBank:
                 del self._places[gone]
             self._records[place], self._places[record] = record, place
             places.append(place)
-        index = torch.tensor(places, device=latents.device)
+        index = placed(places, latents.device)
         self._latents[index], self._planted[index] = latents, planted
 
     def take(self, records: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return latents (n, 3, c, h, w) and what misleads (n, h, w)."""
-        index = torch.tensor([self._places[each] for each in records], device=self._latents.device)
+        index = placed([self._places[each] for each in records], self._latents.device)
         return self._latents[index], self._planted[index]

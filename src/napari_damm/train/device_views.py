@@ -67,9 +67,9 @@ class DeviceSections:
         device = self._pixels.device
 
         def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, device=device).reshape(-1, 1, 1)
+            return placed(values, device).reshape(-1, 1, 1)
 
-        which = torch.tensor(numbers, device=device)
+        which = placed(numbers, device)
         side = torch.arange(WINDOW, device=device)
         place = (which, column([view.row * CELL for view in views]),
                  column([view.col * CELL for view in views]))  # fmt: skip
@@ -103,11 +103,16 @@ class DeviceSections:
 
 def _reflected(index: Tensor, size: Tensor | int) -> Tensor:
     """Reflect indices into 0..size - 1, at the centres of the outermost pixels."""
-    period = (2 * (torch.as_tensor(size, device=index.device) - 1)).clamp_min(1)
+    if isinstance(size, int):
+        size = torch.full((), size, device=index.device)
+    period = (2 * (size - 1)).clamp_min(1)
     within = index.abs() % period
-    return torch.minimum(within, period - within).clamp_max(
-        torch.as_tensor(size, device=index.device) - 1
-    )
+    return torch.minimum(within, period - within).clamp_max(size - 1)
+
+
+def placed(values: Sequence[float], device: torch.device) -> Tensor:
+    """Return a few numbers on a device, on which nothing is waited for."""
+    return torch.tensor(values).to(device, non_blocking=True)
 
 
 def _turned(images: Tensor, views: Sequence[View]) -> Tensor:
@@ -116,13 +121,13 @@ def _turned(images: Tensor, views: Sequence[View]) -> Tensor:
     device = images.device
     i = torch.arange(size, device=device)[None, :, None].expand(n, size, size)
     j = torch.arange(size, device=device)[None, None, :].expand(n, size, size)
-    flip = torch.tensor([view.flip for view in views], device=device).reshape(-1, 1, 1)
+    flip = placed([view.flip for view in views], device).reshape(-1, 1, 1)
     i = torch.where(flip, size - 1 - i, i)
     ways = torch.stack(
         [i * size + j, j * size + size - 1 - i,
          (size - 1 - i) * size + size - 1 - j, (size - 1 - j) * size + i]
     )  # fmt: skip
-    turns = torch.tensor([view.turns % 4 for view in views], device=device)
+    turns = placed([view.turns % 4 for view in views], device)
     source = ways[turns, torch.arange(n, device=device)].reshape(n, 1, -1)
     flat = images.flatten(2).gather(2, source.expand(-1, channels, -1))
     return flat.reshape(images.shape)
@@ -142,11 +147,11 @@ def _blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:
         ]
     )
     kernels /= kernels.sum(axis=1, keepdims=True)
-    weight = torch.from_numpy(kernels).to(images)[:, None]
+    weight = torch.from_numpy(kernels).to(images, non_blocking=True)[:, None]
     size = images.shape[-1]
     around = torch.arange(-radius, size + radius, device=images.device) % (2 * size)
     around = torch.minimum(around, 2 * size - 1 - around)  # the outermost pixel is repeated
-    index = torch.tensor(rows, device=images.device)
+    index = placed(rows, images.device)
     some = images[index][None]
     some = F.conv2d(some[:, :, around], weight[..., None], groups=len(rows))
     some = F.conv2d(some[..., around], weight[:, :, None], groups=len(rows))
