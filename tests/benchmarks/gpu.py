@@ -14,21 +14,21 @@ Try it without a card, in two minutes: --device cpu --quick
 3. Where the launches go: of one pool, kernels, copies and waits of the host per denoising step, and
    the share of the time in which the card computes, by torch's profiler.
 4. In bfloat16: how far off, and how fast (`precision.py`).
-5. Training: samples per second and the share of the time spent waiting for data, as it comes, with
+5. By how many windows at a time the sampler is fastest.
+6. Training: samples per second and the share of the time spent waiting for data, as it comes, with
    steps that are not recorded, and as on a CPU (`gpu_training.py`).
 
-Meant to take under five minutes. Needs no napari, network or other files.
+Meant to take under five minutes. What is found is printed, and written to `--json`, part by part:
+none is lost where a later one fails or the time is up. Needs no napari, network or other files.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,10 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_training import WAYS, training
+from notes import Notes
 from numpy.typing import NDArray
 from precision import compared
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from napari_damm import api
@@ -54,6 +56,7 @@ from napari_damm.store import Result
 SMALL, GREY, LADDER_SHARE = 832, 255, 0.02
 """Section that is compared, px; grey levels; share of the card's memory that the ladder gets."""
 STEPS = 50
+LONG_S = 2.0
 
 
 def section(size: int) -> Slide:
@@ -131,11 +134,14 @@ def windows_in_memory(sampler: WindowSampler, count: int) -> list[WindowInput]:
 
 
 def per_second(count: int, work: Callable[[], object], rounds: int = 3) -> float:
-    """Return how many of `count` things a second; the first time is not counted."""
+    """Return how many of `count` things a second; the first time is not counted.
+
+    Rounds end where they have taken `LONG_S`: a slow card is measured once.
+    """
     work()
     _wait()
-    seconds = []
-    for _ in range(rounds):
+    seconds: list[float] = []
+    while len(seconds) < rounds and sum(seconds) < LONG_S:
         began = time.perf_counter()
         work()
         _wait()
@@ -197,6 +203,18 @@ def speed(device: str, size: int, batch: int, mode: str) -> dict[str, Any]:
     return found | launches(sampler, windows, device)
 
 
+def by_batch(device: str, mode: str, most: int) -> dict[str, float]:
+    """Return windows per second of the sampler, by the windows of a call."""
+    model = api.load_model(None, device)
+    found = {}
+    for batch in (most >> k for k in (3, 2, 1, 0) if most >> k):
+        config = api.PredictConfig(mode=mode, device=device, batch_size=batch)
+        sampler = sampler_of(model, survey(section(320), model, config)[1])
+        windows = windows_in_memory(sampler, batch)
+        found[f"{batch} at a time"] = per_second(batch, partial(used_up, sampler, windows))
+    return found
+
+
 def used_up(sampler: WindowSampler, windows: list[WindowInput]) -> None:
     """Sample windows, and forget them."""
     list(sampler.run(windows))
@@ -248,7 +266,9 @@ def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) ->
         "copies per step": of("aten::copy_", "aten::clone", "aten::contiguous"),
     }
     if device == "cuda":
-        busy = sum(event.self_device_time_total for event in counts.values()) / 1e6
+        # of the card's own events: those of the host name the time of the kernels that they start
+        kernels = [e for e in counts.values() if e.device_type == DeviceType.CUDA]
+        busy = sum(event.self_device_time_total for event in kernels) / 1e6
         found |= {
             "launches per step": of("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch"),
             "waits of the host per step": of("cudaStreamSynchronize", "cudaDeviceSynchronize"),
@@ -271,18 +291,6 @@ def half(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def noted(found: dict[str, Any], name: str) -> Iterator[None]:
-    """Print how long a part took and what it found; one that fails does not stop the others."""
-    began = time.perf_counter()
-    try:
-        yield
-    except Exception as error:  # what is measured on an unknown card may fail in any way
-        found[name] = f"failed: {type(error).__name__}: {error}"
-    print(f"{name} ({time.perf_counter() - began:.0f} s)")
-    print(json.dumps(found.get(name), indent=1, default=str), flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure all parts, print them and write JSON; return what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -292,34 +300,43 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--modes", nargs="+", default=["expected", "fast", "draft", "reference"])
     parser.add_argument("--train-minutes", type=float, default=0.5)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--minutes", type=float, default=8, help="no part is begun after these")
     parser.add_argument("--quick", action="store_true", help="a little of all, to try it")
     args = parser.parse_args(arguments)
     if args.quick:
         args.size, args.batch, args.train_minutes, args.modes = 320, 4, 0.05, ["expected", "draft"]
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("skipped: there is no CUDA device here")
-    name = torch.cuda.get_device_name() if args.device == "cuda" else args.device
-    found: dict[str, Any] = {"card": name, "torch": torch.__version__}
+    card = args.device == "cuda"
+    name = torch.cuda.get_device_name() if card else args.device
     print(f"{name}, torch {torch.__version__}", flush=True)
-    with noted(found, "right"):
-        found["right"] = rightness(args.device, args.batch)
-    if args.device == "cuda":
-        with noted(found, "recorded"):
-            found["recorded"] = recorded(args.batch)
+    until = time.perf_counter() + 60 * args.minutes
+    notes = Notes(args.json, until, card=name, torch=torch.__version__)
+    for name, work in all_parts(args, card):
+        notes.take(name, work)
+    return notes.found
+
+
+def all_parts(args: argparse.Namespace, card: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the parts, what matters most first."""
+    device, batch = args.device, args.batch
+    yield "right", partial(rightness, device, batch)
+    if card:
+        yield "recorded", partial(recorded, batch)
+    *usual, last = args.modes
+    for mode in usual:
+        yield mode, partial(speed, device, args.size, batch, mode)
+    for mode in args.modes[:2]:
+        yield f"{mode} by batch", partial(by_batch, device, mode, batch)
+    first, *others = WAYS
+    yield first, partial(training, device, args.train_minutes, first)
+    if card:
+        yield "ladder", partial(ladder, batch)
     for mode in args.modes:
-        with noted(found, mode):
-            found[mode] = speed(args.device, args.size, args.batch, mode)
-    if args.device == "cuda":
-        with noted(found, "ladder"):
-            found["ladder"] = ladder(args.batch)
-    with noted(found, "bf16"):
-        found["bf16"] = {mode: half(args, mode) for mode in args.modes}
-    for name in WAYS if args.device == "cuda" else ["training"]:
-        with noted(found, name):
-            found[name] = training(args.device, args.train_minutes, name)
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1, default=str))
-    return found
+        yield f"bf16, {mode}", partial(half, args, mode)
+    yield last, partial(speed, device, args.size, batch, last)
+    for way in others if card else ():
+        yield way, partial(training, device, args.train_minutes, way)
 
 
 def _wait() -> None:
