@@ -142,7 +142,9 @@ def test_a_click_unfolds_all_of_it_and_another_folds_it(docked, name, fold, last
     for _ in range(2):
         driver.qtbot.mouseClick(line.toggleButton(), Qt.MouseButton.LeftButton)
         bar = driver.widget.findChild(QScrollArea).verticalScrollBar()
-        driver.qtbot.waitUntil(lambda: line.content().height() >= line.content().sizeHint().height() > 50)
+        driver.qtbot.waitUntil(
+            lambda: line.content().height() >= line.content().sizeHint().height() > 50
+        )
         bar.setValue(bar.maximum())
         settle()
         assert is_seen(control)
