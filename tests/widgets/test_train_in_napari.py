@@ -86,7 +86,7 @@ def test_a_stopped_training_is_resumed_to_its_end(driver, monkeypatch):
 
     monkeypatch.setattr(api, "fine_tune", held_up)
     driver.click("start")
-    driver.wait_for(lambda: "joint phase" in driver.progress.text())
+    driver.wait_for(lambda: "learning the map" in driver.progress.text())
     assert "Resume continues" in driver.run("stop")
     assert not job_threads()
     resume.set()

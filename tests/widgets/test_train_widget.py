@@ -88,7 +88,7 @@ def test_curves_and_validation_layers_follow_the_training(open_trainer, fake_tra
     assert [line.xData.size for _, line in curves._lines if line.xData is not None]
     now = driver.viewer.layers["Validation now"]
     assert np.unique(np.asarray(now.data)).tolist() == [0.0, 0.5]
-    assert driver.progress.text() == "gated phase · epoch 2 · 3:20 left"
+    assert driver.progress.text() == "learning what to trust · epoch 2 · 3:20 left"
     assert driver.progress.value() == driver.progress.maximum() / 2
     assert driver.status.text().startswith("Step 20: SSIM 0.400 → 0.450")
     driver.viewer.layers.selection.active = driver.viewer.layers["vessels"]

@@ -34,9 +34,9 @@ def step(**changes) -> TrainStep:
 
 
 def test_phase_epoch_and_time_left_are_told():
-    assert summarise(step()).text() == "joint phase · epoch 2"
+    assert summarise(step()).text() == "learning the map · epoch 2"
     gated = step(phase="gated", epoch=12, seconds_left=200.0)
-    assert summarise(gated).text() == "gated phase · epoch 12 · 3:20 left"
+    assert summarise(gated).text() == "learning what to trust · epoch 12 · 3:20 left"
     assert summarise(step(phase="autoencoder of T1")).text() == "autoencoder of T1"
 
 
@@ -48,7 +48,7 @@ def test_what_is_prepared_moves_the_bar_only_before_the_first_step():
     assert midway.fraction == 0.5
     assert midway.text().startswith("measuring")
     midway.count(step(progress=0.6))
-    assert midway.text().startswith("joint phase")
+    assert midway.text().startswith("learning the map")
 
 
 def test_the_plan_is_told_until_there_are_scores():

@@ -19,7 +19,11 @@ from napari_damm.widgets.run.eta import duration
 from napari_damm.widgets.run.run_summary import RunSummary
 from napari_damm.widgets.train.request import Kept
 
-PHASES = {"joint": "joint phase", "gated": "gated phase", "detail": "detail phase"}
+PHASES = {
+    "joint": "learning the map",
+    "gated": "learning what to trust",
+    "detail": "learning fine detail",
+}
 
 
 @dataclass
@@ -63,7 +67,7 @@ class TrainingSummary(RunSummary):
         return 0.0
 
     def text(self) -> str:
-        """Return the state in words, such as "gated phase · epoch 12 · 3:20 left"."""
+        """Return the state in words, such as "learning what to trust · epoch 12 · 3:20 left"."""
         if self.preparing is not None:
             what, done, total = self.preparing.what, self.preparing.done, self.preparing.total
             return f"{what} · {done} of {total}" if total else what
