@@ -5,12 +5,12 @@ measured as predicted and as they truly are. What predictions were off by is wri
 (`napari_damm.trust.intervals`); the weights stay as they are.
 
     python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60]
-        [--measured 30] [--rows FILE.jsonl] [--measures]
+        [--measured 30] [--rows FILE.jsonl] [--maps | --measures]
 
-Maps are fitted on `--sections` of preset internal; measures on `--measured` of preset internal and
-as many of preset external together, so that they allow for not knowing which kind of tissue it is.
-It is widened until it holds 89 % of each kind, and left out where it never does. --measures fits
-these alone and leaves the maps' as they are on the card; --rows keeps what was measured.
+Maps are fitted on `--sections` by turns of preset internal and external, measures on `--measured`
+of either, so that they allow for not knowing which kind of tissue it is. A measure's interval is
+widened until it holds 89 % of each kind, and left out where it never does. --maps and --measures
+fit one of the two and leave the other as it is on the card; --rows keeps what was measured.
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
@@ -56,6 +56,7 @@ SIZES = (448, 640)
 """By turns: intensities are relative to the section, and hang a little on how large it is."""
 OTHER = "external"
 KINDS = (PRESET, OTHER)
+OF_MAPS = ("weights", "factor", "count", "unit", "truth", "fitted_on")
 LEAST_HELD = 0.85
 WANTED_HELD, LEVELS = 0.89, tuple(k / 100 for k in range(90, 100))
 """Measures are off by more in one kind of tissue than in the other: the level is raised until the
@@ -68,13 +69,16 @@ def fit(model: object, count: int) -> Intervals:
     """Simulate so many sections, predict them, and fit the intervals of maps."""
     pairs = []
     for k in range(count):
-        drawn = simulate_slide(SIZES[k % len(SIZES)], FIRST_SEED + k, PRESET)
+        size = SIZES[k // len(KINDS) % len(SIZES)]
+        drawn = simulate_slide(size, FIRST_SEED + k, KINDS[k % len(KINDS)])
         result, truth = predict_section(drawn, model)
         pairs.append((np.asarray(result.np), truth))
         if k % 10 == 9:
             print(f"{k + 1} of {count} sections", flush=True)
     sizes = " and ".join(map(str, SIZES))
-    said = f"{count} simulated sections of {sizes} px, {PRESET}, seeds from {FIRST_SEED}"
+    said = (
+        f"{count} simulated sections of {sizes} px, {' and '.join(KINDS)}, seeds from {FIRST_SEED}"
+    )
     return Intervals.fit(pairs, "sections", "noise-free field", said)
 
 
@@ -179,7 +183,9 @@ def main() -> None:
     parser.add_argument("--sections", type=int, default=60)
     parser.add_argument("--size", type=int, default=448, help="of the sections that judge")
     parser.add_argument("--measured", type=int, default=30, help="of each kind, for measures")
-    parser.add_argument("--measures", action="store_true", help="fit those of measures alone")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--maps", action="store_true", help="fit those of maps alone")
+    only.add_argument("--measures", action="store_true", help="fit those of measures alone")
     parser.add_argument("--rows", type=Path, help="where measures of sections are kept")
     parser.add_argument("--judge", type=int, default=0, metavar="N")
     parser.add_argument("--unet", type=Path, help="a trained regression U-Net (baselines)")
@@ -194,13 +200,16 @@ def main() -> None:
         return
     if asked.model is None:
         parser.error("--model: give the file whose card is to have them")
-    again = asked.measures or asked.samples
-    made = Intervals.of_card(model.card) if again else fit(model, asked.sections)
-    if made is None:
-        parser.error(f"--measures, --samples: {asked.model} has no intervals yet")
-    if asked.samples:
-        made = fit_spreads(model, made, asked.samples, asked.sections)
+    known = Intervals.of_card(model.card)
+    if known is None and (asked.maps or asked.measures or asked.samples):
+        parser.error(f"--maps, --measures, --samples: {asked.model} has no intervals yet")
+    if asked.maps:
+        fitted = fit(model, asked.sections)
+        made = replace(known, **{name: getattr(fitted, name) for name in OF_MAPS})
+    elif asked.samples:
+        made = fit_spreads(model, known, asked.samples, asked.sections)
     else:
+        made = known if asked.measures else fit(model, asked.sections)
         measures = fit_measures(measured_rows(model, asked.measured, asked.rows))
         said = (
             f"{asked.measured} {PRESET} and {asked.measured} {OTHER} simulated sections of "

@@ -15,13 +15,8 @@ from numpy.typing import NDArray
 
 from napari_damm.trust.moved import moved_by
 from napari_damm.trust.reference import Reference
-from napari_damm.trust.statistics import (
-    BLANK,
-    CHANNEL,
-    GROUPS,
-    NAMES,
-    OCTAVES,
-)
+from napari_damm.trust.spectrum import OCTAVES
+from napari_damm.trust.statistics import BLANK, CHANNEL, GROUPS, NAMES
 
 Floats = NDArray[np.float32]
 Vector = NDArray[np.float64]
