@@ -19,6 +19,7 @@ from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.slide import Slide, open_slide
 from napari_damm.store import Result, open_result
 from napari_damm.train.config import TrainConfig
+from napari_damm.util.given import check_path, settings_or_default
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -60,10 +61,9 @@ def predict(
     store
         Folder for the result (an OME-Zarr); None keeps it in memory.
     client
-        A `dask.distributed.Client`: the shards are computed by its cluster's workers.
+        A `dask.distributed.Client`: its cluster's workers compute the shards.
     resume
-        Continue what is in `store`, which must be of the same job; without it `store` must not
-        exist yet.
+        Continue what is in `store`, of the same job; without it `store` must not exist yet.
 
     Yields
     ------
@@ -79,7 +79,8 @@ def predict(
     >>> for event in predict(open_slide("section.ome.tif")):  # doctest: +SKIP
     ...     print(event)
     """
-    config = config or PredictConfig()
+    config = settings_or_default(config, PredictConfig)
+    check_path(store, "store")
     loaded = load_model(model, config.device if client is None else "cpu")
     if client is not None:
         from napari_damm.engine.workers import dask
@@ -126,12 +127,11 @@ def predict_batch(
 
     Examples
     --------
-    >>> sections = find_sections(["slides"], "results", "CD31=DAPI")  # doctest: +SKIP
-    >>> *_, finished = predict_batch(sections, resume=True)  # doctest: +SKIP
+    >>> *_, finished = predict_batch(find_sections(["slides"], "results"))  # doctest: +SKIP
     """
     from napari_damm.engine import batch
 
-    config = config or PredictConfig()
+    config = settings_or_default(config, PredictConfig)
     batch.check_stores(sections, resume)
     chosen = {each.model or model for each in sections}
     loaded = {each: load_model(each, config.device if client is None else "cpu") for each in chosen}
@@ -149,10 +149,11 @@ def plan(
     config: PredictConfig | None = None,
     store: str | Path | None = None,
 ) -> Survey:
-    """Say what a prediction would compute and cost, or what is left of one; see `engine.plan`."""
+    """Say what a prediction would compute and cost, or what is left; see `engine.plan`."""
     from napari_damm import engine
 
-    config = config or PredictConfig()
+    config = settings_or_default(config, PredictConfig)
+    check_path(store, "store")
     return engine.plan(slide, load_model(model, config.device), config, store)
 
 
@@ -176,8 +177,8 @@ def fine_tune(
     config
         Settings; all have defaults.
     out
-        Folder for checkpoints, curves and the model; None makes one in the user's data folder,
-        named as the model. Without `resume` it must not exist yet.
+        Folder for checkpoints, curves and the model, which must not exist yet without `resume`;
+        None makes one in the user's data folder, named as the model.
     resume
         Go on with the training in `out`; with `epochs` and one device to the same bits as without
         the interruption.
@@ -196,11 +197,12 @@ def fine_tune(
     Examples
     --------
     >>> data = FolderSource("patches", pixel_size_um=0.5)  # doctest: +SKIP
-    >>> for event in fine_tune(data, config=TrainConfig(minutes=15)):  # doctest: +SKIP
-    ...     print(event)
+    >>> *_, finished = fine_tune(data, config=TrainConfig(minutes=15))  # doctest: +SKIP
     """
     from napari_damm import train
 
+    config = None if config is None else settings_or_default(config, TrainConfig)
+    check_path(out, "out")
     yield from train.fine_tune(data, model, config, out, resume)
 
 
@@ -223,9 +225,9 @@ def prediction_interval(result: Result) -> PredictionInterval | None:
     ValueError
         If what the result's record says of it cannot be used.
     """
-    from napari_damm.engine.intervals import prediction_interval as found
+    from napari_damm.engine import intervals
 
-    return found(result)
+    return intervals.prediction_interval(result)
 
 
 def evaluate(
@@ -244,7 +246,7 @@ def evaluate(
     model
         A loaded model, a name, a path, or None for the bundled one.
     config
-        Settings; all have defaults. `config.compare` is a second model for the same sections.
+        Settings; `config.compare` is a second model for the same sections.
     out
         New folder for tables, JSON and a figure; None writes nothing.
 

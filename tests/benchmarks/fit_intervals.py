@@ -5,7 +5,7 @@ measured as predicted and as they truly are. What predictions were off by is wri
 (`napari_damm.trust.intervals`); the weights stay as they are.
 
     python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60]
-        [--measured 30] [--rows FILE.jsonl] [--maps | --measures]
+        [--measured 30] [--rows FILE.jsonl] [--maps | --measures | --held]
 
 Maps are fitted on `--sections` by turns of preset internal and external, measures on `--measured`
 of either, so that they allow for not knowing which kind of tissue it is. A measure's interval is
@@ -14,6 +14,9 @@ fit one of the two and leave the other as it is on the card; --rows keeps what w
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
+
+With --held nothing is written: it is said of how many of `--measured` sections of either kind,
+which nothing was fitted on, the interval of each measure held the truth.
 
 With --judge N they are judged on N reserved sections of each preset instead, and nothing is
 written: coverage by section, widths and scores, beside the interval that is the same everywhere
@@ -56,6 +59,8 @@ SIZES = (448, 640)
 """By turns: intensities are relative to the section, and hang a little on how large it is."""
 OTHER = "external"
 KINDS = (PRESET, OTHER)
+HELD_SEED = FIRST_SEED + 300
+"""From here on no interval was fitted."""
 OF_MAPS = ("weights", "factor", "count", "unit", "truth", "fitted_on")
 LEAST_HELD = 0.85
 WANTED_HELD, LEVELS = 0.89, tuple(k / 100 for k in range(90, 100))
@@ -82,12 +87,14 @@ def fit(model: object, count: int) -> Intervals:
     return Intervals.fit(pairs, "sections", "noise-free field", said)
 
 
-def measured_rows(model: DAMM, count: int, kept: Path | None) -> list[Row]:
+def measured_rows(
+    model: DAMM, count: int, kept: Path | None, first_seed: int = FIRST_SEED
+) -> list[Row]:
     """Return true and predicted measures of so many sections of each kind; kept ones are read."""
     rows = read_rows(kept, weights_of(model))
     done = {(row["preset"], row["seed"]) for row in rows}
     for k, preset in ((k, preset) for k in range(count) for preset in KINDS):
-        seed = FIRST_SEED + k
+        seed = first_seed + k
         if (preset, seed) in done:
             continue
         found = measure_section(simulate_slide(SIZES[k % len(SIZES)], seed, preset), model)
@@ -123,6 +130,18 @@ def share_held(interval: MeasureInterval, rows: Sequence[Row], name: str, preset
     edges = [interval.around(float(predicted)) for _, predicted in pairs]
     held = [low <= true <= high for (true, _), (low, high) in zip(pairs, edges, strict=True)]
     return float(np.mean(held)) if held else 0.0
+
+
+def print_held(known: Intervals, rows: Sequence[Row]) -> None:
+    """Print the share of sections of each kind that the interval of each measure held."""
+    print("| measure | " + " | ".join(KINDS) + " |")
+    print("|---|" + "---|" * len(KINDS))
+    for name, interval in known.measures.items():
+        shares = []
+        for preset in KINDS:
+            n = len(pairs_of([row for row in rows if row["preset"] == preset], name))
+            shares.append(f"{share_held(interval, rows, name, preset):.1%} of {n}")
+        print(f"| {MEASURES[name].title} | " + " | ".join(shares) + " |")
 
 
 def pairs_of(rows: Sequence[Row], name: str) -> np.ndarray:
@@ -185,6 +204,7 @@ def main() -> None:
     parser.add_argument("--measured", type=int, default=30, help="of each kind, for measures")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--maps", action="store_true", help="fit those of maps alone")
+    only.add_argument("--held", action="store_true", help="judge those of measures")
     only.add_argument("--measures", action="store_true", help="fit those of measures alone")
     parser.add_argument("--rows", type=Path, help="where measures of sections are kept")
     parser.add_argument("--judge", type=int, default=0, metavar="N")
@@ -201,8 +221,11 @@ def main() -> None:
     if asked.model is None:
         parser.error("--model: give the file whose card is to have them")
     known = Intervals.of_card(model.card)
-    if known is None and (asked.maps or asked.measures or asked.samples):
-        parser.error(f"--maps, --measures, --samples: {asked.model} has no intervals yet")
+    if known is None and (asked.maps or asked.measures or asked.held or asked.samples):
+        parser.error(f"--maps, --measures, --held, --samples: {asked.model} has no intervals yet")
+    if asked.held:
+        print_held(known, measured_rows(model, asked.measured, asked.rows, HELD_SEED))
+        return
     if asked.maps:
         fitted = fit(model, asked.sections)
         made = replace(known, **{name: getattr(fitted, name) for name in OF_MAPS})

@@ -33,6 +33,7 @@ from napari_damm.store import Result, open_result
 from napari_damm.util.advice import Advice
 from napari_damm.util.bounded_json import MOST_BYTES
 from napari_damm.util.files import open_regular
+from napari_damm.util.given import shown
 
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
@@ -48,6 +49,11 @@ def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
     """
     if isinstance(source, MapLayers):
         return source
+    if not isinstance(source, MapSource):
+        raise ValueError(
+            f"a path, MapSource or MapLayers is measured, got {shown(source)}: give a result or a "
+            "picture"
+        )
     path = Path(source.path)
     if _is_result(path):
         opened = _open_result(source, open_result(path), config)

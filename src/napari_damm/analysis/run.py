@@ -55,6 +55,7 @@ from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.trust.intervals import Intervals
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
+from napari_damm.util.given import check_path, settings_or_default
 
 NOBODY = Member("", "")
 
@@ -69,9 +70,12 @@ def analyze(
 ) -> Iterator[Event]:
     """Measure how particles spread in sections; see `api.analyze`."""
     started = time.monotonic()
-    config = config or AnalyzeConfig()
+    config = settings_or_default(config, AnalyzeConfig)
+    check_path(out, "out")
     folder = None if out is None else check_new(Path(out))
-    given = [data] if isinstance(data, str | Path | MapSource | MapLayers) else list(data)
+    given: list[Source | str | Path] = (
+        [data] if isinstance(data, str) or not isinstance(data, Sequence) else list(data)
+    )
     if not given:
         raise ValueError("there is nothing to measure: give one result or picture or more")
     sources = [MapSource(one) if isinstance(one, str | Path) else one for one in given]

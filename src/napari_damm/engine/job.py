@@ -29,6 +29,7 @@ from napari_damm.slide import Normalisation, Slide, check_finite
 from napari_damm.store import Result, ResultStore, ShardStatus, open_result
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import is_out_of_memory, one_line
+from napari_damm.util.given import shown
 from napari_damm.util.tiling import Box
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def survey(
     from napari_damm.model_file import resolve_device
 
     if not isinstance(slide, Slide):
-        raise ValueError(f"a slide is predicted, got {slide!r:.100}: open it with open_slide")
+        raise ValueError(f"a slide is predicted, got {shown(slide)}: open it with open_slide")
     elsewhere = remote and config.device != "auto"
     device = config.device if elsewhere else resolve_device(config.device).type
     check_finite(slide)

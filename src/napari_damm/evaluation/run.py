@@ -51,6 +51,7 @@ from napari_damm.model_file import load_model, summary
 from napari_damm.store import Result
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
+from napari_damm.util.given import check_path, settings_or_default
 from napari_damm.util.tiling import CELL
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def evaluate(
         evaluated. Nothing is left behind.
     """
     started = time.monotonic()
-    config = config or EvaluateConfig()
+    config = settings_or_default(config, EvaluateConfig)
+    check_path(out, "out")
     folder = None if out is None else check_new(Path(out))
     sources = as_sources(data)
     judged = _Judged(_load(model, config), config)

@@ -20,6 +20,7 @@ from napari_damm.model_file.header import first_few, read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
 from napari_damm.util.advice import Advice
 from napari_damm.util.files import LONGEST_NAME, check_new, copy_file
+from napari_damm.util.given import shown
 from napari_damm.util.settings import DEVICES
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def load_model(name_or_path: str | Path | DAMM | None = None, device: str = "aut
     """
     target = resolve_device(device)
     if not (name_or_path is None or isinstance(name_or_path, str | Path)):
+        if not hasattr(name_or_path, "card"):
+            raise ValueError(f"a model is a name, a path or a DAMM, got {shown(name_or_path)}")
         return name_or_path if device == "auto" else name_or_path.to(target)
     path = find_model(name_or_path)
     model = read_model(path)

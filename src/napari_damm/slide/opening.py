@@ -30,6 +30,7 @@ from napari_damm.slide.readers import open_further, open_image
 from napari_damm.slide.slide import Slide
 from napari_damm.slide.stacks import check_indices, common_stack
 from napari_damm.util.advice import Advice
+from napari_damm.util.given import check_path
 from napari_damm.util.pixel_sizes import LARGEST_USUAL_PIXEL_UM
 
 SIZE_TOLERANCE = 0.01
@@ -80,6 +81,10 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     OSError
         A file is missing, not accessible or truncated.
     """
+    if path is None:
+        raise ValueError("path must be the path of an image, got None")
+    check_path(path, "path")
+    check_path(nuclei, "nuclei")
     main = open_image(path, z, t, image)
     other = main if nuclei is None else open_further(nuclei, z, t, image)
     if main.placed != other.placed:  # what states no place lies where the other does
