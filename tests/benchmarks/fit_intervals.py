@@ -7,10 +7,11 @@ measured as predicted and as they truly are. What predictions were off by is wri
     python tests/benchmarks/fit_intervals.py --model FILE [--out FILE] [--sections 60]
         [--measured 30] [--rows FILE.jsonl] [--maps | --measures | --held]
 
-Maps are fitted on `--sections` by turns of preset internal and external, measures on `--measured`
-of either, so that they allow for not knowing which kind of tissue it is. A measure's interval is
-widened until it holds 89 % of each kind, and left out where it never does. --maps and --measures
-fit one of the two and leave the other as it is on the card; --rows keeps what was measured.
+Maps are fitted on `--sections` of preset internal; measures on `--measured` of preset internal and
+as many of preset external together, so that they allow for not knowing which kind of tissue it is.
+A measure's interval is widened until it holds 89 % of each kind, and left out where it never does.
+--maps and --measures fit one of the two and leave the other as it is on the card; --rows keeps
+what was measured.
 
 With --samples K what is fitted, and added to what is on the card, is by how much the spread of K
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
@@ -74,16 +75,13 @@ def fit(model: object, count: int) -> Intervals:
     """Simulate so many sections, predict them, and fit the intervals of maps."""
     pairs = []
     for k in range(count):
-        size = SIZES[k // len(KINDS) % len(SIZES)]
-        drawn = simulate_slide(size, FIRST_SEED + k, KINDS[k % len(KINDS)])
+        drawn = simulate_slide(SIZES[k % len(SIZES)], FIRST_SEED + k, PRESET)
         result, truth = predict_section(drawn, model)
         pairs.append((np.asarray(result.np), truth))
         if k % 10 == 9:
             print(f"{k + 1} of {count} sections", flush=True)
     sizes = " and ".join(map(str, SIZES))
-    said = (
-        f"{count} simulated sections of {sizes} px, {' and '.join(KINDS)}, seeds from {FIRST_SEED}"
-    )
+    said = f"{count} simulated sections of {sizes} px, {PRESET}, seeds from {FIRST_SEED}"
     return Intervals.fit(pairs, "sections", "noise-free field", said)
 
 
