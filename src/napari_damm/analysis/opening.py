@@ -127,6 +127,7 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
         vessels_channel=vessels,
         nuclei_channel=particles if nuclei is None else nuclei,
         pixel_size_um=source.pixel_size_um,
+        coarse_pixels=source.coarse_pixels,
         **which,
     )
     more = {}

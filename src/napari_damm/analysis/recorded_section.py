@@ -65,6 +65,7 @@ def section_of(source: MapSource, result: Result) -> tuple[Slide, str]:
         vessels_channel=_first(source.vessels_channel, vessels.get("channel")),
         nuclei_channel=_first(source.nuclei_channel, channel),
         pixel_size_um=size,
+        coarse_pixels=True,  # whoever predicted it has said so
         **chosen,
     )
     if source.section is not None:

@@ -54,6 +54,8 @@ class MapSource:
     vessel_labels, nucleus_labels
         Label pictures of the same field, drawn or segmented elsewhere: what is not 0 is vessel;
         each number is a nucleus. Without, both are found in their channels.
+    coarse_pixels
+        That a `pixel_size_um` above 25 is meant; of a result, the prediction was told.
     """
 
     path: str | Path
@@ -70,6 +72,7 @@ class MapSource:
     t: int | None = None
     vessel_labels: str | Path | None = None
     nucleus_labels: str | Path | None = None
+    coarse_pixels: bool = False
 
 
 @dataclass(frozen=True, eq=False)

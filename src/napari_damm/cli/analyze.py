@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_damm.analysis.config import AnalyzeConfig, bands_of
-from napari_damm.cli.data_options import NucleiChannel, PixelSize, VesselsChannel
+from napari_damm.cli.data_options import CoarsePixels, NucleiChannel, PixelSize, VesselsChannel
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
@@ -58,6 +58,7 @@ def analyze(
         str | None, typer.Option(metavar="C", help="Channel that marks perfused vessels.")
     ] = None,
     pixel_size: PixelSize = None,
+    coarse_pixels: CoarsePixels = False,
     image: Annotated[
         str | None, typer.Option(metavar="N|NAME", help="Which of several images in a picture.")
     ] = None,
@@ -109,6 +110,7 @@ def analyze(
             particles_channel=name_or_index(particles_channel),
             perfusion_channel=name_or_index(perfusion_channel),
             pixel_size_um=pixel_size,
+            coarse_pixels=coarse_pixels,
             section=section,
             regions=regions,
             vessel_labels=vessel_labels,

@@ -47,6 +47,9 @@ TargetFile = Annotated[
 PixelSize = Annotated[
     float | None, typer.Option(metavar="UM", help="Pixel size in um, if the files do not say.")
 ]
+CoarsePixels = Annotated[
+    bool, typer.Option("--coarse-pixels", help="A --pixel-size above 25 um is meant.")
+]
 Roi = Annotated[
     tuple[int, int, int, int] | None,
     typer.Option(metavar="Y0 X0 Y1 X1", help="Only this region, in vessel pixels."),
@@ -89,6 +92,7 @@ class DataOptions:
     nuclei: Path | None = None
     target: Path | None = None
     pixel_size: float | None = None
+    coarse_pixels: bool = False
     roi: tuple[int, int, int, int] | None = None
     image: str | None = None
     z: int | None = None
@@ -127,7 +131,14 @@ class DataOptions:
 
         primary, secondary, target = self._sub_folders()
         if path.is_dir() and not _is_zarr(path, (primary, secondary, target)):
-            return FolderSource(path, primary, secondary, target, self.pixel_size)
+            return FolderSource(
+                path,
+                primary,
+                secondary,
+                target,
+                self.pixel_size,
+                coarse_pixels=self.coarse_pixels,
+            )
         return SlideSource(
             path,
             name_or_index(self.vessels_channel),
@@ -140,6 +151,7 @@ class DataOptions:
             self.z,
             self.t,
             image=self.image,
+            coarse_pixels=self.coarse_pixels,
         )
 
     def _simulated(self, first_seed: int) -> SimulatedSource:
@@ -215,6 +227,7 @@ _TYPES = {
     "nuclei": NucleiFile,
     "target": TargetFile,
     "pixel_size": PixelSize,
+    "coarse_pixels": CoarsePixels,
     "roi": Roi,
     "image": Image,
     "z": ZPlane,

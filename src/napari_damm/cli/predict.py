@@ -27,6 +27,7 @@ from napari_damm.cli.batch import (
     with_areas,
 )
 from napari_damm.cli.data_options import (
+    CoarsePixels,
     NucleiChannel,
     NucleiFile,
     PixelSize,
@@ -139,9 +140,7 @@ def predict(
         str | None,
         typer.Option(metavar="N|NAME", help="Which image, where the file holds several."),
     ] = None,
-    coarse_pixels: Annotated[
-        bool, typer.Option("--coarse-pixels", help="A --pixel-size above 25 um is meant.")
-    ] = False,
+    coarse_pixels: CoarsePixels = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what is in --out; skip what is finished.")
     ] = False,

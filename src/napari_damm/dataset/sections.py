@@ -138,6 +138,7 @@ def _open_slide(source: SlideSource) -> Section:
         source.primary_channel,
         source.secondary_channel,
         source.pixel_size_um,
+        coarse_pixels=source.coarse_pixels,
         z=source.z,
         t=source.t,
         image=source.image,
@@ -242,6 +243,7 @@ def _of_files(name: str, paths: Mapping[str, Path], source: FolderSource) -> Sec
         vessels_channel=0,
         nuclei_channel=0,
         pixel_size_um=source.pixel_size_um,
+        coarse_pixels=source.coarse_pixels,
     )
     target = open_beside(slide, paths["target"], 0, source.pixel_size_um)
     primary = one_image(paths["primary"], slide.vessels)

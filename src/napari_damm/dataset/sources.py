@@ -42,7 +42,8 @@ class SlideSource:
     `image` is one of several in a file. `secondary` and `target` are files of their own where the
     channels are not all in `path`.
     `roi` = (y0, x0, y1, x1) in pixels of the primary image, half-open. `use`: "split" into training
-    and validation, or all for "train" or all for "validation".
+    and validation, or all for "train" or all for "validation". `coarse_pixels`: a `pixel_size_um`
+    above 25 is meant.
     """
 
     path: str | Path
@@ -57,6 +58,7 @@ class SlideSource:
     t: int | None = None
     use: str = "split"
     image: str | int | None = None
+    coarse_pixels: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without the files."""
@@ -81,6 +83,7 @@ class FolderSource:
 
     `pixel_size_um` where the files do not state it. `intensities`: whether limits are measured in
     each image, or once in the whole folder (patches cut from sections); "auto" decides by size.
+    `coarse_pixels`: a `pixel_size_um` above 25 is meant.
     """
 
     path: str | Path
@@ -90,6 +93,7 @@ class FolderSource:
     pixel_size_um: float | None = None
     intensities: str = "auto"
     use: str = "split"
+    coarse_pixels: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without the files."""

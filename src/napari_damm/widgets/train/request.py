@@ -77,7 +77,12 @@ class FolderData:
         from napari_damm.dataset.sources import FolderSource
 
         return FolderSource(
-            self.path, self.primary, self.secondary, self.target, self.pixel_size_um
+            self.path,
+            self.primary,
+            self.secondary,
+            self.target,
+            self.pixel_size_um,
+            coarse_pixels=True,  # the widget has asked
         )
 
 
