@@ -20,7 +20,9 @@ def driver(dock_widget, make_napari_viewer, engine_model, monkeypatch):
     """The docked widget in a shown window, beside the sample, ready for a draft prediction."""
     monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [engine_model])
     monkeypatch.setattr("napari_damm.widgets.viewer.sample_data.SIZE_PX", SIDE)
-    driver = dock_widget(viewer=make_napari_viewer(show=True))
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 800)  # older ones of napari begin smaller, with no room for a canvas
+    driver = dock_widget(viewer=viewer)
     driver.viewer.open_sample("napari-damm", "simulated_tumour_section")
     driver.mode.setCurrentText("draft")
     return driver
