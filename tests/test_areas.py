@@ -14,7 +14,12 @@ from napari_damm import api
 from napari_damm.events import Planned
 from napari_damm.store import ShardStatus
 from napari_damm.util import areas
-from napari_damm.util.areas import Areas, areas_of_geojson, areas_of_mask
+from napari_damm.util.areas import (
+    Areas,
+    areas_of_geojson,
+    areas_of_mask,
+    named_areas_of_geojson,
+)
 from napari_damm.util.tiling import Box
 
 SQUARE = ((10.0, 20.0), (10.0, 50.0), (40.0, 50.0), (40.0, 20.0))
@@ -199,3 +204,20 @@ def test_in_how_many_portions_edges_are_taken_does_not_matter(monkeypatch):
 def test_points_beyond_any_section_are_refused(far):
     with pytest.raises(ValueError, match="areas must be points"):
         Areas((((((0.0, 0.0), (0.0, far), (9.0, 9.0))),),))
+
+
+def test_features_are_kept_apart_under_their_own_or_their_class_s_name(tmp_path):
+    square = [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]
+    known = [
+        {"name": "rim", "classification": {"name": "Tumor"}},
+        {"classification": {"name": "Tumor"}},
+        {"classification": {"name": "Tumor"}},
+        None,
+    ]
+    shape = {"type": "Polygon", "coordinates": square}
+    features = [{"type": "Feature", "geometry": shape, "properties": each} for each in known]
+    features.append({"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 1]}})
+    path = tmp_path / "found.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    assert list(named_areas_of_geojson(path)) == ["rim", "Tumor", "Tumor 2", "area"]
+    assert len(areas_of_geojson(path).areas) == 4

@@ -11,6 +11,7 @@ Commands of others (dask, openssl) run in `test_dask.py` and `test_dask_tls.py`.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -81,9 +82,10 @@ def pictures(folder):
     write_folder(folder / "kept", 8, 516)  # others than the patches
     write_folder(folder / "contrasts", 4, 256, ("T1", "T2", "FLAIR"))
     write_patches(folder / "data", side=512)
-    labels = np.zeros((int(SECTION), int(SECTION)), np.uint16)
-    labels[50:200, 50:200] = 1
-    tifffile.imwrite(folder / "regions.tif", labels)
+    ring = [[50, 50], [200, 50], [200, 200], [50, 200], [50, 50]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "geometry": outline, "properties": {"name": "rim"}}
+    (folder / "annotations.geojson").write_text(json.dumps([feature]))
     rows = "a.ome.zarr,m1,control\nb.ome.zarr,m2,treated\n"
     (folder / "groups.csv").write_text("file,animal,group\n" + rows)
 

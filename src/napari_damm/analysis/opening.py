@@ -2,7 +2,7 @@
 
 1. A result remembers the section that it was predicted from (`recorded_section`).
 2. In a picture, channels are found by name, by number, or by what such channels are usually called.
-3. Regions, vessels and nuclei may come as label pictures of the same field.
+3. Regions, vessels and nuclei may come as label pictures of the same field, regions as outlines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from napari_damm.analysis.particle_map import LabelImage, ParticleMap
 from napari_damm.analysis.predicted import predicted_fields
 from napari_damm.analysis.recorded_section import plane_of, section_of
-from napari_damm.analysis.regions import Region, labelled_regions
+from napari_damm.analysis.regions import Region, labelled_regions, outlined_regions
 from napari_damm.analysis.sources import (
     Channel,
     MapLayers,
@@ -38,6 +38,8 @@ from napari_damm.util.given import shown
 if TYPE_CHECKING:
     from napari_damm.analysis.config import AnalyzeConfig
 
+OUTLINES = (".geojson", ".json")
+
 
 def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
     """Open a source.
@@ -56,12 +58,11 @@ def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
         )
     path = Path(source.path)
     if _is_result(path):
-        opened = _open_result(source, open_result(path), config)
+        section, side_um = _open_result(source, open_result(path), config)
     else:
-        opened = _open_picture(source, path)
+        section, side_um = _open_picture(source, path)
     regions: tuple[Region, ...] = ()
-    used = {**opened.section.identity, "source": asdict(source)}
-    section = opened.section
+    used = {**section.identity, "source": asdict(source)}
     if source.vessel_labels is not None:
         used["vessel_labels"] = file_identity(Path(source.vessel_labels))
         section = replace(section, vessel_labels=_open_labels(Path(source.vessel_labels), section))
@@ -71,15 +72,24 @@ def open_source(source: Source, config: AnalyzeConfig) -> MapLayers:
         section = replace(section, nucleus_labels=labels)
     if source.regions is not None:
         used["labels"] = file_identity(Path(source.regions))
-        labels = _open_labels(Path(source.regions), section)
-        regions = tuple(labelled_regions(labels))
-        if not regions:
-            raise ValueError(f"{source.regions} holds no label: all its pixels are 0")
+        regions = _open_regions(Path(source.regions), section, side_um)
     return MapLayers(replace(section, identity=used), regions)
 
 
-def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> MapLayers:
-    """Open a predicted map with the section that it was predicted from."""
+def _open_regions(path: Path, section: ParticleMap, side_um: float) -> tuple[Region, ...]:
+    """Open outlines (GeoJSON, in pixels of `side_um` of the section's picture) or labels."""
+    if path.suffix.lower() in OUTLINES:
+        return tuple(outlined_regions(path, side_um))
+    regions = tuple(labelled_regions(_open_labels(path, section)))
+    if not regions:
+        raise ValueError(f"{path} holds no label: all its pixels are 0")
+    return regions
+
+
+def _open_result(
+    source: MapSource, result: Result, config: AnalyzeConfig
+) -> tuple[ParticleMap, float]:
+    """Open a predicted map with the section of which it is, and the side of whose pixels."""
     if not result.complete:
         raise ValueError(Advice(f"{source.path} is not finished", "predict it with {resume} first"))
     slide, caution = section_of(source, result)
@@ -100,11 +110,11 @@ def _open_result(source: MapSource, result: Result, config: AnalyzeConfig) -> Ma
                "caution": caution},
         identity={"result": dict(result.record), **slide.identity},
     )  # fmt: skip
-    return MapLayers(section)
+    return section, slide.pixel_size_um
 
 
-def _open_picture(source: MapSource, path: Path) -> MapLayers:
-    """Open a picture with an imaged particle channel."""
+def _open_picture(source: MapSource, path: Path) -> tuple[ParticleMap, float]:
+    """Open a picture with an imaged particle channel; the side of its pixels, too."""
     which = plane_of(source)
     names = open_image(path, **which).channels
     particles = _channel(path, names, source.particles_channel, "target", "particles")
@@ -143,9 +153,9 @@ def _open_picture(source: MapSource, path: Path) -> MapLayers:
         about["nuclei"] = names[nuclei]
     name = source.name or path.name
     known = {"particles": names[particles], **slide.identity}
-    return MapLayers(
-        slide_map(slide, slide.channels[particles], more, name=name, about=about, identity=known)
-    )
+    image = slide.channels[particles]
+    section = slide_map(slide, image, more, name=name, about=about, identity=known)
+    return section, slide.pixel_size_um
 
 
 def _vessels_channel(path: Path, names: tuple[str, ...], source: MapSource, particles: int) -> int:

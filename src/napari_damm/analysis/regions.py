@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.analysis.particle_map import LabelImage, ParticleMap
+from napari_damm.util.areas import named_areas_of_geojson
 from napari_damm.util.tiling import Box
 
 Mask = NDArray[np.bool_]
@@ -151,6 +153,28 @@ def labelled_regions(labels: LabelImage, prefix: str = "label") -> Iterable[Labe
             )
     for value in sorted(found):
         yield Labelled(f"{prefix} {value}", labels, value)
+
+
+def outlined_regions(path: Path, side_um: float) -> list[Outline]:
+    """Return a region for each feature of a GeoJSON file, in pixels of the section's picture.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, holds no polygon, or so many that they must be single cells.
+    """
+    found = named_areas_of_geojson(path)
+    if len(found) > MOST_LABELS:
+        raise ValueError(
+            f"{path} holds {len(found)} areas and each is a region: give {MOST_LABELS} or fewer"
+        )
+    return [
+        Outline(
+            name,
+            tuple(np.array(ring, np.float64) * side_um for area in each.areas for ring in area),
+        )
+        for name, each in found.items()
+    ]
 
 
 def with_own_names(regions: Sequence[Any]) -> None:

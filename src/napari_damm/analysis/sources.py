@@ -48,7 +48,8 @@ class MapSource:
     section
         Of a result: the picture that it was predicted from, where that has moved.
     regions
-        A label picture of the same field: each number is a region.
+        A label picture of the same field: each number is a region. Or GeoJSON, as QuPath exports
+        it, in pixels of the picture: each annotation is one, called as it or its class.
     name
         What tables call it; None = the file's name.
     vessel_labels, nucleus_labels

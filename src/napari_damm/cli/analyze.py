@@ -71,7 +71,8 @@ def analyze(
         typer.Option(metavar="FILE", help="The picture a result was predicted from, if moved."),
     ] = None,
     regions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Label picture: each number is a region.")
+        str | None,
+        typer.Option(metavar="FILE", help="GeoJSON, or a label picture: each number is a region."),
     ] = None,
     vessel_labels: Annotated[
         str | None,

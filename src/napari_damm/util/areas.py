@@ -5,7 +5,8 @@
 2. A pixel belongs to an area if its centre does. Where a row of pixel centres crosses an outline is
    a function of the row alone, so whatever boxes are asked for agree where they meet.
 3. `areas_of_mask` turns a mask of pixels into outlines: rectangles of equal runs.
-   `areas_of_geojson` reads what QuPath and others export: polygons in pixels, points (x, y).
+   `areas_of_geojson` reads what QuPath and others export: polygons in pixels, points (x, y);
+   `named_areas_of_geojson` keeps each feature apart, under its name.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from napari_damm.util.advice import Advice
 from napari_damm.util.bounded_json import read_json
 from napari_damm.util.settings import is_finite
+from napari_damm.util.text import printable
 from napari_damm.util.tiling import CELL, Box
 
 Point = tuple[float, float]
@@ -203,20 +205,63 @@ def areas_of_geojson(path: Path) -> Areas:
     ValueError
         If it is no GeoJSON, or holds no polygon.
     """
+    named = named_areas_of_geojson(path)
+    return Areas(tuple(area for each in named.values() for area in each.areas), path.stem)
+
+
+def named_areas_of_geojson(path: Path) -> dict[str, Areas]:
+    """Return the polygons of each feature of a GeoJSON file, by name.
+
+    A name is the feature's own, or that of its class, or "area"; the second of a name is "... 2".
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no GeoJSON, or holds no polygon.
+    """
     found = read_json(path)
+    named: dict[str, Areas] = {}
     try:
-        areas = tuple(
-            tuple(_ring(ring) for ring in polygon)
-            for shape in _geometries(found)
-            for polygon in _polygons(shape)
-        )
+        for name, feature in _features(found):
+            areas = tuple(
+                tuple(_ring(ring) for ring in polygon)
+                for shape in _geometries(feature)
+                for polygon in _polygons(shape)
+            )
+            if areas:
+                free = _free_name(name, named)
+                named[free] = Areas(areas, free)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(
             f"{path} is no GeoJSON of polygons with points (x, y): export it anew"
         ) from None
-    if not areas:
+    if not named:
         raise ValueError(f"{path} holds no polygon: draw areas, and export them anew")
-    return Areas(areas, path.stem)
+    return named
+
+
+def _features(found: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(found, list):
+        for each in found:
+            yield from _features(each)
+    elif found["type"] == "FeatureCollection":
+        yield from _features(found["features"])
+    else:
+        yield _name_of(found), found
+
+
+def _name_of(feature: Mapping[str, Any]) -> str:
+    """Return what QuPath calls an annotation: its own name, or its class's."""
+    known = feature.get("properties") or {}
+    named = known.get("name") or (known.get("classification") or {}).get("name")
+    return printable(str(named)).strip() if named else "area"
+
+
+def _free_name(name: str, taken: Mapping[str, Areas]) -> str:
+    numbers = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (name, *numbers) if each not in taken)
 
 
 def _geometries(found: Any) -> Iterator[Mapping[str, Any]]:
