@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from napari_damm.widgets.analyze.channel_box import ChannelBox
+from napari_damm.widgets.analyze.cut_off import CutOff
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
 from napari_damm.widgets.controls import button, guard_wheel, rows, stack
 from napari_damm.widgets.notes import Note
@@ -16,13 +16,17 @@ from napari_damm.widgets.region_picker import LayerChoice
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas
 
-SLIDER_STEPS = 1000
 VESSELS = "What distances are measured from: a vessel image, or a Labels layer with vessels drawn"
 NUCLEI = "For the dose per cell: a nuclei image, or a Labels layer with nuclei, each its own number"
 BANDS = (
     "Regions by their distance from the tissue's edge in µm, each with its numbers: 0-200, 200-500"
 )
-SHOW = "Show what counts as vessel, and drag"
+VESSEL_CUT_OFF = "What is brighter than this is vessel; drag to change it"
+PARTICLE_CUT_OFF = (
+    "Particles brighter than this count: for the extravasated area, tissue access and positive "
+    "cells; drag to change it"
+)
+SHOW = "Show what counts as vessel on a coarse copy, and drag the cut-offs"
 SHOW_DRAWN = "Show the vessels and the profile on a coarse copy"
 COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
 HINT = (
@@ -32,7 +36,7 @@ HINT = (
 
 
 class AnalyzeForm(QWidget):
-    """Pickers, threshold, buttons, table and plot."""
+    """Pickers, cut-offs, buttons, table and plot."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -47,12 +51,8 @@ class AnalyzeForm(QWidget):
         self.bands.setObjectName("bands")
         self.bands.setPlaceholderText("none")
         self.bands.setToolTip(BANDS)
-        self.threshold = QSlider(Qt.Orientation.Horizontal)
-        self.threshold.setObjectName("threshold")
-        self.threshold.setRange(0, SLIDER_STEPS)
-        self.threshold.setEnabled(False)
-        self.threshold.setToolTip("What is brighter than this is vessel; drag to change it")
-        self.threshold_note = Note("threshold_note")
+        self.vessel_cut_off = CutOff("threshold", "vessel", VESSEL_CUT_OFF)
+        self.particle_cut_off = CutOff("particle_threshold", "particle", PARTICLE_CUT_OFF)
         self.preview = button("preview", "Show vessels", SHOW)
         self.save = button("save", "Save report…", "Tables, figures and one page, in a new folder")
         self.run = RunControls(
@@ -74,11 +74,9 @@ class AnalyzeForm(QWidget):
         form.addRow("Pixel size", stack(self.pixel_size, self.size_note))
         form.addRow("Region", self.region)
         form.addRow("Edge bands", self.bands)
-        with_preview = QHBoxLayout()
-        with_preview.addWidget(self.threshold, 1)
-        with_preview.addWidget(self.preview)
-        form.addRow("Vessel cut-off", with_preview)
-        form.addRow(self.threshold_note)
+        form.addRow("Vessel cut-off", self.vessel_cut_off)
+        form.addRow("Particle cut-off", self.particle_cut_off)
+        form.addRow("", self.preview)
         column = QVBoxLayout(self)
         column.addLayout(form)
         for shown in (self.cautions, self.agreement, self.plot, self.table):

@@ -1,9 +1,10 @@
-"""The vessel mask and the profile while the threshold is dragged, on a coarse copy of the map.
+"""The masks and the profile while a threshold is dragged, on a coarse copy of the map.
 
 1. The copy is read once: at most 600 pixels a side.
-2. Each threshold gives the mask and the signed distances of the copy, and the profile of its
-   tissue: the very code of the analysis, on larger pixels.
-3. A click on a distance shows the pixels of that shell.
+2. Each threshold of the vessels gives the mask and the signed distances of the copy, and the
+   profile of its tissue: the very code of the analysis, on larger pixels.
+3. One of the particles gives what is bright in tissue outside vessels: the extravasated area.
+4. A click on a distance shows the pixels of that shell.
 """
 
 from __future__ import annotations
@@ -18,25 +19,26 @@ from napari_damm.widgets.viewer.roles import RESULT_KEY
 
 if TYPE_CHECKING:
     from napari_damm.analysis.particle_map import ParticleMap
+    from napari_damm.analysis.thresholds import Histogram
     from napari_damm.widgets.analyze.results import Line
     from napari_damm.widgets.viewer.layer_slides import World
 
 NOTHING = "transparent"
 MASK_LAYER = "Vessels measured from"
 SHELL_LAYER = "Distance shell"
+BRIGHT_LAYER = "Bright particles"
 
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A coarse map, the range of its (blurred) vessel image, and where Otsu would cut it.
+    """A coarse map, and the intensities of its (blurred) vessel image and of its particles.
 
-    Of vessels that are labels there is nothing to cut: `drawn`.
+    None where all of them are alike, and of vessels that are labels (`drawn`): nothing to cut.
     """
 
     section: ParticleMap
-    low: float
-    high: float
-    otsu: float | None
+    vessels: Histogram | None
+    particles: Histogram | None
 
     @classmethod
     def of(cls, section: ParticleMap) -> Preview:
@@ -51,12 +53,10 @@ class Preview:
         tissue = section.tissue_in(whole)
         held = array_map(images, section.pixel_um, tissue, name=section.name,
                          origin=section.origin, vessel_labels=labels)  # fmt: skip
+        particles = histogram_of(images["particles"][tissue])
         if labels is not None:
-            return cls(held, 0.0, 0.0, None)
-        histogram = histogram_of(blurred_vessels(held, whole)[tissue], FEW_BLURRED)
-        if histogram is None:
-            return cls(held, 0.0, 0.0, None)
-        return cls(held, histogram.low, histogram.high, histogram.threshold().value)
+            return cls(held, None, particles)
+        return cls(held, histogram_of(blurred_vessels(held, whole)[tissue], FEW_BLURRED), particles)
 
     @property
     def drawn(self) -> bool:
@@ -83,6 +83,15 @@ class Preview:
         if profile is None:
             return distance, None
         return distance, (profile.distance_um.tolist(), profile.signal.tolist())
+
+    def bright(
+        self, threshold: float, vessels: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], float]:
+        """Return where particles outside vessels are bright, and their share of the tissue in %."""
+        section = self.section
+        tissue = section.tissue_in(section.whole)
+        found = (section.read("particles", section.whole) > threshold) & tissue & ~vessels
+        return found, 100.0 * float(found.sum()) / max(1, int(tissue.sum()))
 
 
 def show_mask(viewer: Any, name: str, mask: NDArray[np.bool_], preview: Preview, world: World,

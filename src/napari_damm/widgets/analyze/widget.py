@@ -3,7 +3,7 @@
 1. Build the controls (form).
 2. Read the state: which layers there are, and whether they can be measured.
 3. Connect: any change says anew whether Analyze is possible, and if not, why.
-4. "Show vessels" reads a coarse copy; from then on the mask and the profile follow the threshold.
+4. "Show vessels" reads a coarse copy; from then on masks and the profile follow the cut-offs.
 5. Analyze freezes the controls into a request; table, plot and the Shapes layer get the numbers.
 """
 
@@ -15,14 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_damm.widgets.analyze.channel_box import is_drawn
 from napari_damm.widgets.analyze.difference_layer import show_difference
-from napari_damm.widgets.analyze.form import SHOW, SHOW_DRAWN, SLIDER_STEPS, AnalyzeForm
+from napari_damm.widgets.analyze.form import SHOW, SHOW_DRAWN, AnalyzeForm
 from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
-from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER, Preview, show_mask
+from napari_damm.widgets.analyze.preview import (
+    BRIGHT_LAYER,
+    MASK_LAYER,
+    SHELL_LAYER,
+    Preview,
+    show_mask,
+)
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
 from napari_damm.widgets.analyze.request import AnalyzeRequest, written
 from napari_damm.widgets.analyze.results import cautions, profile_lines
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
 DRAG_MS = 60
 SHELL_UM = 5.0
 AUTOMATIC = "automatic: bright parts of the image (Otsu's threshold). Show vessels to check it"
-MASK_COLOUR, SHELL_COLOUR = "#00e5ff", "#e69f00"
+MASK_COLOUR, SHELL_COLOUR, BRIGHT_COLOUR = "#00e5ff", "#e69f00", "#00ff7f"
 
 
 class AnalyzeWidget(RunWidget):
@@ -67,7 +73,6 @@ class AnalyzeWidget(RunWidget):
         self._request: AnalyzeRequest | None = None
         self._preview: Preview | None = None
         self._distance: NDArray[np.float64] | None = None
-        self._threshold_by_hand = False
         self._dragged = QTimer(self)
         self._dragged.setSingleShot(True)
         self._dragged.setInterval(DRAG_MS)
@@ -81,7 +86,8 @@ class AnalyzeWidget(RunWidget):
         form.bands.textChanged.connect(self._update)
         form.pixel_size.entered.connect(self._on_pixel_size)
         form.preview.clicked.connect(self._show_vessels)
-        form.threshold.valueChanged.connect(self._on_threshold)
+        for cut_off in (form.vessel_cut_off, form.particle_cut_off):
+            cut_off.changed.connect(self._on_cut_off)
         self._dragged.timeout.connect(self._draw_preview)
         form.run.start.clicked.connect(self._analyze)
         form.save.clicked.connect(self._ask_and_save)
@@ -95,19 +101,11 @@ class AnalyzeWidget(RunWidget):
 
     @property
     def vessel_threshold(self) -> float | None:
-        """The threshold that was dragged to; None: the automatic one, of all tissue."""
-        return self._shown_threshold if self._threshold_by_hand else None
+        """The threshold that was dragged to or typed; None: the automatic one, of all tissue."""
+        return self._form.vessel_cut_off.value
 
-    @property
-    def _shown_threshold(self) -> float | None:
-        """The threshold of the mask that is shown, to a thousandth of the slider; None: drawn."""
-        if self._preview is None or self._preview.drawn:
-            return None
-        share = self._form.threshold.value() / SLIDER_STEPS
-        return self._preview.low + share * (self._preview.high - self._preview.low)
-
-    def _on_threshold(self, _: int) -> None:
-        self._threshold_by_hand = True
+    def _on_cut_off(self) -> None:
+        self._update()
         self._dragged.start()
 
     def _on_layers(self) -> None:
@@ -140,12 +138,14 @@ class AnalyzeWidget(RunWidget):
 
     def _forget_preview(self) -> None:
         self._preview = self._distance = None
-        self._threshold_by_hand = False
-        self._form.threshold.setEnabled(False)
-        vessels = self._form.vessels.picked
+        form = self._form
+        vessels = form.vessels.picked
         drawn = f"as drawn in '{vessels.label}'" if vessels and is_drawn(vessels) else ""
-        self._form.preview.setToolTip(SHOW_DRAWN if drawn else SHOW)
-        self._form.threshold_note.say(drawn or AUTOMATIC)
+        form.preview.setToolTip(SHOW_DRAWN if drawn else SHOW)
+        form.vessel_cut_off.begin(vessels, possible=not drawn)
+        form.vessel_cut_off.note.say(drawn or AUTOMATIC)
+        form.particle_cut_off.begin(form.particles.picked)
+        form.particle_cut_off.note.say("")
 
     def _update(self) -> None:
         """Say whether Analyze is possible, or why not."""
@@ -183,7 +183,9 @@ class AnalyzeWidget(RunWidget):
         return AnalyzeRequest(
             slide,
             AnalyzeConfig(
-                vessel_threshold=self.vessel_threshold, bands=bands_of(form.bands.text())
+                vessel_threshold=self.vessel_threshold,
+                particle_threshold=form.particle_cut_off.value,
+                bands=bands_of(form.bands.text()),
             ),
             marked,
             "" if layer is None else str(layer.name),
@@ -200,42 +202,63 @@ class AnalyzeWidget(RunWidget):
         except (ValueError, OSError) as error:
             self._form.run.status.say(readable(error))
             return
-        if preview.otsu is None and not preview.drawn:
+        if preview.vessels is None and not preview.drawn:
             self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
-        self._preview, self._request, self._threshold_by_hand = preview, request, False
-        if preview.otsu is not None:
-            self._begin_slider(preview, preview.otsu)
+        self._preview, self._request = preview, request
+        form = self._form
+        for cut_off, histogram in (
+            (form.vessel_cut_off, preview.vessels),
+            (form.particle_cut_off, preview.particles),
+        ):
+            if histogram is not None:
+                cut_off.show_range(histogram.low, histogram.high, histogram.threshold().value)
         self._draw_preview()
 
-    def _begin_slider(self, preview: Preview, threshold: float) -> None:
-        share = (threshold - preview.low) / (preview.high - preview.low)
-        with QSignalBlocker(self._form.threshold):
-            self._form.threshold.setValue(round(share * SLIDER_STEPS))
-        self._form.threshold.setEnabled(True)
-
     def _draw_preview(self) -> None:
-        """Show the mask and the profile of the threshold as it is."""
-        threshold = self._shown_threshold
+        """Show the masks and the profile of the cut-offs as they are."""
+        form = self._form
         if self._preview is None or self._request is None:
             return
+        try:
+            threshold, bright = form.vessel_cut_off.shown, form.particle_cut_off.shown
+        except ValueError as error:
+            form.run.status.say(readable(error))
+            return
         self._distance, line = self._preview.measure(threshold)
-        world = self._request.slide.world
-        mask = self._distance < 0
-        show_mask(self._viewer, MASK_LAYER, mask, self._preview, world, MASK_COLOUR)
-        share = 100 * float(mask.mean())
-        covered = f"{share:.1f} % of the picture"
+        vessels = self._distance < 0
+        self._show_mask(MASK_LAYER, vessels, MASK_COLOUR)
+        covered = f"{100 * float(vessels.mean()):.1f} % of the picture"
         if threshold is not None:
-            how = "set by hand" if self._threshold_by_hand else "automatic, Otsu's threshold"
-            self._form.threshold_note.say(f"brighter than {threshold:.4g} ({how}): {covered}")
+            cut = form.vessel_cut_off
+            cut.note.say(f"brighter than {cut.text(threshold)} ({cut.how()}): {covered}")
         else:
             drawn = self._request.slide.sources["vessels"].layer
-            self._form.threshold_note.say(f"as drawn in '{drawn}': {covered}")
+            form.vessel_cut_off.note.say(f"as drawn in '{drawn}': {covered}")
+        if bright is not None:
+            self._draw_bright(bright, vessels)
         if line is None:
-            self._form.run.status.say("No profile: too little tissue outside vessels")
+            form.run.status.say("No profile: too little tissue outside vessels")
             return
         measured = {} if self._report is None else profile_lines(self._report)
-        self._form.plot.draw({"preview, coarse": line, **measured})
+        form.plot.draw({"preview, coarse": line, **measured})
+
+    def _draw_bright(self, threshold: float, vessels: NDArray[np.bool_]) -> None:
+        """Say how much is bright; show it from when somebody has set the cut-off."""
+        assert self._preview is not None
+        cut = self._form.particle_cut_off
+        mask, share = self._preview.bright(threshold, vessels)
+        cut.note.say(
+            f"brighter than {cut.text(threshold)} ({cut.how()}): {share:.1f} % of the tissue, "
+            "outside vessels"
+        )
+        if cut.value is not None or BRIGHT_LAYER in self._viewer.layers:
+            self._show_mask(BRIGHT_LAYER, mask, BRIGHT_COLOUR)
+
+    def _show_mask(self, name: str, mask: NDArray[np.bool_], colour: str) -> None:
+        assert self._preview is not None
+        assert self._request is not None
+        show_mask(self._viewer, name, mask, self._preview, self._request.slide.world, colour)
 
     def show_shell(self, distance_um: float) -> None:
         """Show which pixels have a distance, within 5 um."""
@@ -244,8 +267,7 @@ class AnalyzeWidget(RunWidget):
             return
         low = SHELL_UM * np.floor(distance_um / SHELL_UM)
         mask = (self._distance >= low) & (self._distance < low + SHELL_UM)
-        world = self._request.slide.world
-        show_mask(self._viewer, SHELL_LAYER, mask, self._preview, world, SHELL_COLOUR)
+        self._show_mask(SHELL_LAYER, mask, SHELL_COLOUR)
         self._form.run.status.say(
             f"{SHELL_LAYER}: {low:g} to {low + SHELL_UM:g} µm from the nearest vessel"
         )
