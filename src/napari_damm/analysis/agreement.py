@@ -98,7 +98,7 @@ def compare_maps(section: ParticleMap) -> Agreement:
         If the imaged one is blank in tissue.
     """
     step = -(-max(section.shape) // LARGEST_PX)
-    tissue = _averaged(section, section.tissue_in, step) > 0.5
+    tissue = _averaged(section, lambda box: _compared_in(section, box), step) > 0.5
     predicted = _averaged(section, lambda box: section.read("particles", box), step)
     imaged = _averaged(section, lambda box: section.read("imaged", box), step)
     low, high = intensity_limits(
@@ -127,11 +127,19 @@ def compare_maps(section: ParticleMap) -> Agreement:
     )
 
 
+def _compared_in(section: ParticleMap, box: Box) -> NDArray[np.bool_]:
+    """Return the tissue of a box of which both maps have a picture."""
+    return section.tissue_in(box) & ~section.unseen_in("imaged", box)
+
+
 def imaged_alone(section: ParticleMap) -> ParticleMap:
     """Return a section with its imaged particles for its predicted ones, and without cells."""
     images = {role: read for role, read in section.images.items() if role != "nuclei"}
     images["particles"] = images["imaged"]
-    return replace(section, images=images, nucleus_labels=None, samples=())
+    unseen = {role: cells for role, cells in section.unseen.items() if role == "vessels"}
+    if "imaged" in section.unseen:
+        unseen["particles"] = section.unseen["imaged"]
+    return replace(section, images=images, nucleus_labels=None, samples=(), unseen=unseen)
 
 
 def _averaged(section: ParticleMap, read: Callable[[Box], NDArray[Any]], step: int) -> Floats:

@@ -92,6 +92,9 @@ class ParticleMap:
         None: `tissue` is all there is.
     areas
         Where the particles are known, in pixels of the map; None: everywhere.
+    unseen
+        Cells of 32 pixels from the corner in which an image has no picture, by its role
+        (`analysis.unseen`): they are not measured.
     vessel_labels, nucleus_labels
         What the analyst drew or segmented, instead of thresholds.
     samples
@@ -115,6 +118,7 @@ class ParticleMap:
     trusted: Mask | None = None
     ground: Mask | None = None
     areas: Areas | None = None
+    unseen: Mapping[str, Mask] = field(default_factory=dict)
     vessel_labels: LabelImage | None = None
     nucleus_labels: LabelImage | None = None
     samples: Sequence[Read] = ()
@@ -180,9 +184,25 @@ class ParticleMap:
         return pixels
 
     def tissue_in(self, box: Box) -> Mask:
-        """Return the pixels (y, x) of a box that are tissue."""
+        """Return the pixels (y, x) of a box that are tissue, and can be measured."""
         inside = self.cells_in(self.tissue, box)
+        for role in self.looked_at:
+            inside &= ~self.unseen_in(role, box)
         return inside if self.areas is None else inside & self.areas.mask(box)
+
+    @property
+    def looked_at(self) -> tuple[str, ...]:
+        """The images that tissue must have a picture in to be measured."""
+        return ("particles",) if self.vessel_labels is not None else ("particles", "vessels")
+
+    def unseen_in(self, role: str, box: Box) -> Mask:
+        """Return the pixels (y, x) of a box in which an image has no picture."""
+        cells = self.unseen.get(role)
+        if cells is None:
+            return np.zeros(box.shape, bool)
+        rows, cols = (np.arange(*span) // CELL for span in ((box.y0, box.y1), (box.x0, box.x1)))
+        found: Mask = cells[np.ix_(rows, cols)]
+        return found
 
     def cells_in(self, cells: NDArray[Any], box: Box) -> NDArray[Any]:
         """Return the values of cells at the pixels of a box."""

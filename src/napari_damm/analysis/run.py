@@ -32,6 +32,7 @@ from napari_damm.analysis.groups import (
 )
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN, Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
+from napari_damm.analysis.notices import notices_of
 from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.profile import confinement
@@ -44,6 +45,7 @@ from napari_damm.analysis.report import (
 )
 from napari_damm.analysis.sources import MapLayers, MapSource, Source
 from napari_damm.analysis.thumbnails import thumbnail
+from napari_damm.analysis.unseen import said_of_fill
 from napari_damm.analysis.vessels import STAINED
 from napari_damm.analysis.walk import (
     SectionCounts,
@@ -165,7 +167,7 @@ def _measure(
     of_samples = yield from _told(looking_on, f"thresholds of the samples of {place}")
     counting = count_section(section, regions, thresholds, config.tile_px, of_samples)
     counts = yield from _told(counting, f"measuring {place}")
-    yield from _warnings(section, regions, counts)
+    yield from notices_of(section, regions, counts)
     agreement = None
     if "imaged" in section.images:
         yield Preparing(f"comparing {place} with the imaged particles", 0, 0)
@@ -204,6 +206,7 @@ def _measure(
     if section.predicted:
         notes = list(cautions_of(section.name, section.record, section.about))
         notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
+    notes += said_of_fill(section)
     if stays := confinement(counts.regions[regions[0].name].shells.profile()):
         notes.append(f"{section.name}: {stays}")
     return SectionFindings(facts, rows, by_distance, notes)
@@ -288,34 +291,6 @@ def _row(
         of=found.of,
         reason=found.reason or why_not_to_be_read(found.measure, section.predicted, section.about),
     )
-
-
-def _warnings(
-    section: ParticleMap, regions: Sequence[Region], counts: SectionCounts
-) -> Iterator[Notice]:
-    """Say what of a section cannot be measured."""
-    whole = counts.regions[regions[0].name]
-    if not whole.vessels:
-        remedy = "lower the vessel threshold or choose another channel"
-        if section.vessel_labels is not None:
-            remedy = "draw some in the labels of its vessels, in tissue"
-        yield Notice(
-            f"no vessels were found in {section.name}: what depends on the distance from them is "
-            f"left empty; {remedy}",
-            "warning",
-        )
-    for region in regions:
-        if not counts.regions[region.name].pixels:
-            cell = min(section.cell_um)
-            why = "holds no tissue"
-            if isinstance(region, Band) and section.depth_um is None:
-                why = "is nowhere, since the tissue fills the picture and shows no edge"
-            elif isinstance(region, Band) and region.high_um - region.low_um < cell:
-                why = f"is narrower than the cells of {cell:.3g} um in which tissue is found"
-            yield Notice(
-                f"region {region.name!r} of {section.name} {why}: its measures are left empty",
-                "warning",
-            )
 
 
 def _vessels_from(section: ParticleMap) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_damm.analysis.particle_map import Mask, ParticleMap, cells_of
 from napari_damm.analysis.regions import Region
+from napari_damm.analysis.unseen import unseen_cells
 from napari_damm.slide import Raster, Slide, read_region, tissue_mask
 from napari_damm.slide.planes import ArraySource, LazyPlane
 from napari_damm.store import Result
@@ -150,7 +151,8 @@ def slide_map(
         mask, cell_px = tissue_mask(of, um)
         given |= {"tissue": _fitted(mask, (shape[0], shape[1]), cell_px), "cell_px": cell_px}
     name = given.pop("name", slide.name)
-    return ParticleMap(name, (shape[0], shape[1]), (um, um), read, origin=origin, **given)
+    found = ParticleMap(name, (shape[0], shape[1]), (um, um), read, origin=origin, **given)
+    return replace(found, unseen=unseen_cells(found, rasters))
 
 
 def sample_rasters(result: Result, origin: tuple[float, float] | None = None) -> tuple[Raster, ...]:

@@ -54,7 +54,8 @@ def vessels_in(section: ParticleMap, box: Box, threshold: float | None) -> Mask:
     pixel_area = section.pixel_um[0] * section.pixel_um[1]
     # A region of n pixels reaches n - 1 pixels from any of its own.
     wide = section.grown(box, [math.ceil(SPECK_UM2 / pixel_area)] * 2)
-    kept = drop_specks(blurred_vessels(section, wide) > threshold, pixel_area)
+    above = (blurred_vessels(section, wide) > threshold) & ~section.unseen_in("vessels", wide)
+    kept = drop_specks(above, pixel_area)
     return kept[box.shifted(-wide.y0, -wide.x0).slices]
 
 

@@ -14,8 +14,10 @@ An image without fill at its border costs nothing here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,24 +43,61 @@ OWN_SHARE, LEAST_OF_A_SIDE = 0.1, 0.5
 
 def cells_of_fill(section: Section, um: float, cells: tuple[int, int]) -> Mask:
     """Return the cells of 32 px of `um` in which, or beside which, the target is fill."""
-    fill = section.target.fill
     found = np.zeros(cells, bool)
+    shape = model_shape(section.slide, um)
+    for part in parts_of_fill(section.target, um, cells, shape, section.slide.origin):
+        found |= part.cells
+    return found
+
+
+class FillPart(NamedTuple):
+    """One value of fill, the cells in which or beside which it is, and how often it is near them.
+
+    `near` is its share of the pixels a little beyond, 0..1.
+    """
+
+    value: float
+    cells: Mask
+    near: float
+
+
+def parts_of_fill(
+    raster: Raster,
+    um: float,
+    cells: tuple[int, int],
+    shape: tuple[int, int],
+    origin: tuple[float, float],
+) -> Iterator[FillPart]:
+    """Yield the cells (rows, cols) in which, or beside which, an image is fill, value by value.
+
+    Parameters
+    ----------
+    raster
+        The image.
+    um, shape, origin
+        A grid: side of its pixels in um, pixels (y, x), and upper left corner (y, x) in um.
+    cells
+        How many cells of 32 of those pixels.
+    """
+    fill = raster.fill
     if not fill.values and fill.nan_as is None:
-        return found
+        return
     side = SQUARE_PX
     while cells[0] * cells[1] * (CELL // side) ** 2 > MOST_SQUARES and side < CELL:
         side *= 2
     missing = [] if fill.nan_as is None else [np.nan]
     for value in (*missing, *fill.values):
-        share = _shares(section, um * side, value)
+        squares = (-(-shape[0] // side), -(-shape[1] // side))
+        share = _shares(raster, um * side, value, squares, origin)
         where = share > 0 if np.isnan(value) else _reaching(share, CELL // side)
         near = ndimage.binary_dilation(where, np.ones((3, 3), bool), NEAR_SQUARES)
         per_cell = CELL // side
         whole = np.zeros((cells[0] * per_cell, cells[1] * per_cell), bool)
         part = near[: whole.shape[0], : whole.shape[1]]
         whole[: part.shape[0], : part.shape[1]] = part
-        found |= whole.reshape(cells[0], per_cell, cells[1], per_cell).any(axis=(1, 3))
-    return found
+        around = ndimage.binary_dilation(near, np.ones((3, 3), bool), NEAR_SQUARES) & ~near
+        taken: Mask = np.any(whole.reshape(cells[0], per_cell, cells[1], per_cell), axis=(1, 3))
+        yield FillPart(value, taken, float(share[around].mean()) if around.any() else 0.0)
 
 
 def _reaching(share: NDArray[np.float32], cell: int) -> Mask:
@@ -77,18 +116,18 @@ def _reaching(share: NDArray[np.float32], cell: int) -> Mask:
     return found
 
 
-def _shares(section: Section, um: float, value: float) -> NDArray[np.float32]:
-    """Return how much of each square of `um` has a value (or is NaN) in the target."""
-    target = section.target
-    planes = tuple(_ValuePlane(plane, value) for plane in target.planes)
-    marked = Raster(target.name, planes, target.pixel_size_um, target.origin)
-    shape = model_shape(section.slide, um)
+def _shares(
+    raster: Raster, um: float, value: float, shape: tuple[int, int], origin: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return how much of each square (rows, cols) of `um` has a value (or is NaN)."""
+    planes = tuple(_ValuePlane(plane, value) for plane in raster.planes)
+    marked = Raster(raster.name, planes, raster.pixel_size_um, raster.origin)
     found = np.zeros(shape, np.float32)
     step = READ_PX // SQUARE_PX
     for top, left in product(*(range(0, n, step) for n in shape)):
         box = Box(top, left, top + step, left + step).intersect(Box(0, 0, *shape))
         with suppress(OSError, ValueError):  # whoever needs the place says where it is
-            found[box.slices] = read_region(marked, box, um, section.slide.origin, shape)
+            found[box.slices] = read_region(marked, box, um, origin, shape)
     return found
 
 
