@@ -72,11 +72,20 @@ def test_vessels_that_were_segmented_before_are_no_picture_with_fill(tmp_path):
     )  # blurred by a row on both sides
 
 
-def test_particles_that_end_in_a_soft_slope_are_measured_where_there_are_none(tmp_path):
-    vessels, dapi, signal = planes()
-    x = np.arange(signal.shape[1])
-    fading = np.maximum(signal - 10, 0) * np.clip((x - 150) / 100, 0, 1)
-    path = write_picture(tmp_path / "m.ome.tif", [vessels, dapi, np.floor(fading)])
+def test_large_vessels_that_were_segmented_leave_their_tissue(tmp_path):
+    _, dapi, signal = planes()
+    mask = np.zeros(signal.shape)
+    mask[95:200] = 255.0
+    _, warnings, report = measured(write_picture(tmp_path / "m.ome.tif", [mask, dapi, signal]))
+    assert not warnings
+    assert report.rows[3].n == 300 * 420
+
+
+def test_tissue_that_particles_have_not_reached_is_measured(tmp_path):
+    vessels, dapi, _ = planes()
+    most = np.clip((np.arange(420) - 150) / 20, 0, None)  # photons: none, then more and more
+    photons = np.random.default_rng(0).poisson(np.broadcast_to(most, vessels.shape))
+    path = write_picture(tmp_path / "m.ome.tif", [vessels, dapi, photons.astype(float)])
     _, warnings, report = measured(path)
     assert not warnings
     assert report.rows[3].n == 300 * 420
