@@ -11,13 +11,8 @@ from scipy import stats
 
 from napari_damm import cli
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.groups import (
-    compare_groups,
-    hedges_g,
-    hedges_interval,
-    least_p_notes,
-    read_groups,
-)
+from napari_damm.analysis.group_table import read_groups
+from napari_damm.analysis.groups import compare_groups, hedges_g, hedges_interval, least_p_notes
 from napari_damm.analysis.mixed import mixed_effect
 from napari_damm.analysis.report import MeasureRow
 from napari_damm.analysis.run import analyze

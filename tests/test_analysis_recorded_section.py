@@ -11,7 +11,7 @@ from particle_maps import nuclei, report_of, straight_vessel, write_picture
 
 from napari_damm import cli
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.groups import Member
+from napari_damm.analysis.group_table import Member
 from napari_damm.analysis.sources import MapSource
 from napari_damm.slide import open_slide
 from napari_damm.slide.identity import identify_arrays

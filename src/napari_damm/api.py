@@ -24,7 +24,7 @@ from napari_damm.util.given import check_path, settings_or_default
 if TYPE_CHECKING:
     from distributed import Client
 
-    from napari_damm.analysis.groups import Member
+    from napari_damm.analysis.group_table import Member
     from napari_damm.dataset import Source
     from napari_damm.engine import Survey
     from napari_damm.engine.intervals import PredictionInterval

@@ -172,10 +172,10 @@ def gini(values: Floats) -> float | None:
 
     Half of the mean difference between two values, over their mean.
     """
+    if not values.size or values.mean() <= 0:
+        return None
     ordered = np.sort(np.maximum(values, 0.0))
     n = ordered.size
-    if not n or ordered.sum() <= 0:
-        return None
     ranks = 2 * np.arange(1, n + 1) - n - 1
     return float((ranks @ ordered) / (n * ordered.sum()))
 

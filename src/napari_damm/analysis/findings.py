@@ -23,7 +23,7 @@ import numpy as np
 
 from napari_damm.analysis.agreement import Agreement
 from napari_damm.analysis.config import AnalyzeConfig
-from napari_damm.analysis.groups import Member
+from napari_damm.analysis.group_table import Member
 from napari_damm.analysis.report import MeasureRow, ProfileRow, SectionFacts, Thumbnail
 from napari_damm.util.files import open_regular, replace_file
 from napari_damm.util.version import __version__

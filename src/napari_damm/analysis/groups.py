@@ -1,6 +1,6 @@
-"""Groups of animals: who belongs where, and whether groups differ.
+"""Whether groups of animals differ.
 
-1. A table (CSV with the columns file, animal, group) says which section is of which animal.
+1. A table says which section is of which animal (`group_table`).
 2. The unit is the animal: the mean of its sections.
 3. Two groups are compared by the difference of their means with Welch's 95 % interval, Hedges' g,
    and one named test. Of more groups, each pair. A group of one animal has no test.
@@ -11,40 +11,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from napari_damm.analysis.config import TESTS
+from napari_damm.analysis.group_table import Member
 from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.mixed import Sections, mixed_effect
 from napari_damm.analysis.report import MeasureRow
 from napari_damm.util.advice import Advice
-from napari_damm.util.files import open_regular
 
-COLUMNS = ("file", "animal", "group")
 LEVEL = 0.95
 NODES, FARTHEST_SD = 400, 10.0
-MOST_BYTES = 16 * 2**20
 
 Floats = NDArray[np.float64]
-
-
-class Member(NamedTuple):
-    """Which animal a section is of, and which group that is in."""
-
-    animal: str
-    group: str
 
 
 @dataclass(frozen=True)
@@ -75,65 +63,6 @@ class Comparison:
     p: float | None = None
     p_holm: float | None = None
     reason: str = ""
-
-
-def read_groups(path: str | Path) -> dict[str, Member]:
-    """Read which animal and group each file is of, by the file's name.
-
-    Raises
-    ------
-    ValueError
-        If a column or a value is missing, a file stands there twice, or an animal in two groups.
-    OSError
-        If it cannot be read.
-    """
-    path = Path(path)
-    text = _text(path)
-    try:
-        return _members(path, text)
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a CSV table ({error}): give one") from error
-
-
-def _text(path: Path) -> str:
-    """Return what a table says, of which there may be so much."""
-    with open_regular(path) as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{path} is larger than {MOST_BYTES // 2**20} MB: give a table of files")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file: give a CSV table") from error
-
-
-def _members(path: Path, text: str) -> dict[str, Member]:
-    first = text.partition("\n")[0]
-    table = csv.DictReader(io.StringIO(text), delimiter=";" if first.count(";") > 1 else ",")
-    names = {name.strip().casefold(): name for name in table.fieldnames or () if name}
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        raise ValueError(f"{path} lacks the column {missing[0]!r}: it needs {', '.join(COLUMNS)}")
-    members: dict[str, Member] = {}
-    of_animal: dict[str, str] = {}
-    for number, line in enumerate(table, 2):
-        file, animal, group = ((line[names[column]] or "").strip() for column in COLUMNS)
-        if not (file or animal or group):
-            continue
-        if not (file and animal and group):
-            raise ValueError(f"line {number} of {path} lacks a file, an animal or a group")
-        name = Path(file).name
-        if name in members:
-            raise ValueError(f"{path} names the file {name!r} twice")
-        if of_animal.setdefault(animal, group) != group:
-            raise ValueError(
-                f"{path} puts animal {animal!r} into two groups, {of_animal[animal]!r} and "
-                f"{group!r}: an animal belongs to one"
-            )
-        members[name] = Member(animal, group)
-    if not members:
-        raise ValueError(f"{path} names no file")
-    return members
 
 
 def check_animals(members: Sequence[Member], test: str) -> None:
@@ -322,17 +251,3 @@ def _corrected(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
         corrected[k] = highest
     for k, comparison in enumerate(comparisons):
         yield replace(comparison, p_holm=corrected.get(k))
-
-
-def member_of(members: Mapping[str, Member], name: str, file: str) -> Member:
-    """Return whose a section is.
-
-    Raises
-    ------
-    ValueError
-        If the table does not say.
-    """
-    for key in (name, Path(file).name if file else name):
-        if key in members:
-            return members[key]
-    raise ValueError(f"the table of groups does not name {name}: add a line for it")

@@ -221,6 +221,8 @@ class _Region:
         blocks = self.counts.blocks.means()
         if blocks.size < 2:
             raise Missing("two blocks of 32 um are needed")
+        if blocks.mean() <= 0:
+            raise Missing("the mean signal is not above 0")
         return measure(blocks), blocks.size, "blocks of 32 um"
 
     def _need_vessels(self, may_be_elsewhere: bool = False) -> None:

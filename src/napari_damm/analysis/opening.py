@@ -181,8 +181,13 @@ def _channel(
 
 def _open_labels(path: Path, section: ParticleMap) -> LabelImage:
     """Open a label picture of the section's field."""
-    plane = open_image(path).planes[0][0]
-    if plane.dtype.kind not in "ui":
+    image = open_image(path)
+    if len(image.channels) > 1:
+        raise ValueError(
+            f"{path} holds {len(image.channels)} channels: labels are one plane of whole numbers"
+        )
+    plane = image.planes[0][0]
+    if plane.dtype.kind not in "uib":
         raise ValueError(f"{path} holds {plane.dtype} pixels: labels must be whole numbers")
     extents = [n * um for n, um in zip(section.shape, section.pixel_um, strict=True)]
     height, width = (extent / n for extent, n in zip(extents, plane.shape, strict=True))

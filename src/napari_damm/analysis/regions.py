@@ -145,7 +145,7 @@ def labelled_regions(labels: LabelImage, prefix: str = "label") -> Iterable[Labe
     height = labels.labels.shape[0]
     found: set[int] = set()
     for y in range(0, height, 1024):
-        found |= set(np.unique(np.asarray(labels.labels[y : y + 1024, :])).tolist()) - {0}
+        found |= set(map(int, np.unique(np.asarray(labels.labels[y : y + 1024, :])))) - {0}
         if len(found) > MOST_LABELS:
             raise ValueError(
                 f"the label picture holds more than {MOST_LABELS} numbers: each is a region, so "

@@ -22,14 +22,8 @@ from napari_damm.analysis.agreement import SCALES, compare_maps, imaged_alone
 from napari_damm.analysis.cautions import UNREAD, cautions_of, why_not_to_be_read
 from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.findings import KeptSections, SectionFindings
-from napari_damm.analysis.groups import (
-    Member,
-    check_animals,
-    compare_groups,
-    least_p_notes,
-    member_of,
-    read_groups,
-)
+from napari_damm.analysis.group_table import Member, member_of, read_groups
+from napari_damm.analysis.groups import check_animals, compare_groups, least_p_notes
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN, Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
 from napari_damm.analysis.notices import notices_of
@@ -81,6 +75,7 @@ def analyze(
     if not given:
         raise ValueError("there is nothing to measure: give one result or picture or more")
     sources = [MapSource(one) if isinstance(one, str | Path) else one for one in given]
+    _check_once(sources)
     members = read_groups(groups) if isinstance(groups, str | Path) else groups
     if members and config.test == "mixed":
         check_installed()
@@ -135,7 +130,7 @@ class _Found:
     def report(self) -> AnalysisReport:
         """Put together what was found."""
         rows = tuple(row for each in self.sections for row in each.rows)
-        grouped = any(row.group for row in rows)
+        grouped = {row.group: None for row in rows if row.group}
         comparisons = compare_groups(rows, self.config.test) if grouped else []
         facts = tuple(each.facts for each in self.sections)
         notes = [note for each in self.sections for note in each.notes]
@@ -144,6 +139,9 @@ class _Found:
         if comparisons and any(each.predicted for each in facts):
             unread = ", ".join(m.label for name, m in MEASURES.items() if name in NOT_GIVEN)
             notes.append(f"Differences of groups in {unread} are {UNREAD}.")
+        if len(grouped) == 1:
+            only = next(iter(grouped))
+            notes.append(f"All sections are of one group, {only!r}: there is nothing to compare.")
         notes += least_p_notes(comparisons)
         return AnalysisReport(
             settings=self.config.to_dict(),
@@ -309,6 +307,15 @@ def _whose(section: ParticleMap, members: Mapping[str, Member] | None) -> Member
     if members is None:
         return NOBODY
     return member_of(members, section.name, str(section.about.get("file", "")))
+
+
+def _check_once(sources: Sequence[Source]) -> None:
+    """Refuse a file that is given twice in the same way: it would count as two sections."""
+    given = [replace(each, path=Path(each.path).resolve(), name=None)
+             for each in sources if isinstance(each, MapSource)]  # fmt: skip
+    for number, each in enumerate(given):
+        if each in given[:number]:
+            raise ValueError(f"{each.path} is given twice: leave one out")
 
 
 def _named_apart(opened: Sequence[MapLayers]) -> list[MapLayers]:

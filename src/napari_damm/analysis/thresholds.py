@@ -24,6 +24,8 @@ BINS = 256
 FEW, FEW_BLURRED = 1e-4, 1e-3
 """Share of the pixels, at either end, that may lie far off all others."""
 SQUEEZED = 1 / 4
+FEWEST_LEVELS = 256
+"""As many as 8 bits have; single precision must tell so many apart."""
 FINEST = 1e-9
 """Share of the whole range below which nothing is looked for."""
 OTSU = "Otsu"
@@ -60,6 +62,21 @@ class PixelRange:
     def varies(self) -> bool:
         """Whether there are two different pixels."""
         return self.low < self.high
+
+    def check_levels(self, what: str) -> None:
+        """Refuse pixels that differ by little more than single precision tells apart.
+
+        Raises
+        ------
+        ValueError
+            If so, naming the image as `what` and what to subtract from it.
+        """
+        step = float(np.spacing(np.float32(max(abs(self.low), abs(self.high)))))
+        if self.varies and self.high - self.low < FEWEST_LEVELS * step:
+            raise ValueError(
+                f"{what} lie between {self.low:.10g} and {self.high:.10g}, and numbers that large "
+                f"are only known to {step:.3g}: subtract {self.low:.10g} from them"
+            )
 
 
 @dataclass

@@ -48,7 +48,8 @@ def vessels_in(section: ParticleMap, box: Box, threshold: float | None) -> Mask:
         If there is neither a threshold nor a drawing.
     """
     if section.vessel_labels is not None:
-        return section.vessel_labels.read(section, box) > 0
+        drawn: Mask = section.vessel_labels.read(section, box) != 0
+        return drawn
     if threshold is None:
         raise ValueError("a threshold for the vessels is needed, got None")
     pixel_area = section.pixel_um[0] * section.pixel_um[1]

@@ -111,6 +111,8 @@ def _counted(
         for role, seen in ranges.items():
             seen.add(wanted[role](box)[section.tissue_in(box)])
         yield number + 1, 2 * len(tiles)
+    for role, seen in ranges.items():
+        seen.check_levels(f"the {role} of {section.name}")
     few = {"vessels": FEW_BLURRED}
     counted = {
         role: Histogram(seen.low, seen.high, few.get(role, FEW))
@@ -159,6 +161,7 @@ def count_section(
         for each in (thresholds, *of_samples)
     ]
     cells = [Cells() for _ in counted]
+    seen = PixelRange()
     tiles = list(section.tiles(tile_px))
     for number, box in enumerate(tiles):
         ground = read_ground(section, box, thresholds)
@@ -166,12 +169,14 @@ def count_section(
         for k, (found, taken_up) in enumerate(zip(counted, cells, strict=True)):
             near = ground.near
             signal = section.read_sample(k - 1, near) if k else section.read("particles", near)
+            seen.add(signal[ground.core][section.tissue_in(box)])
             tile = tile_on(section, ground, signal, found.thresholds["particles"])
-            if ground.cells is not None and ground.distance_um is not None:
+            if ground.cells is not None:
                 _add_cells(ground, signal[ground.core], ground.cells, taken_up)
             for name, mask in masks:
                 found.regions[name].add(tile, mask)
         yield number + 1, len(tiles)
+    seen.check_levels(f"the particles of {section.name}")
     for found, taken_up in zip(counted, cells, strict=True):
         table = taken_up.table()
         for region in regions:
@@ -200,7 +205,7 @@ def read_ground(section: ParticleMap, box: Box, thresholds: dict[str, Threshold 
     if section.depth_um is not None:
         rim = section.depth_um <= RIM_SHARE * section.depth_um.max()
         seen["rim"] = section.cells_in(rim, box)
-    cells = None if distance is None else _cells_of(section, box, above.get("nuclei"))
+    cells = _cells_of(section, box, above.get("nuclei"))
     return Ground(box, near, shown, distance, seen, cells)
 
 
@@ -231,10 +236,11 @@ def _cells_of(section: ParticleMap, box: Box, threshold: float | None) -> NDArra
 
 
 def _add_cells(ground: Ground, signal: Pixels, numbers: NDArray[np.int64], cells: Cells) -> None:
-    """Add the pixels of a tile that belong to a cell."""
-    assert ground.distance_um is not None
+    """Add the pixels of a tile that belong to a cell; far from vessels where there are none."""
     y, x = np.nonzero(numbers)
-    distance = ground.distance_um[ground.core][y, x]
+    distance = np.full(y.size, np.inf)
+    if ground.distance_um is not None:
+        distance = ground.distance_um[ground.core][y, x]
     values = signal[y, x].astype(np.float64), distance, y + ground.box.y0, x + ground.box.x0
     cells.add(numbers[y, x], values)
 

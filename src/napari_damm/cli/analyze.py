@@ -103,6 +103,8 @@ def analyze(
         raise ValueError(f"{given[0]} belongs to one input: give one at a time, got {len(inputs)}")
     bands = tuple(one for text in band or () for one in bands_of(text))
     config = api.AnalyzeConfig(bands=bands, **said(settings))
+    if groups is None and "test" in said(settings):
+        raise ValueError("--test compares groups of animals: give --groups CSV, too")
     sources = [
         api.MapSource(
             path,
@@ -119,6 +121,7 @@ def analyze(
             image=image,
             z=z,
             t=t,
+            coarse_pixels=coarse_pixels,
         )
         for path in inputs
     ]
