@@ -121,7 +121,6 @@ def analyze(
             image=image,
             z=z,
             t=t,
-            coarse_pixels=coarse_pixels,
         )
         for path in inputs
     ]
