@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from napari_damm.util.sending import sent
+
 TIMESTEPS = 1000
 BETA_START, BETA_END = 0.002, 0.02
 
@@ -25,7 +27,7 @@ class NoiseSchedule:
         # cast before moving: not every device knows float64
         abar = self.alphas_cumprod
         signal, noise = (
-            root.to(x_0.dtype).to(x_0.device)[t].view(-1, *[1] * (x_0.ndim - 1))
+            sent(root.to(x_0.dtype), x_0.device)[t].view(-1, *[1] * (x_0.ndim - 1))
             for root in (abar.sqrt(), (1 - abar).sqrt())
         )
         return signal * x_0 + noise * eps

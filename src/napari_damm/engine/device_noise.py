@@ -25,6 +25,7 @@ from napari_damm.engine.noise import (
     WORD,
     check_window,
 )
+from napari_damm.util.sending import sent
 
 _MASK = WORD - 1
 
@@ -68,8 +69,7 @@ class DeviceNoise:
             check_window(seed, y, x, shape, 0, stream)
         self._full = (len(corners), -(-channels // 4), height, width)
         rows = [[x, y, stream] for (y, x), stream in zip(corners, streams, strict=True)]
-        # what is not pinned is copied before this returns, but nothing waits for the device
-        places = torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
+        places = sent(torch.tensor(rows, dtype=torch.int64), device)
         left, top, self._stream = places.reshape(-1, 3, 1, 1, 1).unbind(1)
         self._x = left + torch.arange(width, device=device)
         self._y = top + torch.arange(height, device=device)[:, None]

@@ -33,6 +33,7 @@ from napari_damm.engine.windows import WindowInput
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, choose_multi, mixed
 from napari_damm.model.half import decoding
+from napari_damm.util.sending import sent
 
 TURN_S = 0.2
 GRAPHED = ("cuda",)
@@ -97,7 +98,7 @@ class DeviceSampler(WindowSampler):
         yield from ()
         with torch.inference_mode():
             if rows != self._filled_up(range(len(windows))):
-                given = given.select(torch.tensor(rows).to(x_0.device, non_blocking=True))
+                given = given.select(sent(torch.tensor(rows), x_0.device))
             images = self._images(x_0, given, denoiser.multi)
             maps = (images, denoiser.uncertainty(), denoiser.multi)
             return Drawn(windows, *(self._transfers.fetch(each[: len(windows)]) for each in maps))

@@ -44,6 +44,7 @@ from napari_damm.model.half import decoding
 from napari_damm.model.layers import memory_format
 from napari_damm.sampling import SamplerStep, ddim_steps, dpm_solver_steps
 from napari_damm.schedule import NoiseSchedule
+from napari_damm.util.sending import sent
 
 
 class Heartbeat:
@@ -159,7 +160,7 @@ class WindowSampler:
         filled = self._filled_up(draws)
         rows = [k for k, _ in filled]
         with torch.inference_mode():
-            index = torch.tensor(rows).to(given.primary.device, non_blocking=True)
+            index = sent(torch.tensor(rows), given.primary.device)
             denoiser = self.denoiser(given.primary[index], given.secondary[index])
         steps = self._steps(
             sampling,

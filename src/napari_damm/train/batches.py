@@ -28,6 +28,7 @@ from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
 from napari_damm.train.unreadable import UnreadablePatches
+from napari_damm.util.sending import sent
 from napari_damm.util.tiling import WINDOW
 
 Value = TypeVar("Value")
@@ -138,9 +139,9 @@ class Batches:
         found = [self._first_readable(self._record, *view) for view in views]
         records, planted = zip(*found, strict=True)
         device = next(self.model.parameters()).device
-        latents = torch.from_numpy(np.stack(records)).to(device).float()
+        latents = sent(torch.from_numpy(np.stack(records)), device).float()
         primary, secondary, target = latents.unbind(1)
-        misleading = torch.from_numpy(np.stack(planted)).to(device)
+        misleading = sent(torch.from_numpy(np.stack(planted)), device)
         batch = self._cropped(Batch(primary, secondary, target, misleading), step, progress)
         self.waited_s += time.perf_counter() - start
         return batch
@@ -164,7 +165,9 @@ class Batches:
             images.append(window[:, y : y + side, x : x + side])
         self.waited_s += time.perf_counter() - start
         device = next(self.model.parameters()).device
-        return Crops(*(torch.from_numpy(np.stack(each)).to(device) for each in (images, planted)))
+        return Crops(
+            *(sent(torch.from_numpy(np.stack(each)), device) for each in (images, planted))
+        )
 
     def _drawn_crops(self, step: int, count: int, side: int) -> list[DrawnCrop]:
         """Draw which crops a step sees."""
