@@ -148,3 +148,14 @@ def location(request, tmp_path):
 def out(tmp_path):
     """Where a result may go."""
     return tmp_path / "r.ome.zarr"
+
+
+@pytest.fixture
+def sent_as_to_a_card(monkeypatch):
+    """Send tensors as to a graphics card, as far as that goes on a processor."""
+    from napari_damm.train import expected
+    from napari_damm.util import sending
+
+    monkeypatch.setattr(sending, "STAGED_BYTES", 2**40)
+    for module in (sending, expected):
+        monkeypatch.setattr(module, "takes_at_once", lambda device: True)

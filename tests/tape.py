@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -29,6 +30,31 @@ class Calls(TorchDispatchMode):
 
     def named(self, names):
         return [call for call in self.noted if call[0] in names]
+
+
+class Waits(TorchFunctionMode):
+    """Notes what makes the host wait for a card: numbers that are sent there, unless told not to.
+
+    `torch.tensor(..., device=)` sends what pageable memory holds, and waits. Of what is `sent`
+    (`util.sending`) the fixture `sent_as_to_a_card` makes what it would be on CUDA.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.noted, self.sent = [], 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in ("tensor", "as_tensor") and kwargs.get("device") is not None:
+            self.noted.append(name)
+        if name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "nonzero"):
+            self.noted.append(name)
+        if name == "to" and not isinstance(args[1] if len(args) > 1 else None, torch.dtype):
+            self.sent += 1
+            if not kwargs.get("non_blocking"):
+                self.noted.append(name)
+        return func(*args, **kwargs)
 
 
 class Tape:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
+from tape import Waits
 from training_data import blobs, layers
 from trainings import base_model, config, of, run
 
@@ -183,31 +183,8 @@ def test_a_whole_training_on_the_device_is_that_of_the_loop(tmp_path, monkeypatc
     assert found == pytest.approx(known, rel=1e-3)
 
 
-class Waits(TorchFunctionMode):
-    """Notes what makes the host wait for a card: numbers that are sent there, unless told not to.
-
-    `torch.tensor(..., device=)` sends what pageable memory holds, and waits.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.noted, self.sent = [], 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in ("tensor", "as_tensor") and kwargs.get("device") is not None:
-            self.noted.append(name)
-        if name in ("item", "tolist", "cpu", "numpy", "__bool__", "nonzero"):
-            self.noted.append(name)
-        if name == "to":
-            self.sent += 1
-            if not kwargs.get("non_blocking"):
-                self.noted.append(name)
-        return func(*args, **kwargs)
-
-
 @pytest.mark.parametrize("bank_bytes", [2**30, 0])
+@pytest.mark.usefixtures("sent_as_to_a_card")
 def test_views_crops_and_latents_are_had_without_waiting_for_the_device(data, bank_bytes):
     _, device, *_ = both(data, bank_bytes)
     device.batch(0)

@@ -30,9 +30,9 @@ from napari_damm.train.expected import (
     pixel_error,
     reproduces,
     reproduction_error,
-    settle_statistics,
     with_detail,
 )
+from napari_damm.train.settling import settle_statistics
 
 
 @pytest.fixture(scope="module", autouse=True)

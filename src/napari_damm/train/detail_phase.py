@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from napari_damm.model.damm import DAMM
 from napari_damm.train.batches import Crops
 from napari_damm.train.expected import (
     DETAIL_NAMES,
+    Arithmetic,
     DrawnCrops,
     detail_error,
     drawn_crops,
     learning_mode,
-    settle_statistics,
 )
+from napari_damm.train.settling import settle_statistics
 from napari_damm.train.state import TrainState
 
 DETAIL = "detail"
@@ -50,6 +52,8 @@ class DetailPhase:
         Side of the crops that a step sees.
     seed
         Key of all that is random.
+    arithmetic
+        In which the detail computes.
     """
 
     def __init__(
@@ -60,9 +64,10 @@ class DetailPhase:
         usual: Iterable[Crops],
         crop_px: int,
         seed: int,
+        arithmetic: Arithmetic = nullcontext,
     ) -> None:
         self.model, self.state, self.windows = model, state, windows
-        self.crop_px, self.seed = crop_px, seed
+        self.crop_px, self.seed, self.arithmetic = crop_px, seed, arithmetic
         self._drawn: dict[int, DrawnCrops] = {}
         settle_all_but_detail(state)
         settle_statistics(model, usual)
@@ -71,7 +76,7 @@ class DetailPhase:
         """Add the gradients of a step's error, times a weight, to the detail's; return it."""
         seen = self.batch(step)
         learning_mode(self.model)
-        error = weight * detail_error(self.model, seen)
+        error = weight * detail_error(self.model, seen, self.arithmetic)
         self.state.backward(error)
         return float(error.detach())
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.sources import ROLES
 from napari_damm.dataset.views import View
+from napari_damm.util.sending import sent
 from napari_damm.util.tiling import CELL, WINDOW, Box
 
 TRUNCATE = 4.0
@@ -112,7 +113,7 @@ def _reflected(index: Tensor, size: Tensor | int) -> Tensor:
 
 def placed(values: Sequence[float], device: torch.device) -> Tensor:
     """Return a few numbers on a device, on which nothing is waited for."""
-    return torch.tensor(values).to(device, non_blocking=True)
+    return sent(torch.tensor(values), device)
 
 
 def _turned(images: Tensor, views: Sequence[View]) -> Tensor:
@@ -147,7 +148,7 @@ def _blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:
         ]
     )
     kernels /= kernels.sum(axis=1, keepdims=True)
-    weight = torch.from_numpy(kernels).to(images, non_blocking=True)[:, None]
+    weight = sent(torch.from_numpy(kernels.astype(np.float32)), images.device)[:, None]
     size = images.shape[-1]
     around = torch.arange(-radius, size + radius, device=images.device) % (2 * size)
     around = torch.minimum(around, 2 * size - 1 - around)  # the outermost pixel is repeated

@@ -17,10 +17,10 @@ Only for models that have the detail. `with_detail` gives it to one that was mad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,10 @@ from napari_damm.schedule import TIMESTEPS, NoiseSchedule
 from napari_damm.train.batches import Batch, Crops
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.losses import sound
+from napari_damm.util.sending import takes_at_once
 
+Arithmetic = Callable[[], AbstractContextManager[Any]]
+"""Opens the context in which a network computes: in bfloat16, say."""
 ENCODER = ("input", "encoder", "down", "to_latent")
 DECODER = ("from_latent", "decoder", "up", "guide", "output")
 """Parts of an autoencoder."""
@@ -166,7 +169,9 @@ def says_alone(model: DAMM, step: int) -> bool:
     return turn and learns_part(model, "target")
 
 
-def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
+def reproduction_error(
+    model: DAMM, crops: Crops, step: int, arithmetic: Arithmetic = nullcontext
+) -> Tensor:
     """Return the error of the target decoder's drawing of the target's latents: one number."""
     vessels, nuclei, target = (crops.images[:, k : k + 1] for k in range(3))
     features, other = None, None
@@ -175,7 +180,9 @@ def reproduction_error(model: DAMM, crops: Crops, step: int) -> Tensor:
         if not says_alone(model, step):
             features = model.encode_primary(_channels(model, vessels, "primary"))[1]
             other = where_multi(_channels(model, nuclei, "secondary"), crops.planted < MISLEADS)
-    return pixel_error(model.decode(z, primary=features, secondary=other), target)
+    with arithmetic():
+        made = model.decode(z, primary=features, secondary=other)
+    return pixel_error(made.float(), target)
 
 
 class Needs(NamedTuple):
@@ -195,26 +202,38 @@ class MapErrors(NamedTuple):
     gate: Tensor
 
 
-def needs(model: DAMM, crops: Crops, step: int) -> Needs:
-    """Return which branches the expected map of crops takes; asks the device."""
+def needs(
+    model: DAMM, crops: Crops, step: int, fetch: Callable[[Tensor], Callable[[], Any]]
+) -> Callable[[], Needs]:
+    """Return what waits for which branches the expected map of crops takes; `fetch` brings it."""
     if leaves_secondary_out(step):
-        return Needs(True, False)
+        return lambda: Needs(True, False)
     height, width = (side // model.config.token_px for side in crops.images.shape[2:])
     multi = F.adaptive_avg_pool2d(crops.planted[:, None], (height, width)) < MISLEADS
-    return Needs(*torch.stack([~multi.all(), multi.any()]).tolist())
+    coming = fetch(torch.stack([~multi.all(), multi.any()]))
+    return lambda: Needs(*coming().tolist())
 
 
 def expected_errors(
-    model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, known: Needs | None = None
+    model: DAMM,
+    crops: Crops,
+    encoded: EncodedCrops,
+    step: int,
+    known: Needs | None = None,
+    arithmetic: Arithmetic = nullcontext,
 ) -> MapErrors:
     """Return the errors of the expected map that is drawn of crops.
 
-    Where what it `needs` is `known`, nothing is asked of the device.
+    Where what it `needs` is `known`, nothing is asked of the device. The map is computed in an
+    `arithmetic`; the errors are in float32, as are the images and latents.
     """
-    latent, multi, gate = _expected_latent(model, crops, encoded, step, known)
-    other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
-    made = model.decode(latent, primary=encoded.features, secondary=other)
-    return MapErrors(pixel_error(made, crops.images[:, 2:]), gate)
+    with arithmetic():
+        latent, multi, confidence = _expected_latent(model, crops, encoded, step, known)
+        other = where_multi(_channels(model, crops.images[:, 1:2], "secondary"), multi)
+        made = model.decode(latent, primary=encoded.features, secondary=other)
+    misleads = _misleading(crops.planted, confidence)
+    gate = _gate_error(confidence.float(), misleads, known is not None)
+    return MapErrors(pixel_error(made.float(), crops.images[:, 2:]), gate)
 
 
 class DrawnCrops(NamedTuple):
@@ -234,7 +253,8 @@ class DrawnCrops(NamedTuple):
 def drawn_crops(model: DAMM, crops: Crops, step: int) -> DrawnCrops:
     """Draw the expected maps of crops without the detail; those that `reproduces` says otherwise.
 
-    There the target's own latents are drawn.
+    There the target's own latents are drawn. Nothing is asked of a graphics card, which computes
+    both branches instead.
     """
     primary, secondary, target = (crops.images[:, k : k + 1] for k in range(3))
     shown = _channels(model, secondary, "secondary")
@@ -243,17 +263,21 @@ def drawn_crops(model: DAMM, crops: Crops, step: int) -> DrawnCrops:
         latent = model.encode(_channels(model, target, "target"), "target")
         other = where_multi(shown, crops.planted < MISLEADS)
     else:
-        latent, multi, _ = _expected_latent(model, crops, encoded, step)
+        known = None
+        if takes_at_once(crops.images.device):
+            known = Needs(True, not leaves_secondary_out(step))
+        latent, multi, _ = _expected_latent(model, crops, encoded, step, known)
         other = where_multi(shown, multi)
     drawn = model.draw(latent, encoded.features)
     return DrawnCrops(*(_mean(image) for image in (drawn, primary, other, target)))
 
 
-def detail_error(model: DAMM, drawn: DrawnCrops) -> Tensor:
+def detail_error(model: DAMM, drawn: DrawnCrops, arithmetic: Arithmetic = nullcontext) -> Tensor:
     """Return the mean squared error of drawn maps with detail added: one number."""
     assert model.detail is not None
-    made: Tensor = model.detail(drawn.drawn, drawn.primary, drawn.secondary)
-    return (made - drawn.target).square().mean()
+    with arithmetic():
+        made: Tensor = model.detail(drawn.drawn, drawn.primary, drawn.secondary)
+    return (made.float() - drawn.target).square().mean()
 
 
 def _mean(image: Tensor) -> Tensor:
@@ -263,28 +287,26 @@ def _mean(image: Tensor) -> Tensor:
 def _expected_latent(
     model: DAMM, crops: Crops, encoded: EncodedCrops, step: int, known: Needs | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the latent of the expected map, where it is multi-modal, and the gate's error.
+    """Return the latent of the expected map, where it is multi-modal, and the confidence.
 
     As in a prediction x_t is 0, the mean of the noise.
     """
     x_t = torch.zeros_like(encoded.primary)
     t = torch.full((len(x_t),), TIMESTEPS - 1, device=x_t.device)
     between = model.unet.encode(x_t, t, encoded.primary, encoded.secondary)
-    misleads = _misleading(crops.planted, between.confidence)
-    multi = misleads < MISLEADS
+    multi = _misleading(crops.planted, between.confidence) < MISLEADS
     if leaves_secondary_out(step):
         multi = torch.zeros_like(multi)
     if known is not None:
-        velocity = _velocity(model, between, multi, known)
-        gate = F.binary_cross_entropy(sound(between.confidence), 1 - misleads)
-        return clean(velocity, x_t), multi, gate + 0 * between.confidence.detach().sum()
+        velocity = _velocity(model, between, multi, known).to(x_t.dtype)
+        return clean(velocity, x_t), multi, between.confidence
     velocity = mix_branches(
         multi,
         lambda rows: model.unet.decode_multi(between.select(rows)),
         lambda rows: model.unet.decode_uni(between.select(rows)),
         x_t,
     )
-    return clean(velocity, x_t), multi, _gate_error(between, misleads)
+    return clean(velocity, x_t), multi, between.confidence
 
 
 def _velocity(model: DAMM, between: Encoded, multi: Tensor, known: Needs) -> Tensor:
@@ -295,36 +317,13 @@ def _velocity(model: DAMM, between: Encoded, multi: Tensor, known: Needs) -> Ten
     return mixed(multi, model.unet.decode_multi(between), uni) if known.multi else uni
 
 
-@contextmanager
-def statistics_anew(module: nn.Module) -> Iterator[list[nn.BatchNorm2d]]:
-    """Give what normalises over batches the mean statistics of all that is computed inside."""
-    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-        norm.train()
-    yield norms
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
-
-
-@torch.no_grad()
-def settle_statistics(model: DAMM, crops: Iterable[Crops]) -> None:
-    """Give the detail the statistics that its weights make of these crops.
-
-    Averaged weights never saw a batch: what was counted on the way belongs to others.
-    """
-    with statistics_anew(model) as norms:
-        for k, each in enumerate(crops if norms else ()):
-            expected_errors(model, each, encode_crops(model, each), k * UNI_EVERY)
-
-
-def _gate_error(between: Encoded, misleads: Tensor) -> Tensor:
-    if not bool(torch.isfinite(between.confidence).all()):  # the loss is no number then either
-        return between.confidence.mean()
-    return F.binary_cross_entropy(between.confidence, 1 - misleads)
+def _gate_error(confidence: Tensor, misleads: Tensor, asks_nothing: bool) -> Tensor:
+    if asks_nothing:
+        error = F.binary_cross_entropy(sound(confidence), 1 - misleads)
+        return error + 0 * confidence.detach().sum()
+    if not bool(torch.isfinite(confidence).all()):
+        return confidence.mean()
+    return F.binary_cross_entropy(confidence, 1 - misleads)
 
 
 def _misleading(planted: Tensor, confidence: Tensor) -> Tensor:

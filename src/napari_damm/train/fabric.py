@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import torch
@@ -114,6 +115,11 @@ class Machine:
     def wrap(self, network: torch.nn.Module) -> Any:
         """Return a network that computes in this precision, and together with other processes."""
         return self.fabric.setup_module(network)
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """Return the context in which what is not wrapped computes in this precision too."""
+        context: AbstractContextManager[Any] = self.fabric.autocast()
+        return context
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss."""

@@ -8,13 +8,14 @@ Which of them a step has is a function of its number, and of the phase.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from napari_damm.engine.transfers import Transfers
 from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.detail_phase import DETAIL, DetailPhase
 from napari_damm.train.expected import (
@@ -57,6 +58,8 @@ class Gradients:
         self.learns_encoders = self.learns_map and learns_part(self.model, "primary")
         self.noise_every = noise_every(self.config)
         self._detail_phase: DetailPhase | None = None
+        self._transfers = Transfers(self.machine.kind)
+        self._ahead: dict[int, tuple[Crops, Callable[[], Needs]]] = {}
         network = self.machine.wrap(self.model.unet)
         self.noise = NoiseStep(network, state, self.config, self.model.config.unet)
 
@@ -99,6 +102,7 @@ class Gradients:
                 self.usual(),
                 EXPECTED_PX,
                 self.config.seed,
+                self.machine.arithmetic,
             )
         return self._detail_phase
 
@@ -130,20 +134,37 @@ class Gradients:
     def _map_error(self, crops: Crops, step: int, known: Needs | None = None) -> Tensor:
         """Return the error of the expected map, or of what is drawn in its place."""
         if reproduces(step):
-            return self.config.expected_weight * reproduction_error(self.model, crops, step)
+            arithmetic = self.machine.arithmetic
+            error = reproduction_error(self.model, crops, step, arithmetic)
+            return self.config.expected_weight * error
         with torch.set_grad_enabled(self.learns_encoders):
             encoded = encode_crops(self.model, crops)
-        found = expected_errors(self.model, crops, encoded, step, known)
+        arithmetic = self.machine.arithmetic
+        found = expected_errors(self.model, crops, encoded, step, known, arithmetic)
         return self.config.expected_weight * found.pixels + self.noise.planted_weight * found.gate
 
     def _map_piece(self, step: int) -> Piece:
-        crops = self._crops(step, MAP_JITTER * self.config.jitter)
+        crops, needed = self._crops_and_needs(step)
         if reproduces(step):
             kind: tuple[object, ...] = ("reproduction", says_alone(self.model, step))
             return Piece(kind, tuple(crops), partial(self._map_gradients, step, None))
-        known = needs(self.model, crops, step)
+        known = needed()
         kind = ("map", leaves_secondary_out(step), *known)
         return Piece(kind, tuple(crops), partial(self._map_gradients, step, known))
+
+    def _crops_and_needs(self, step: int) -> tuple[Crops, Callable[[], Needs]]:
+        """Return the crops of a step, and what waits for what they need.
+
+        Those of the step after it are made along: what these need is on the host by then, while
+        the card computes this step.
+        """
+        for each in (step, step + 1):
+            if each not in self._ahead:
+                crops = self._crops(each, MAP_JITTER * self.config.jitter)
+                needed = needs(self.model, crops, each, self._transfers.fetch)
+                self._ahead[each] = crops, needed
+        self._ahead = {each: self._ahead[each] for each in (step, step + 1)}
+        return self._ahead.pop(step)
 
     def _map_gradients(
         self, step: int, known: Needs | None, images: Tensor, planted: Tensor
@@ -153,7 +174,8 @@ class Gradients:
         return (error.detach(),)
 
     def _detail_gradients(self, *drawn: Tensor) -> tuple[Tensor]:
-        error = self.config.expected_weight * detail_error(self.model, DrawnCrops(*drawn))
+        error = detail_error(self.model, DrawnCrops(*drawn), self.machine.arithmetic)
+        error = self.config.expected_weight * error
         self.state.backward(error)
         return (error.detach(),)
 

@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
+from functools import partial
 
 import torch
 
@@ -19,7 +20,6 @@ from napari_damm.events import Event, FailedItem, Notice, TrainStep, Validated
 from napari_damm.train.batches import Batches
 from napari_damm.train.checkpointing import TrainerState
 from napari_damm.train.detail_phase import DETAIL
-from napari_damm.train.expected import settle_statistics
 from napari_damm.train.gradients import Gradients, losses_of
 from napari_damm.train.parts import TrainingParts
 from napari_damm.train.progress import (
@@ -30,14 +30,18 @@ from napari_damm.train.progress import (
     part_of,
 )
 from napari_damm.train.recorded_step import RecordedSteps, recorder_for
+from napari_damm.train.settling import settle_statistics
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import StepLosses, phase_at
 from napari_damm.train.threads import ThreadChoice
+from napari_damm.train.underway import Underway
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
+LATE = 1
+"""Steps that a card is ahead of what is told."""
 SSIM, CORRELATION = "ssim", "r"
 """By what the best model is chosen: texture counts in sampled maps, where there is more and where
 less in an expected one. How bright a window is hangs on its section's own limits.
@@ -67,6 +71,7 @@ class TrainingLoop:
         self.detail_from = detail_from(self.config) if self.learns_map else 1.0
         self.rate = highest_rate(self.config, self.learns_map)
         self.threads = self._thread_choice()
+        self.underway = Underway()
         recorder = recorder_for(self.machine.kind, self.machine.world)
         self.recorded: RecordedSteps | None = None
         if recorder is not None:
@@ -82,7 +87,8 @@ class TrainingLoop:
             raise  # maybe in the middle of a step: the last checkpoint is whole, this state is not
         except BaseException:
             try:
-                self._save()
+                if self._is_sound():
+                    self._save()
             finally:
                 self._finish_model()
             raise
@@ -94,11 +100,24 @@ class TrainingLoop:
             self.checkpoints.finish()
 
     def _steps(self) -> Iterator[Event]:
-        saved = time.monotonic()
+        saved, saved_at = time.monotonic(), self.state.step
         while True:
             step = self.state.step
             progress = self.machine.agree(self.progress.at(step))
-            if self.progress.validations_due(progress) > self.checkpoints.trainer.validations:
+            validate = (
+                self.progress.validations_due(progress) > self.checkpoints.trainer.validations
+            )
+            save = self.machine.first and step != saved_at and self._save_due(saved)
+            if validate or save or progress >= 1:
+                went_well, told = self._tried(self.underway.arrived)
+                yield from told
+                if not went_well:
+                    continue
+            if save:
+                saved, saved_at = time.monotonic(), step
+                self._update()
+                yield self.checkpoints.save_if_room(self.state)
+            if validate:
                 yield from self._validate(step, progress)
                 patience = self.config.patience
                 if 0 < patience <= self.checkpoints.trainer.since_best:
@@ -106,27 +125,25 @@ class TrainingLoop:
                     return
             if progress >= 1:
                 return
-            try:
-                event = self._learn(step, progress)
-            except NotFinite:
-                self.state.discard()
-                yield self._roll_back(step)
-                continue
-            except Exception as error:  # torch has many ways to say it
-                if not is_out_of_memory(error):
-                    raise
-                yield self._halve(error)
-                continue
-            yield from self._warnings()
-            yield event
-            due = 60 * self.config.checkpoint_minutes
-            if self.machine.first and time.monotonic() - saved > due:
-                saved = time.monotonic()
-                self._update()
-                yield self.checkpoints.save_if_room(self.state)
+            went_well, told = self._tried(partial(self._learn, step, progress))
+            if went_well:
+                yield from self._warnings()
+            yield from told
 
-    def _learn(self, step: int, progress: float) -> TrainStep:
-        """Make one step."""
+    def _tried(self, work: Callable[[], list[TrainStep]]) -> tuple[bool, list[TrainStep | Notice]]:
+        """Return whether it went well, and what is to be told of it."""
+        try:
+            return True, [*work()]
+        except NotFinite:
+            self.state.discard()
+            return False, [self._roll_back(self.underway.oldest(self.state.step))]
+        except Exception as error:  # torch has many ways to say it
+            if not is_out_of_memory(error):
+                raise
+            return False, [self._halve(error)]
+
+    def _learn(self, step: int, progress: float) -> list[TrainStep]:
+        """Make one step; return what is told by then."""
         machine, config, trainer = self.machine, self.config, self.checkpoints.trainer
         if self.threads is not None:
             self.threads.apply()
@@ -134,30 +151,40 @@ class TrainingLoop:
         detail_alone, within = part_of(progress, self.detail_from)
         phase = DETAIL if detail_alone else phase_at(within, config)
         rate = learning_rate(self.rate, step, self.parts.schedule.steps, within) * trainer.rate
-        if self.recorded is not None and trainer.parts == 1:
-            pieces = self.gradients.pieces(step, progress, phase)
-            losses = losses_of(self.recorded.take(pieces, rate))
+        recorded = self.recorded if trainer.parts == 1 else None
+        if recorded is not None:
+            coming = recorded.take(self.gradients.pieces(step, progress, phase), rate)
         else:
             losses = self.gradients.backward(step, progress, phase, trainer.parts)
             self.state.apply(rate, config.gradient_clip)
-        epoch = self.parts.schedule.epoch(step)
-        if machine.first:
-            where = {"step": step + 1, "epoch": epoch, "phase": phase, "learning_rate": rate}
-            self.checkpoints.note_losses(where, losses)
-        spent = max(time.perf_counter() - start, 1e-9)
+        waited = self.batches.waited_s - waited
         if self.threads is not None:
-            self.threads.took(spent)
-        return TrainStep(
-            step=step + 1,
-            epoch=epoch,
-            phase=phase,
-            progress=self._overall(progress),
-            **_as_event(losses),
-            learning_rate=rate,
-            samples_per_s=config.batch_size / spent,
-            waiting=min(1.0, (self.batches.waited_s - waited) / spent),
-            seconds_left=self.progress.seconds_left(progress),
-        )
+            self.threads.took(max(time.perf_counter() - start, 1e-9))
+        epoch = self.parts.schedule.epoch(step)
+        overall, left = self._overall(progress), self.progress.seconds_left(progress)
+
+        def told(spent: float) -> TrainStep:
+            found = losses if recorded is None else losses_of(coming())
+            if machine.first:
+                where = {"step": step + 1, "epoch": epoch, "phase": phase, "learning_rate": rate}
+                self.checkpoints.note_losses(where, found)
+            return TrainStep(
+                step=step + 1,
+                epoch=epoch,
+                phase=phase,
+                progress=overall,
+                **_as_event(found),
+                learning_rate=rate,
+                samples_per_s=config.batch_size / spent,
+                waiting=min(1.0, waited / spent),
+                seconds_left=left,
+            )
+
+        self.underway.add(step, start, told)
+        return self.underway.arrived(late=0 if recorded is None else LATE)
+
+    def _save_due(self, saved: float) -> bool:
+        return time.monotonic() - saved > 60 * self.config.checkpoint_minutes
 
     def _thread_choice(self) -> ThreadChoice | None:
         """Return what chooses the threads; None where the bits must not hang on them."""
@@ -181,6 +208,7 @@ class TrainingLoop:
                     "choose a lower {learning_rate}",
                 )
             )
+        self.underway.forget()
         trainer = self.checkpoints.trainer
         trainer.rate, trainer.rollbacks = rate, rollbacks
         self._save()
@@ -238,6 +266,14 @@ class TrainingLoop:
             yield Validated(step, overall, scores, checkpoints.base_scores, best, tiles)
         verdict = self.machine.agree(asdict(checkpoints.trainer))
         checkpoints.trainer = TrainerState(**{**verdict, "validations": due})
+
+    def _is_sound(self) -> bool:
+        """Wait for what is underway; tell whether the state is worth keeping."""
+        try:
+            self.underway.arrived()
+        except NotFinite:
+            return False
+        return True
 
     def _save(self) -> None:
         if self.machine.first:

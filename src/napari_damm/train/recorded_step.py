@@ -5,7 +5,8 @@
 2. Pieces of the same kinds make the same step: dropping the gradients, adding new ones, clipping
    them, and AdamW are recorded together, once, and replayed (`engine.step_graph`).
 3. What a step must not touch has no gradient in it, as in the plain loop: AdamW would move it.
-4. Losses and norm are read once a step. The moving average follows outside.
+4. Losses and norm come to the host while the card computes the next step: who takes a step gets
+   what waits for them. The moving average follows outside.
 
 Where recording fails, pieces are computed as they are.
 """
@@ -15,11 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
+from napari_damm.engine.transfers import Transfers
 from napari_damm.events import Notice
 from napari_damm.train.state import NotFinite, TrainState
 
@@ -47,17 +52,16 @@ class RecordedSteps:
     def __init__(self, state: TrainState, clip: float, recorder: Recorder) -> None:
         self.state, self.clip = state, clip
         self._recorder = recorder
+        self._transfers = Transfers(next(iter(state.parameters.values())).device.type)
         self._graphs: dict[Hashable, StepGraph] = {}
         self._told = False
 
-    def take(self, pieces: Sequence[Piece], learning_rate: float) -> list[float]:
-        """Take one step down the gradients of pieces; return their losses, one after the other.
+    def take(self, pieces: Sequence[Piece], learning_rate: float) -> Callable[[], list[float]]:
+        """Take one step down the gradients of pieces; return what waits for their losses.
 
-        Raises
-        ------
-        NotFinite
-            If the norm of the gradients, or a loss, is no finite number: weights and moments are
-            worth nothing then.
+        These come one after the other. What waits for them raises `NotFinite` if one, or the norm
+        of the gradients, is no finite number: weights and moments are worth nothing then, those of
+        later steps too.
         """
         kind = tuple(piece.kind for piece in pieces)
         if kind not in self._graphs:
@@ -65,12 +69,10 @@ class RecordedSteps:
             self._graphs[kind] = StepGraph(step, self._recorder, self.state.touched)
         self.state.set_rate(learning_rate)
         found = self._graphs[kind](*(each for piece in pieces for each in piece.given))
-        *losses, norm = torch.stack(found).tolist()
+        coming = self._transfers.fetch(torch.stack(found))
         self.state.discard()  # what is left is the graph's
-        if not math.isfinite(norm + sum(losses)):
-            raise NotFinite(f"the gradients are not finite at step {self.state.step + 1}")
         self.state.stepped()
-        return losses
+        return partial(_finite, coming, self.state.step)
 
     def forget(self) -> None:
         """Record anew what comes: what was recorded works on tensors that are used no more."""
@@ -86,6 +88,15 @@ class RecordedSteps:
                 f"one, which is slower ({trouble})",
                 "warning",
             )
+
+
+def _finite(coming: Callable[[], NDArray[Any]], step: int) -> list[float]:
+    """Wait for losses and the norm; return the losses."""
+    losses: list[float] = coming().tolist()
+    norm = losses.pop()
+    if not math.isfinite(norm + sum(losses)):
+        raise NotFinite(f"the gradients are not finite at step {step}")
+    return losses
 
 
 class _Step:

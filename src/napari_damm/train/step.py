@@ -26,6 +26,7 @@ from napari_damm.train.config import TrainConfig
 from napari_damm.train.losses import branch_errors, gated_loss, joint_loss, planted_loss, sound
 from napari_damm.train.recorded_step import Piece
 from napari_damm.train.state import TrainState
+from napari_damm.util.sending import sent
 
 JOINT, GATED = "joint", "gated"
 DIVERGENCE_WEIGHT = 0.1
@@ -109,7 +110,7 @@ class NoiseStep:
     def piece(self, batch: Batch, step: int, phase: str) -> Piece:
         """Return the same as a piece of a step that is recorded; drawn on the batch's device."""
         t, eps = self._drawn(batch.target.shape, step, 0, batch.target.device)
-        self.weights = self.weights.to(t.device)
+        self.weights = sent(self.weights, t.device)
         x_t = self.schedule.add_noise(batch.target, eps, t)
         given = (x_t, t, batch.primary, batch.secondary, eps, batch.planted, self.weights[t])
         return Piece(("noise", phase), given, partial(self._gradients, phase == GATED))

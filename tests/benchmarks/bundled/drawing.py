@@ -32,7 +32,8 @@ from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import where_multi
 from napari_damm.simulate import SimulatedSlide, simulate_slide
 from napari_damm.train.autoencoder.image_losses import ssim_map
-from napari_damm.train.expected import DETAIL_NAMES, pixel_error, statistics_anew, with_detail
+from napari_damm.train.expected import DETAIL_NAMES, pixel_error, with_detail
+from napari_damm.train.settling import statistics_anew
 from napari_damm.util.tiling import STRIDE, WINDOW
 
 from .judging import expected_latent

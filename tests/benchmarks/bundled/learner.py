@@ -22,7 +22,8 @@ from napari_damm.engine.step_graph import cuda_recorder
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.model.gate import BACKGROUND
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
-from napari_damm.train.expected import MISLEADS, pixel_error, statistics_anew
+from napari_damm.train.expected import MISLEADS, pixel_error
+from napari_damm.train.settling import statistics_anew
 from napari_damm.util.tiling import WINDOW
 
 from .sections import Sections
