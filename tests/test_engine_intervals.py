@@ -142,3 +142,21 @@ def test_cells_are_as_wide_as_their_pixels_are_on_average():
     assert found[0, 0] == pytest.approx(float(values[:27, :2].mean()))
     assert found[17, 3] == pytest.approx(float(values[17 * 32 - 5 : 18 * 32 - 5, 66:98].mean()))
     assert found[-1, -1] == pytest.approx(float(values[18 * 32 - 5 :, 22 * 32 - 30 :].mean()))
+
+
+def test_cells_are_the_same_however_the_map_is_cut(monkeypatch):
+    layout = ResultLayout((600, 700), 1.0, cells_origin=(5, 30), with_familiarity=True)
+    rng = np.random.default_rng(0)
+    values = da.from_array(rng.random((600, 700)), chunks=512)
+    areas = SimpleNamespace(
+        mask=lambda box: (
+            np.add.outer(np.arange(box.y0, box.y1), np.arange(box.x0, box.x1)) % 7 > 2
+        )
+    )
+    for given in (None, areas):
+        known = trusted._cell_means(values, layout, given)
+        for down, across, threads in ((1, 1, 1), (2, 3, 4)):
+            monkeypatch.setattr(trusted, "CELLS_DOWN", down)
+            monkeypatch.setattr(trusted, "CELLS_ACROSS", across)
+            monkeypatch.setattr(trusted, "MOST_THREADS", threads)
+            assert np.array_equal(trusted._cell_means(values, layout, given), known)

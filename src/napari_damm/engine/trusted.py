@@ -6,12 +6,15 @@ A model that does not say which images it knows is used all the same; the record
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.engine.config import cores
 from napari_damm.engine.intervals import half_width
 from napari_damm.engine.planning import Plan
 from napari_damm.events import Notice
@@ -28,8 +31,8 @@ from napari_damm.util.tiling import CELL, Box
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
-CELLS_AT_ONCE = 16
-"""Rows of cells that are read together."""
+CELLS_DOWN, CELLS_ACROSS, MOST_THREADS = 16, 128, 4
+"""Cells of a block that is read at once, and how many blocks are."""
 
 
 def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
@@ -69,23 +72,34 @@ def _cell_maps(result: Result) -> tuple[Any, ...]:
 def _cell_means(
     values: da.Array, layout: ResultLayout, areas: Areas | None = None
 ) -> NDArray[np.float64]:
-    """Return the means over cells of a map of pixels (those in areas), computed band by band."""
-    (height, width), (dy, dx) = layout.shape, layout.cells_origin
+    """Return the means over cells of a map of pixels (those in areas), block by block."""
     rows, cols = layout.cells_shape
-    x = np.maximum(np.arange(cols) * CELL - dx, 0)
-    columns = np.diff(np.append(x, width))
     means = np.zeros((rows, cols))
-    for first in range(0, rows, CELLS_AT_ONCE):
-        y = np.maximum(np.arange(first, min(first + CELLS_AT_ONCE, rows) + 1) * CELL - dy, 0)
-        y = np.minimum(y, height)
-        band = np.asarray(values[y[0] : y[-1]], np.float64)
-        counts = np.diff(y)[:, None] * columns
+
+    def block(first_row: int, first_col: int) -> None:
+        some = np.s_[first_row : first_row + CELLS_DOWN, first_col : first_col + CELLS_ACROSS]
+        y, x = (_edges(layout, axis, some[axis]) for axis in (0, 1))
+        part = np.asarray(values[y[0] : y[-1], x[0] : x[-1]], np.float64)
+        counts: NDArray[Any] = np.diff(y)[:, None] * np.diff(x)
+        begins = y[:-1] - y[0], x[:-1] - x[0]
         if areas is not None:
-            inside = areas.mask(Box(int(y[0]), 0, int(y[-1]), width)).astype(np.float64)
-            band = band * inside
-            counts = _sums(inside, y[:-1] - y[0], x)
-        means[first : first + len(y) - 1] = _sums(band, y[:-1] - y[0], x) / np.maximum(counts, 1)
+            inside = areas.mask(Box(*map(int, (y[0], x[0], y[-1], x[-1])))).astype(np.float64)
+            part = part * inside
+            counts = _sums(inside, *begins)
+        means[some] = _sums(part, *begins) / np.maximum(counts, 1)
+
+    corners = product(range(0, rows, CELLS_DOWN), range(0, cols, CELLS_ACROSS))
+    with ThreadPoolExecutor(min(MOST_THREADS, cores()), "napari-damm cells") as threads:
+        for _ in threads.map(lambda corner: block(*corner), corners):
+            pass
     return means
+
+
+def _edges(layout: ResultLayout, axis: int, some: slice) -> NDArray[np.intp]:
+    """Return where cells of an axis begin, in pixels of the map, and where the last ends."""
+    last = min(some.stop, layout.cells_shape[axis])
+    edges = np.arange(some.start, last + 1) * CELL - layout.cells_origin[axis]
+    return np.clip(edges, 0, layout.shape[axis])
 
 
 def _sums(
