@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from napari_damm.engine import device_sampler
-from napari_damm.engine.config import STEPS
+from napari_damm.engine.config import STEPS, samples_at_once
 from napari_damm.engine.device_sampler import DeviceSampler
 from napari_damm.engine.recovery import Downgraded, Ladder, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.sampler import WindowSampler
@@ -30,6 +30,7 @@ from napari_damm.events import FailedItem
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model.autoencoder import AutoencoderConfig
 from napari_damm.sampling import SamplerStep
+from napari_damm.store.layout import halve
 
 SIDE, BATCH = 64, 2
 CPU = ProfilerActivity.CPU
@@ -149,6 +150,38 @@ def test_a_denoising_step_asks_the_host_nothing_and_cuts_no_features(model):
     assert called["cat"] > 10  # it has been looked at
     assert not [name for name in HOST_READS if called[name]]
     assert not [call for call in tape.calls if call[0] == "index" and call[2][0].ndim == 4]
+
+
+@pytest.mark.parametrize("count", [BATCH, 1])
+def test_of_several_samples_none_copies_what_guides_the_decoder(model, count):
+    how = sampling(model, steps=2, samples=2)
+    device, pool = DeviceSampler(model, how, "cpu", Tape()), windows(count)
+    outputs(device, pool)
+    device.step._recorded = {shapes: _Free() for shapes in device.step._recorded}
+    with Calls() as calls:
+        outputs(device, pool)
+    picked = [call for call in calls.named(("index", "index_select")) if call[2][0].ndim == 4]
+    assert not picked
+
+
+def test_a_sample_is_the_same_alone_and_among_others(model):
+    pool = windows(BATCH + 1)
+    how = sampling(model, steps=2, samples=3)
+    several = outputs(DeviceSampler(model, how, "cpu", Tape()), pool)
+    alone = outputs(DeviceSampler(model, replace(how, samples=1), "cpu", Tape()), pool)
+    for one, other in zip(several, alone, strict=True):
+        assert one.window == other.window
+        assert len(one.samples) == 3
+        assert np.array_equal(one.samples[0], halve(halve(other.np)))
+        assert not np.array_equal(one.samples[1], one.samples[2])
+
+
+@pytest.mark.parametrize(
+    ("device", "samples", "together"),
+    [("cuda", 1, 1), ("cuda", 8, 1), ("cuda", 9, 9), ("cpu", 4, 4), ("mps", 4, 4)],
+)
+def test_a_pool_on_a_card_is_a_full_batch_of_windows(device, samples, together):
+    assert samples_at_once(device, samples) == together
 
 
 @pytest.fixture

@@ -149,9 +149,7 @@ def test_cells_are_the_same_however_the_map_is_cut(monkeypatch):
     rng = np.random.default_rng(0)
     values = da.from_array(rng.random((600, 700)), chunks=512)
     areas = SimpleNamespace(
-        mask=lambda box: (
-            np.add.outer(np.arange(box.y0, box.y1), np.arange(box.x0, box.x1)) % 7 > 2
-        )
+        mask=lambda box: np.add.outer(np.arange(box.y0, box.y1), np.arange(box.x0, box.x1)) % 7 > 2
     )
     for given in (None, areas):
         known = trusted._cell_means(values, layout, given)

@@ -40,6 +40,8 @@ first are read, and the host after the last. So many fill a card as well: their 
 """
 MOST_WINDOWS_AT_ONCE = 1024
 """A network call is padded to its batch, so that a slip of a digit would cost hours."""
+MOST_WAITING = 8
+"""Samples of a full batch that may wait on the host for the last: 0.5 GB of 256 windows."""
 MOST_READERS = 4
 """More of them wait for Python's lock: sixteen took a whole second for 441 windows in memory."""
 
@@ -194,6 +196,15 @@ def default_readers(device: str) -> int:
 def pool_batches(device: str) -> int:
     """Full batches of a pool: on CUDA both decoders always run, and one batch is all there is."""
     return 1 if device == "cuda" else POOL_BATCHES
+
+
+def samples_at_once(device: str, samples: int) -> int:
+    """Samples of a window that are drawn in one batch: on CUDA they come one after the other.
+
+    There a pool is encoded as one batch, and so many images of each window wait on the host for the
+    last: of very many, fewer windows are taken together.
+    """
+    return 1 if device == "cuda" and samples <= MOST_WAITING else samples
 
 
 def default_batch(device: str, parameters: int = 0, evaluated_once: bool = False) -> int:

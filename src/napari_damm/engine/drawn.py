@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.events import Branch
-from napari_damm.util.tiling import tokens_to_cells
+from napari_damm.util.tiling import Window, tokens_to_cells
 
 
 class Conditions(NamedTuple):
@@ -85,10 +85,9 @@ class Drawn:
 
 
 def combined(drawn: Sequence[Drawn], sampling: Sampling) -> list[WindowOutput]:
-    """Wait for all samples, and combine those of each window."""
-    outputs = [each for part in drawn for each in part.outputs()]
-    count = sampling.samples
-    return [
-        combine(outputs[start : start + count], sampling.spread_factor)
-        for start in range(0, len(outputs), count)
-    ]
+    """Wait for all samples, and combine those of each window, which come by their streams."""
+    samples: dict[Window, list[WindowOutput]] = {}
+    for part in drawn:
+        for each in part.outputs():
+            samples.setdefault(each.window, []).append(each)
+    return [combine(some, sampling.spread_factor) for some in samples.values()]

@@ -23,7 +23,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.engine.config import POOL_BATCHES, default_readers, pool_batches
+from napari_damm.engine.config import (
+    POOL_BATCHES,
+    default_readers,
+    pool_batches,
+    samples_at_once,
+)
 from napari_damm.engine.planning import Plan, Shard
 from napari_damm.engine.recovery import Ladder, Progress, WindowFailed, WindowsDone, sample_pool
 from napari_damm.engine.windows import cut_patiently
@@ -130,7 +135,7 @@ class Pipeline:
             len(work.plan.windows),
             samplers,
             sampling.batch_size,
-            sampling.samples,
+            samples_at_once(device, sampling.samples),
             pool_batches(device),
         )
         self._unread_in_a_row = 0

@@ -141,7 +141,7 @@ class WindowSampler:
         self, sampling: Sampling, windows: Sequence[WindowInput], given: Conditions
     ) -> Generator[Yielded, None, list[Drawn]]:
         """Draw all samples of each window, several at once."""
-        draws = [(k, stream) for k in range(len(windows)) for stream in range(sampling.samples)]
+        draws = self._draws(len(windows), sampling.samples)
         size = self._draws_at_once(len(windows))
         drawn: list[Drawn] = []
         for start in range(0, len(draws), size):
@@ -160,8 +160,7 @@ class WindowSampler:
         filled = self._filled_up(draws)
         rows = [k for k, _ in filled]
         with torch.inference_mode():
-            index = sent(torch.tensor(rows), given.primary.device)
-            denoiser = self.denoiser(given.primary[index], given.secondary[index])
+            denoiser = self.denoiser(*self._latents(given, rows))
         steps = self._steps(
             sampling,
             denoiser.denoise,
@@ -206,6 +205,15 @@ class WindowSampler:
     def _windows_at_once(self, windows: int) -> int:
         """Return how many windows of a pool of so many are encoded before they are sampled."""
         return windows
+
+    def _draws(self, windows: int, samples: int) -> list[tuple[int, int]]:
+        """Return (window, stream) of all that is drawn, in the order in which it is."""
+        return [(k, stream) for k in range(windows) for stream in range(samples)]
+
+    def _latents(self, given: Conditions, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the latents that samples of windows, by their rows, are drawn from."""
+        index = sent(torch.tensor(rows), given.primary.device)
+        return given.primary[index], given.secondary[index]
 
     def _draws_at_once(self, windows: int) -> int:
         """Return how many samples of so many windows are drawn at once.
