@@ -19,26 +19,31 @@ Try it without a card, in two minutes: --device cpu --quick
    steps that are not recorded, and as on a CPU (`gpu_training.py`).
 
 Meant to take under five minutes. What is found is printed, and written to `--json`, part by part:
-none is lost where a later one fails or the time is up. Needs no napari, network or other files.
+none is lost where a later one fails or the time is up. A part that leaves its process without the
+card, or ends it, costs no other: those after it are done in a new one (`supervised.py`). Needs no
+napari, network or other files.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_right import GREY, ladder, predicted, rightness, section
 from gpu_training import WAYS, training
 from notes import Notes
-from numpy.typing import NDArray
 from precision import compared
+from supervised import supervised
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -49,81 +54,9 @@ from napari_damm.engine.job import survey
 from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.step_graph import cuda_recorder
 from napari_damm.engine.windows import WindowInput
-from napari_damm.events import Finished, Notice, Planned
-from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
-from napari_damm.slide import Slide, slide_from_arrays
-from napari_damm.store import Result
 
-SMALL, GREY, LADDER_SHARE = 832, 255, 0.02
-"""Section that is compared, px; grey levels; share of the card's memory that the ladder gets."""
 STEPS = 50
 LONG_S = 2.0
-
-
-def section(size: int) -> Slide:
-    """Return a simulated section; a large one is a small one laid side by side."""
-    side = min(size, 1024)
-    made = simulate_slide(side, EVALUATION_SEEDS_FROM)
-    times = -(-size // side)
-    images = {
-        name: np.tile(image, (times, times))[:size, :size]
-        for name, image in (("vessels", made.vessels), ("nuclei", made.nuclei))
-    }
-    return slide_from_arrays(images, pixel_size_um=made.pixel_size_um)
-
-
-def predicted(slide: Slide, device: str, **settings: Any) -> tuple[Result, float, list[str]]:
-    """Predict into memory: the result, seconds after the planning, and what was said."""
-    began, said = time.perf_counter(), []
-    for event in api.predict(slide, None, api.PredictConfig(device=device, **settings)):
-        if isinstance(event, Planned):
-            began = time.perf_counter()
-        elif isinstance(event, Notice):
-            said.append(event.message)
-        elif isinstance(event, Finished):
-            result: Result = event.result
-    return result, time.perf_counter() - began, said
-
-
-def maps(result: Result) -> tuple[NDArray[Any], ...]:
-    """Return the maps of a result."""
-    return tuple(np.asarray(each) for each in (result.np, result.uncertainty, result.branch))
-
-
-def rightness(device: str, batch: int) -> dict[str, Any]:
-    """Compare the device with the CPU, with itself, and a region with the crop."""
-    slide, settings = section(SMALL), {"mode": "fast", "steps": 4}
-    here = maps(predicted(slide, device, batch_size=batch, **settings)[0])
-    again = maps(predicted(slide, device, batch_size=batch, **settings)[0])
-    cpu = maps(predicted(slide, "cpu", **settings)[0])
-    whole = maps(predicted(slide, device, batch_size=batch, mode="expected")[0])[0]
-    # a region is computed with the whole section's limits, on the whole section's grid
-    y0, x0, y1, x1 = 128, 64, 576, 640
-    part = maps(
-        predicted(slide, device, batch_size=batch, mode="expected", roi=(y0, x0, y1, x1))[0]
-    )[0]
-    off = GREY * np.abs(here[0] - cpu[0])
-    return {
-        "grey levels off, most": float(off.max()),
-        "grey levels off, mean": float(off.mean()),
-        "pixels within one grey level": float((off <= 1).mean()),
-        "gates that differ": int((here[2] != cpu[2]).sum()),
-        "the same twice": all(np.array_equal(a, b) for a, b in zip(here, again, strict=True)),
-        "region equals crop, inside": bool(
-            np.array_equal(part[128:-128, 128:-128], whole[y0:y1, x0:x1][128:-128, 128:-128])
-        ),
-    }
-
-
-def ladder(batch: int) -> list[str]:
-    """Predict with little of the card's memory; return what was said of it."""
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(LADDER_SHARE)
-    try:
-        *_, said = predicted(section(SMALL), "cuda", mode="expected", batch_size=batch)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    return said
 
 
 def windows_in_memory(sampler: WindowSampler, count: int) -> list[WindowInput]:
@@ -303,24 +236,42 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--minutes", type=float, default=8, help="no part is begun after these")
     parser.add_argument("--quick", action="store_true", help="a little of all, to try it")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--only", nargs="+", metavar="PART", help="these parts, in this process")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser.parse_args(given)
     if args.quick:
         args.size, args.batch, args.train_minutes, args.modes = 320, 4, 0.05, ["expected", "draft"]
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("skipped: there is no CUDA device here")
-    card = args.device == "cuda"
-    name = torch.cuda.get_device_name() if card else args.device
-    print(f"{name}, torch {torch.__version__}", flush=True)
+    parts = dict(all_parts(args))
+    if args.only:
+        return these_parts(args, {name: parts[name] for name in args.only})
+    with tempfile.TemporaryDirectory() as folder:
+        path = args.json or Path(folder) / "found.json"
+
+        def command(names: Sequence[str], minutes: float) -> list[str]:
+            mine = ["--json", str(path), "--minutes", str(minutes), "--only", *names]
+            return [sys.executable, __file__, *given, *mine]
+
+        return supervised(command, list(parts), path, args.minutes)
+
+
+def these_parts(args: argparse.Namespace, parts: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Measure some parts in this process, as long as it has the card; add them to the notes."""
+    card = torch.cuda.get_device_name() if args.device == "cuda" else args.device
+    print(f"{card}, torch {torch.__version__}", flush=True)
+    before = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     until = time.perf_counter() + 60 * args.minutes
-    notes = Notes(args.json, until, card=name, torch=torch.__version__)
-    for name, work in all_parts(args, card):
-        notes.take(name, work)
+    notes = Notes(args.json, until, **{**before, "card": card, "torch": torch.__version__})
+    for name, work in parts.items():
+        if notes.take(name, work) and not _usable():
+            sys.exit(f"the card cannot be used any more after {name!r}")
     return notes.found
 
 
-def all_parts(args: argparse.Namespace, card: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+def all_parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield the parts, what matters most first."""
-    device, batch = args.device, args.batch
+    device, batch, card = args.device, args.batch, args.device == "cuda"
     yield "right", partial(rightness, device, batch)
     if card:
         yield "recorded", partial(recorded, batch)
@@ -344,6 +295,15 @@ def all_parts(args: argparse.Namespace, card: bool) -> Iterator[tuple[str, Calla
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def _usable() -> bool:
+    """Tell whether this process can still compute: a fault in a kernel is told ever after."""
+    try:
+        _wait()
+    except RuntimeError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -18,17 +18,23 @@ class Notes:
         self.found: dict[str, Any] = dict(first)
         self._path, self._until = path, until
 
-    def take(self, name: str, work: Callable[[], Any]) -> None:
-        """Do a part; one that fails, or has no time left, does not stop the others."""
-        began = time.perf_counter()
+    def take(self, name: str, work: Callable[[], Any]) -> bool:
+        """Do a part, and tell whether it failed; that, or lack of time, does not stop others."""
+        began, failed = time.perf_counter(), False
         if began > self._until:
-            self.found[name] = "left out: the time is up"
+            found: Any = "left out: the time is up"
         else:
             try:
-                self.found[name] = work()
+                found = work()
             except Exception as error:  # what is measured on an unknown card may fail in any way
-                self.found[name] = f"failed: {type(error).__name__}: {error}"
-        print(f"{name} ({time.perf_counter() - began:.0f} s)")
+                found, failed = f"failed: {type(error).__name__}: {error}", True
+        self.note(name, found, time.perf_counter() - began)
+        return failed
+
+    def note(self, name: str, found: Any, seconds: float = 0.0) -> None:
+        """Keep what a part found."""
+        self.found[name] = found
+        print(f"{name} ({seconds:.0f} s)")
         print(json.dumps(self.found[name], indent=1, default=str), flush=True)
         if self._path is not None:
             with written_whole(self._path) as stream:

@@ -199,7 +199,7 @@ def pool_batches(device: str) -> int:
 
 
 def samples_at_once(device: str, samples: int) -> int:
-    """Samples of a window that are drawn in one batch: on CUDA they come one after the other.
+    """Return how many samples of a window share a batch: on CUDA they come one after the other.
 
     There a pool is encoded as one batch, and so many images of each window wait on the host for the
     last: of very many, fewer windows are taken together.

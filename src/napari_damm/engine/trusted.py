@@ -98,8 +98,8 @@ def _cell_means(
 def _edges(layout: ResultLayout, axis: int, some: slice) -> NDArray[np.intp]:
     """Return where cells of an axis begin, in pixels of the map, and where the last ends."""
     last = min(some.stop, layout.cells_shape[axis])
-    edges = np.arange(some.start, last + 1) * CELL - layout.cells_origin[axis]
-    return np.clip(edges, 0, layout.shape[axis])
+    edges: NDArray[np.intp] = np.arange(some.start, last + 1) * CELL - layout.cells_origin[axis]
+    return edges.clip(0, layout.shape[axis])
 
 
 def _sums(
