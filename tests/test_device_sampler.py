@@ -306,7 +306,7 @@ def test_a_whole_prediction_is_that_of_the_processor(tmp_path, monkeypatch):
     known = jobs.run(tmp_path, None, steps=2)[-1].result
     tape = Tape()
     monkeypatch.setattr(device_sampler, "GRAPHED", ("cpu",))
-    monkeypatch.setattr(device_sampler, "cuda_recorder", tape)
+    monkeypatch.setattr(device_sampler, "CudaRecorder", lambda: tape)
     monkeypatch.setattr("napari_damm.engine.pipeline.default_readers", lambda device: 3)
     monkeypatch.setattr("napari_damm.engine.pipeline.pool_batches", lambda device: 1)
     *events, last = jobs.run(tmp_path, None, steps=2, lanes=2)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 from tape import Tape
 
-from napari_damm.engine.step_graph import StepGraph
+from napari_damm.engine.step_graph import CudaRecorder, StepGraph
 
 
 def function(x, y):
@@ -115,3 +118,66 @@ def test_of_a_function_that_touches_something_lack_of_memory_is_no_error():
     graph(torch.ones(2))
     assert seen.tolist() == [1, 1]
     assert "full" in graph.trouble
+
+
+class Stream:
+    def wait_stream(self, other):
+        pass
+
+
+class Graph:
+    """Stands for a CUDA graph, with the pool that it was recorded in."""
+
+    def __init__(self):
+        self.of = None
+
+    def pool(self):
+        return self.of
+
+    def replay(self):
+        pass
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """Stand in for CUDA; note the pool and the stream of each recording."""
+    noted = []
+
+    @contextmanager
+    def recording(graph, pool, stream, capture_error_mode):
+        graph.of = pool or object()
+        noted.append((graph.of, stream))
+        yield
+
+    for name, value in {
+        "Stream": Stream, "current_stream": Stream, "stream": lambda _: nullcontext(),
+        "CUDAGraph": Graph, "graph": recording,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    return noted
+
+
+def test_what_is_recorded_shares_memory_as_long_as_any_of_it_is_kept(recordings):
+    record, done = CudaRecorder(rounds=2), []
+    first = record(lambda: done.append(1))
+    assert len(done) == 3
+    second = record(lambda: None)
+    assert recordings[0] == recordings[1]
+    del first
+    third = record(lambda: None)
+    assert recordings[2] == recordings[0]
+    del second, third
+    gc.collect()
+    record(lambda: None)
+    assert recordings[3][0] is not recordings[0][0]  # that pool is gone
+    assert recordings[3][1] is recordings[0][1]
+
+
+def test_after_a_recording_that_failed_others_have_a_pool_of_their_own(recordings):
+    record = CudaRecorder(rounds=0)
+    kept = [record(lambda: None)]
+    with pytest.raises(ZeroDivisionError):
+        record(lambda: 1 / 0)
+    kept.append(record(lambda: None))
+    assert recordings[1][0] is recordings[0][0]
+    assert recordings[2][0] is not recordings[0][0]

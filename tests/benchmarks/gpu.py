@@ -52,7 +52,7 @@ from napari_damm.engine.config import CUDA_EXPECTED_BATCH
 from napari_damm.engine.device_sampler import DeviceSampler, sampler_of
 from napari_damm.engine.job import survey
 from napari_damm.engine.sampler import WindowSampler
-from napari_damm.engine.step_graph import cuda_recorder
+from napari_damm.engine.step_graph import CudaRecorder
 from napari_damm.engine.windows import WindowInput
 
 STEPS = 50
@@ -159,7 +159,7 @@ def recorded(batch: int) -> dict[str, Any]:
     model = api.load_model(None, "cuda")
     config = api.PredictConfig(mode="fast", steps=4, device="cuda", batch_size=batch)
     _, setup = survey(section(320), model, config)
-    graphs = DeviceSampler(model, setup.sampling, "cuda", cuda_recorder)
+    graphs = DeviceSampler(model, setup.sampling, "cuda", CudaRecorder())
     eager = DeviceSampler(model, setup.sampling, "cuda")
     windows = windows_in_memory(graphs, batch)
     began = time.perf_counter()

@@ -29,7 +29,7 @@ from napari_damm.engine.drawn import Conditions, Drawn
 from napari_damm.engine.recovery import Downgraded
 from napari_damm.engine.sampler import HEARTBEAT, WindowSampler, Yielded
 from napari_damm.engine.setup import Sampling, Setup
-from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
+from napari_damm.engine.step_graph import CudaRecorder, Recorder, StepGraph
 from napari_damm.engine.windows import WindowInput
 from napari_damm.model.damm import DAMM
 from napari_damm.model.gate import Gated, choose_multi, mixed
@@ -46,7 +46,7 @@ gains nothing."""
 def sampler_of(model: DAMM, setup: Setup) -> WindowSampler:
     """Make the sampler of a job, in a process that has such a device."""
     if setup.device in GRAPHED:
-        return DeviceSampler(model, setup.sampling, setup.device, cuda_recorder)
+        return DeviceSampler(model, setup.sampling, setup.device, CudaRecorder())
     return WindowSampler.of(model, setup)
 
 

@@ -17,6 +17,7 @@ One thread at a time may call. Tests record on the CPU; `tests/benchmarks/gpu.py
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 
 import torch
@@ -32,19 +33,41 @@ CLOSE, MOST_OFF = 1e-3, 1e-3
 of the values it may be further: a gate at its very threshold may fall either way."""
 
 
-def cuda_recorder(work: Callable[[], None], rounds: int = 1) -> Callable[[], object]:
-    """Record work as a CUDA graph (a `Recorder`), after some rounds as it is."""
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(rounds):
-            work()  # libraries set themselves up at their first use, which cannot be recorded
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    # other threads may copy and allocate meanwhile
-    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-        work()
-    return graph.replay
+class CudaRecorder:
+    """Records work as a CUDA graph (a `Recorder`), after so many `rounds` of it as it is.
+
+    What it records shares a stream and a pool of memory: one graph is replayed at a time, and its
+    results are copied before the next.
+    """
+
+    def __init__(self, rounds: int = 1) -> None:
+        self._rounds = rounds
+        self._aside: torch.cuda.Stream | None = None
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], object]:
+        """Record work; return what replays it."""
+        if self._aside is None:
+            self._aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside = self._aside
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(self._rounds):
+                work()  # libraries set themselves up at their first use, which cannot be recorded
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        # a pool goes with the last of its graphs, and cannot be used again
+        alive = next(iter(self._graphs), None)
+        pool = None if alive is None else alive.pool()
+        try:
+            # other threads may copy and allocate meanwhile
+            with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
+                work()
+        except BaseException:
+            self._graphs.clear()  # a pool in which a recording failed is not to be trusted
+            raise
+        self._graphs.add(graph)
+        return graph.replay
 
 
 class StepGraph:

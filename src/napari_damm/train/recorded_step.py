@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_damm.engine.step_graph import Recorder, StepGraph, cuda_recorder
+from napari_damm.engine.step_graph import CudaRecorder, Recorder, StepGraph
 from napari_damm.engine.transfers import Transfers
 from napari_damm.events import Notice
 from napari_damm.train.state import NotFinite, TrainState
@@ -43,7 +43,7 @@ class Piece:
 
 def recorder_for(kind: str, world: int) -> Recorder | None:
     """Return what records the steps of so many processes on a kind of device, if anything does."""
-    return cuda_recorder if kind == "cuda" and world == 1 else None
+    return CudaRecorder() if kind == "cuda" and world == 1 else None
 
 
 class RecordedSteps:

@@ -27,8 +27,7 @@ from napari_damm.util.files import open_regular, written_whole
 
 MAX_GRADIENT_NORM = 1.0
 FASTER = 3.0
-LONGEST_STEP = 15
-"""Digits."""
+LONGEST_STEP = 15  # digits
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _EXTRA = "extra."
 _EMA = "smooth."  # of the file format; what lies there is the exponential moving average
@@ -100,6 +99,7 @@ class TrainState:
             capturable=self.together and {each.type for each in devices} == {"cuda"},
         )
         if self.together:  # where a step that is recorded reads it
+            self.optimizer._warned_capturable_if_run_uncaptured = True  # the first of a kind is
             for group in self.optimizer.param_groups:
                 group["lr"] = torch.tensor(float(learning_rate), device=next(iter(devices)))
         self.stepper: Any = self.optimizer

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_damm.engine.step_graph import cuda_recorder
+from napari_damm.engine.step_graph import CudaRecorder
 from napari_damm.model.damm import DAMM, ROLES
 from napari_damm.model.gate import BACKGROUND
 from napari_damm.schedule import TIMESTEPS, NoiseSchedule
@@ -250,4 +250,4 @@ def half(device: torch.device) -> Any:
 
 def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], object]:
     """Record work as a CUDA graph, after some rounds as it is; on a CPU it is done as it is."""
-    return cuda_recorder(work, WARM_UP_ROUNDS) if device.type == "cuda" else work
+    return CudaRecorder(WARM_UP_ROUNDS)(work) if device.type == "cuda" else work
