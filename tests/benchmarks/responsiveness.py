@@ -9,6 +9,8 @@ Run: python tests/benchmarks/responsiveness.py [--size 2048] [--mode fast] [--js
    last was added), running, finishing (from the end to a second later).
 3. A second thread looks at the GUI thread's stack during long gaps and says where it was. "no
    Python" means that foreign code held the interpreter's lock, so that nobody could look.
+4. napari keeps its settings, and the page of our preferences, in a folder that is thrown away:
+   what the user prefers is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -101,6 +104,21 @@ def _place(frame: FrameType | None) -> str:
     if names or innermost is None:
         return " < ".join(names)
     return f"Qt, called from {innermost.f_globals.get('__name__')}.{innermost.f_code.co_name}"
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Have napari, here and in child processes, keep its settings where nobody else does."""
+    before = os.environ.get("NAPARI_CONFIG")
+    with tempfile.TemporaryDirectory(prefix="napari-damm-") as folder:
+        os.environ["NAPARI_CONFIG"] = str(Path(folder) / "settings.yaml")
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["NAPARI_CONFIG"]
+            else:
+                os.environ["NAPARI_CONFIG"] = before
 
 
 @contextmanager
@@ -196,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="save the result there, in place of in memory")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
-    with display():
+    with own_settings(), display():
         watch, sentence = measure(args)
     gaps = watch.gaps()
     table = {"all": statistics(gaps)}

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from responsiveness import _settle, display
+from responsiveness import _settle, display, own_settings
 from sparse_slide import Tissue, write_tiff
 
 RESULT = "result.ome.zarr"
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "section.ome.tif").exists():
         write_tiff(args.out / "section.ome.tif", args.size, args.tissue, Tissue())
-    with display():
+    with own_settings(), display():
         for part in ("first", "second"):
             command = [sys.executable, __file__, "--out", str(args.out), "--mode", args.mode]
             command += ["--cancel-at", str(args.cancel_at), "--part", part]
