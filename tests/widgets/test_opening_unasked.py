@@ -1,4 +1,4 @@
-"""Results open in napari without the question which plugin reads them; other folders never do."""
+"""Results and OME-TIFFs open in napari without the question who reads them; other folders never."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from driver import LAYERS
 from napari.components import ViewerModel
 from napari.errors import MultipleReaderError, ReaderPluginError
 from napari.settings import get_settings
+from npe2 import DynamicPlugin
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.widgets import preferences
@@ -78,17 +80,47 @@ def test_what_only_has_the_name_of_a_result_is_refused_by_name(settings, tmp_pat
 
 
 def test_another_choice_for_such_names_is_left(settings):
-    settings.extension2reader = {RESULT_PATTERN: "napari"}
+    chosen = {RESULT_PATTERN: "napari", "*.tif": "napari", "*.ome.tiff": "napari"}
+    settings.extension2reader = chosen
     open_results_unasked()
-    assert settings.extension2reader == {RESULT_PATTERN: "napari"}
+    assert settings.extension2reader == chosen
 
 
 def test_the_preference_takes_it_back(settings, monkeypatch):
     open_results_unasked()
-    assert settings.extension2reader == {RESULT_PATTERN: "napari-damm"}
+    ours = (RESULT_PATTERN, "*.ome.tif", "*.ome.tiff")
+    assert settings.extension2reader == dict.fromkeys(ours, "napari-damm")
     monkeypatch.setattr(preferences, "_page", lambda: SimpleNamespace(open_results=False))
     open_results_unasked()
     assert settings.extension2reader == {}
+
+
+def test_other_people_s_ome_tiff_opens_without_a_question(settings, open_widget, tmp_path):
+    """A stack as by napari's own reader, which we hand it on to; a section by ours."""
+    stack, section = tmp_path / "stack.ome.tif", tmp_path / "section.ome.tif"
+    tifffile.imwrite(stack, np.zeros((5, 64, 80), np.uint8), metadata={"axes": "ZYX"})
+    metadata = {"axes": "CYX", "Channel": {"Name": ["CD31", "DAPI"]}}
+    tifffile.imwrite(
+        section, np.zeros((2, 64, 80), np.uint8), metadata=metadata, photometric="minisblack"
+    )
+    with pytest.raises(MultipleReaderError):
+        names(stack)
+    open_widget()
+    (layer,) = ViewerModel().open(stack, plugin=None)
+    assert layer.data.shape == (5, 64, 80)
+    assert names(section) == ["CD31", "DAPI"]
+
+
+def test_where_a_third_plugin_reads_ome_tiffs_napari_goes_on_asking(settings):
+    with DynamicPlugin("other-reader") as other:
+
+        @other.contribute.reader(filename_patterns=["*.ome.tif"])
+        def get_reader(path):
+            return None
+
+        open_results_unasked()
+    assert "*.ome.tif" not in settings.extension2reader
+    assert settings.extension2reader["*.ome.tiff"] == "napari-damm"
 
 
 def test_settings_that_cannot_be_read_stop_nobody(monkeypatch):
@@ -97,11 +129,11 @@ def test_settings_that_cannot_be_read_stop_nobody(monkeypatch):
     open_results_unasked()
 
 
-def test_the_window_shows_a_dropped_result_without_its_dialog(
+def test_the_window_shows_what_is_dropped_without_its_dialog(
     settings, make_napari_viewer, monkeypatch, tmp_path
 ):
     def ask(*_, **__):
-        raise AssertionError("it asks which plugin is to read the result")
+        raise AssertionError("it asks which plugin is to read it")
 
     monkeypatch.setattr("napari._qt.qt_viewer.handle_gui_reading", ask)
     viewer = make_napari_viewer()
@@ -110,3 +142,7 @@ def test_the_window_shows_a_dropped_result_without_its_dialog(
     path = result(tmp_path / "section.damm.ome.zarr")
     viewer.window._qt_viewer._qt_open([path], stack=False)
     assert [layer.name for layer in viewer.layers] == LAYERS
+    stack = tmp_path / "stack.ome.tif"
+    tifffile.imwrite(stack, np.zeros((5, 64, 80), np.uint8), metadata={"axes": "ZYX"})
+    viewer.window._qt_viewer._qt_open([str(stack)], stack=False)
+    assert viewer.layers[-1].data.shape == (5, 64, 80)

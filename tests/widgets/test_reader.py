@@ -106,12 +106,18 @@ def test_a_section_opens_with_names_and_pixel_size(tmp_path):
     assert layers[1].data[:1, :1].compute() == 64 * 80
 
 
-def test_a_stack_or_a_broken_file_is_left_to_napari(tmp_path):
-    stack, broken = tmp_path / "stack.ome.tif", tmp_path / "broken.ome.tif"
-    tifffile.imwrite(stack, np.zeros((5, 64, 80), np.uint8), metadata={"axes": "ZYX"})
-    broken.write_bytes(b"II*\0")
-    assert get_reader(str(stack)) is None
-    assert get_reader(str(broken)) is None
+def test_a_stack_is_read_as_by_napari_and_what_is_broken_fails_as_there(plugin, tmp_path):
+    """Who reads OME-TIFFs is asked of nobody: what is no section is handed on."""
+    stack, broken = tmp_path / "stack.ome.tif", tmp_path / "broken.ome.tiff"
+    image = np.arange(5 * 64 * 80, dtype=np.uint16).reshape(5, 64, 80)
+    tifffile.imwrite(stack, image, metadata={"axes": "ZYX"})
+    broken.write_bytes(b"no picture")
+    ((data, *_),) = get_reader(str(stack))(str(stack))
+    np.testing.assert_array_equal(np.asarray(data), image)
+    with pytest.raises(OSError, match="broken"):
+        get_reader(str(broken))(str(broken))
+    (tmp_path / "broken.czi").write_bytes(b"ZISRAWFILE")
+    assert get_reader(str(tmp_path / "broken.czi")) is None
 
 
 def section_of(tmp_path, *names: str) -> list[Layer]:

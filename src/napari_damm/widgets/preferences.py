@@ -2,14 +2,17 @@
 
 1. napari 0.9 makes the page from the manifest and keeps its values in a file of ours; before that
    there is none, and every session begins with the defaults.
-2. Of two plugins that read a folder napari asks which is to, unless its own Preferences name one
-   for folders called so: for names that only our results have, they are made to name ours.
+2. Of two plugins that read a path napari asks which is to, unless its own Preferences name one for
+   what is called so. They are made to name ours for folders that are called as only our results
+   are, and for OME-TIFFs where no plugin but napari's own reads them too: what is no section, our
+   reader hands on to napari's.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -18,6 +21,9 @@ KEPT = ("mode", "samples", "device")
 RESULT_ENDING = ".damm.ome.zarr"
 # napari ends a folder's path with its separator before it compares; no file in it is meant
 RESULT_PATTERN = f"*{RESULT_ENDING}/"
+SECTION_ENDINGS = (".ome.tif", ".ome.tiff")
+SECTION_PATTERNS = tuple(f"*{ending}" for ending in SECTION_ENDINGS)
+NAPARI = "napari"  # as what its own reader is known
 
 
 def preferences() -> dict[str, Any]:
@@ -43,7 +49,7 @@ def remember(values: Mapping[str, Any]) -> None:
 
 
 def open_results_unasked() -> None:
-    """Have napari open folders that are called *.damm.ome.zarr by our reader, without a question.
+    """Have napari open our results, and OME-TIFFs, by our reader, without a question.
 
     Another choice for such names is left; the preference `open_results` takes ours back.
     """
@@ -54,13 +60,28 @@ def open_results_unasked() -> None:
     readers = dict(settings.extension2reader)
     if wanted:
         readers.setdefault(RESULT_PATTERN, PLUGIN)
-    elif readers.get(RESULT_PATTERN) == PLUGIN:
-        del readers[RESULT_PATTERN]
+        for pattern in SECTION_PATTERNS:
+            if _is_free(pattern, readers):
+                readers[pattern] = PLUGIN
+    else:
+        ours = (RESULT_PATTERN, *SECTION_PATTERNS)
+        readers = {p: name for p, name in readers.items() if p not in ours or name != PLUGIN}
     if readers != settings.extension2reader:
         try:
             settings.extension2reader = readers
         except (ValueError, OSError) as error:
             log.debug("napari goes on asking who reads results: %s", error)
+
+
+def _is_free(pattern: str, readers: Mapping[str, str]) -> bool:
+    """Tell whether nobody has chosen who reads such files, and only napari and we could."""
+    from npe2 import PluginManager
+
+    file = pattern.replace("*", "a")
+    if any(fnmatch(file, chosen) for chosen in readers):
+        return False
+    could = PluginManager.instance().iter_compatible_readers([file])
+    return {reader.plugin_name for reader in could} == {NAPARI, PLUGIN}
 
 
 def _napari_plugins() -> Any:

@@ -4,7 +4,8 @@
    is declined, so that napari's own reader takes it.
 2. An OME-TIFF of 2-D channels becomes one lazy, multiscale layer per channel, with its name and in
    um: what the pickers need to find vessels and nuclei. Of several images of similar size each
-   gets layers of its own. Stacks and the like are declined.
+   gets layers of its own. Stacks and the like are left to napari's own reader: of OME-TIFFs
+   napari asks nobody who is to read them, so they are handed on to it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.bounded_json import read_json
-from napari_damm.widgets.preferences import open_results_unasked
+from napari_damm.widgets.preferences import NAPARI, SECTION_ENDINGS, open_results_unasked
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
@@ -31,14 +32,22 @@ STORE_KEY = "napari_damm_store"  # as in napari_damm.store, which is too heavy t
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return a reader for one result store or one section, else None."""
+    """Return a reader for one result store or one OME-TIFF, CZI or LIF, else None."""
     if not isinstance(path, str):
         return None
     if Path(path).is_dir():
         return read_result if is_result(path) else None
     with suppress(OSError, ValueError):
         return partial(_read_section, _images(path))
-    return None
+    return _as_napari_reads if path.lower().endswith(SECTION_ENDINGS) else None
+
+
+def _as_napari_reads(path: str | Sequence[str]) -> list[LayerDataTuple]:
+    """Read a file as without us."""
+    from npe2 import read
+
+    assert isinstance(path, str)
+    return list(read([path], stack=False, plugin_name=NAPARI))
 
 
 def _images(path: str) -> list[ImageFile]:
