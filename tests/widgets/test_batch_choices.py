@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from napari_damm.model_file import ModelInfo
 from napari_damm.util.advice import Advice
 from napari_damm.widgets.model_hub import model_hub
+from napari_damm.widgets.predict.batch_forecast import Size
 from napari_damm.widgets.predict.batch_queue import BatchQueue
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
@@ -25,6 +26,8 @@ def opened(monkeypatch):
 
     monkeypatch.setattr("napari_damm.engine.batch_sections.BatchSection.open", open_section)
     monkeypatch.setattr("napari_damm.api.load_model", lambda *_: "a model")
+    size = Size((896, 896), 1.0)
+    monkeypatch.setattr("napari_damm.widgets.predict.batch_forecast.size_of", lambda _: size)
     return calls
 
 

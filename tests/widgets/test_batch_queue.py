@@ -9,6 +9,7 @@ from driver import job_threads
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_damm.widgets.predict.batch_forecast import Size
 from napari_damm.widgets.predict.batch_queue import BatchQueue
 
 
@@ -31,6 +32,8 @@ def queue(open_widget, fake_predict, files, monkeypatch):
 
     monkeypatch.setattr("napari_damm.engine.batch_sections.BatchSection.open", open_section)
     monkeypatch.setattr("napari_damm.api.load_model", lambda *_: "a model")
+    size = Size((896, 896), 1.0)
+    monkeypatch.setattr("napari_damm.widgets.predict.batch_forecast.size_of", lambda _: size)
     driver = open_widget()
     driver.click("batch")
     driver.queue = driver.widget.findChild(BatchQueue)

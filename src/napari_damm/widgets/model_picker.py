@@ -79,6 +79,12 @@ class ModelPicker(QWidget):
         return [card.name for card in self._cards]
 
     @property
+    def pixel_sizes_um(self) -> dict[Path, float]:
+        """The pixel sizes of the models that state one, by their files."""
+        sizes = {card.path: card.pixel_size_um for card in self._cards}
+        return {path: size for path, size in sizes.items() if size}
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """What the picked model calls its images."""
         return (self._card or NO_MODEL).modalities

@@ -5,7 +5,8 @@
    of several, each section is predicted with every one. Channels are found by their names, unless
    others are named here.
 2. What is finished in the folder for the results is skipped, what is unfinished goes on: the list
-   says so before the start, after napari was closed in between, too.
+   says so before the start, after napari was closed in between, too. What the rest will take
+   stands above Start.
 3. A section that fails does not stop the others; those that failed are named at the end, and the
    first is selected. A double click opens a result.
 """
@@ -32,6 +33,7 @@ from napari_damm.widgets.model_hub import model_hub
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.number_boxes import PixelSizeBox, doubt
 from napari_damm.widgets.predict.batch_channels import ChannelNames
+from napari_damm.widgets.predict.batch_forecast import BatchForecast
 from napari_damm.widgets.predict.batch_run import BatchRun, Choices, words_of
 from napari_damm.widgets.predict.batch_ways import Ways
 from napari_damm.widgets.predict.destination import look
@@ -67,6 +69,7 @@ class BatchQueue(RunWidget):
         self._inputs: list[Path] = []
         self._paired: list[Path] = []
         self._sections: list[BatchSection] = []
+        self._missing: list[float] = []  # the share of each that is still to be predicted
         self._problem = NOTHING
         self.list = QListWidget()
         self.list.setObjectName("sections")
@@ -78,6 +81,8 @@ class BatchQueue(RunWidget):
         self.pixel_size = PixelSizeBox("batch_pixel_size", "as the files say")
         self.channels = ChannelNames()
         self.ways, self.ways_note = Ways(), Note("batch_ways_note")
+        self.forecast = BatchForecast()
+        self._controls.insert_above_buttons(self.forecast)
         self._lay_out()
 
         self._pair()
@@ -87,6 +92,7 @@ class BatchQueue(RunWidget):
         self.pixel_size.entered.connect(self._pair)
         self.channels.changed.connect(self._pair)
         self.ways.changed.connect(self._pair)
+        self.forecast.size_found.connect(self._forecast)
         model_hub().model_added.connect(self._on_model_added)
         self.list.itemDoubleClicked.connect(self._open)
         start.clicked.connect(self._start)
@@ -109,7 +115,13 @@ class BatchQueue(RunWidget):
         for each in (files, folder, clear):
             line.addWidget(each)
         form = rows()
-        form.addRow("Results", self.folder)
+        browse = button("batch_browse", "…", "Choose the folder for the results")
+        browse.setFixedWidth(28)
+        browse.clicked.connect(self._ask_results)
+        results = QHBoxLayout()
+        results.addWidget(self.folder, 1)
+        results.addWidget(browse)
+        form.addRow("Results", results)
         form.addRow("Nuclei in", self.rule)
         form.addRow("Channels", self.channels)
         form.addRow("Pixel size", self.pixel_size)
@@ -149,11 +161,14 @@ class BatchQueue(RunWidget):
         except (ValueError, OSError) as error:
             self._problem = readable(error)
         self.list.clear()
+        self._missing = []
         for section in self._sections:
             item = QListWidgetItem()
             item.setData(STORE, str(section.store))
             self.list.addItem(item)
-            self.show_state(section.name, _state_of(section.store))
+            state, missing = _state_of(section.store)
+            self._missing.append(missing)
+            self.show_state(section.name, state)
         self._update()
 
     def show_state(self, name: str, state: str) -> None:
@@ -170,9 +185,20 @@ class BatchQueue(RunWidget):
             problem = NO_FOLDER
         self._controls.show_ready(self.running, problem)
         self.ways_note.say(self._ways_in_words())
+        self._forecast()
         choices = self.folder, self.rule, self.channels, self.pixel_size
         for each in (*choices, self.ways.modes, self.ways.models):
             each.setEnabled(not self.running)
+
+    def _forecast(self) -> None:
+        """Say what the sections that are not done will take."""
+        try:
+            choices = None if self.running else self.ways.narrow(self._choices())
+        except ValueError:  # said below the models
+            choices = None
+        pairs = zip(self._sections, self._missing, strict=True)
+        waiting = [(section, missing) for section, missing in pairs if missing]
+        self.forecast.show_for(waiting, len(self._sections), choices)
 
     def _ways_in_words(self) -> str:
         """Say which model and mode count where none is ticked."""
@@ -194,10 +220,20 @@ class BatchQueue(RunWidget):
         path = QFileDialog.getExistingDirectory(self, "Folder of sections")
         self.add([path] if path else [])
 
+    def _ask_results(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if path and not self.running:
+            self.folder.setText(path)
+
     def _clear(self) -> None:
         if not self.running:
             self._inputs = []
             self._pair()
+
+    def refresh(self) -> None:
+        """Say anew what counts of Predict, where its choices have changed."""
+        if self.isVisible():
+            self._update()
 
     def _on_model_added(self, *_: object) -> None:
         if not self.running:
@@ -232,6 +268,7 @@ class BatchQueue(RunWidget):
     def _after_run(self, run: LiveRun) -> None:
         if self._inputs != self._paired:  # files were added, or all taken away, meanwhile
             self._pair()
+        self._missing = [_state_of(section.store)[1] for section in self._sections]
         assert isinstance(run, BatchRun)
         names = [section.name for section in self._sections]
         if run.failed and run.failed[0] in names:
@@ -245,14 +282,15 @@ class BatchQueue(RunWidget):
         super().closeEvent(event)
 
 
-def _state_of(store: Path) -> str:
-    """Say what an earlier batch left in the place of a result."""
+def _state_of(store: Path) -> tuple[str, float]:
+    """Say what an earlier batch left in the place of a result, and the share that is missing."""
     from napari_damm.engine.failure_notes import failure_of
 
     if not store.exists():
         reason = failure_of(store)
-        return f"failed before ({reason}), Start tries again" if reason else "waiting"
+        return (f"failed before ({reason}), Start tries again" if reason else "waiting"), 1.0
     begun = look(str(store)).unfinished
     if begun is not None:
-        return f"{begun.shards_done} of {begun.shards} parts are done, Start goes on"
-    return "done before" if is_result(str(store)) else "waiting"
+        state = f"{begun.shards_done} of {begun.shards} parts are done, Start goes on"
+        return state, 1 - begun.shards_done / begun.shards
+    return ("done before", 0.0) if is_result(str(store)) else ("waiting", 1.0)

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,27 +49,58 @@ def forecast(request: PredictRequest, model_um: float | None) -> tuple[str, floa
     """
     um = request.slide.pixel_sizes_um["vessels"]
     shape = request.slide.planes["vessels"][0].shape
-    box, whole = _model_box(shape, um / (model_um or um), _part(request))
+    cost = cost_of(shape, um / (model_um or um), _part(request), request.model, request.settings)
+    saved = request.out is not None
+    return f"{in_words(cost, saved)} (up to {count(cost.windows, 'window')})", cost.seconds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a prediction takes at most; None where nobody knows.
+
+    `measured` tells whether the time is that of an earlier run of this kind; `memory_bytes` are
+    without the result.
+    """
+
+    windows: int
+    result_bytes: float
+    seconds: float | None = None
+    measured: bool = False
+    memory_bytes: float | None = None
+
+
+def cost_of(
+    shape: tuple[int, int],
+    factor: float,
+    part: MarkedPart | None,
+    model: Path,
+    settings: Mapping[str, Any],
+) -> Cost:
+    """Return what a section, or a part, takes, with `factor` model pixels per pixel."""
+    box, whole = _model_box(shape, factor, part)
     windows = _touching(whole[0], box.y0, box.y1) * _touching(whole[1], box.x0, box.x1)
-    per_window = seconds_per_window(request.model, request.settings)
-    seconds = None if per_window is None else windows * per_window
-    guess = _guess(request.settings, windows)
-    words = [_time_in_words(seconds, guess)]
+    per_window = seconds_per_window(model, settings)
+    measured = per_window is not None
+    seconds = _guess(settings, windows) if per_window is None else windows * per_window
     result = math.prod(box.shape) * DISK_BYTES_PER_PX
-    memory = working_memory(request.model, request.settings)
-    if memory is not None:
-        held = memory + (result if request.out is None else 0)
+    return Cost(windows, result, seconds, measured, working_memory(model, settings))
+
+
+def in_words(cost: Cost, saved: bool) -> str:
+    """Say the time, the memory, and the space on disk of a result that is saved."""
+    words = [_time_in_words(cost)]
+    if cost.memory_bytes is not None:
+        held = cost.memory_bytes + (0 if saved else cost.result_bytes)
         words.append(f"{gigabytes(held)} of memory")
-    if request.out is not None:
-        words.append(f"up to {gigabytes(result)} on disk")
-    told = f"{', '.join(words)} (up to {count(windows, 'window')})"
-    return told, guess if seconds is None else seconds
+    if saved:
+        words.append(f"up to {gigabytes(cost.result_bytes)} on disk")
+    return ", ".join(words)
 
 
-def _time_in_words(seconds: float | None, guess: float | None) -> str:
-    if seconds is not None:
-        return f"about {duration(seconds)}"
-    return UNKNOWN if guess is None else f"roughly {duration(guess)}"
+def _time_in_words(cost: Cost) -> str:
+    if cost.seconds is None:
+        return UNKNOWN
+    return f"{'about' if cost.measured else 'roughly'} {duration(cost.seconds)}"
 
 
 def _guess(settings: Mapping[str, Any], windows: int) -> float | None:

@@ -139,6 +139,8 @@ class PredictWidget(RunWidget):
         self._region.show_region(region)
         self._form.forecast.say("" if self.running else told)
         self._form.show_ready(self.running, reason)
+        if self._queue is not None:
+            self._queue.refresh()
 
     def _request(self) -> PredictRequest:
         """Freeze the controls, or raise ValueError with the reason why they cannot be run."""
@@ -217,7 +219,8 @@ class PredictWidget(RunWidget):
 
     def _choices(self) -> Choices:
         """Return model and settings, for many sections."""
-        return Choices(self._model.chosen().path, self._form.settings.values())
+        path = self._model.chosen().path
+        return Choices(path, self._form.settings.values(), self._model.pixel_sizes_um)
 
     def _after_run(self, run: LiveRun) -> None:
         self._form.result.update_record()
