@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from driver import LAYERS, Driver, job_threads
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+from test_controls import scroll_over
 
 from napari_damm import api
-from napari_damm.simulate import simulate_slide, write_section
+from napari_damm.events import Tile
 from napari_damm.widgets.viewer.camera import camera_of
 
 SIDE = 320  # px of the sample, so that there are four windows
@@ -61,10 +63,76 @@ def test_what_the_screen_shows_is_what_is_predicted(driver):
     assert 10 < rows < SIDE
     assert 10 < cols < SIDE
     record = driver.viewer.layers["NP distribution"].metadata["napari_damm"]
-    assert record["roi"] or record["areas"]["name"] == "Current view"
+    assert record["region_name"] == "Current view"
+    assert "of 'Current view'" in driver.record.text()
     driver.viewer.layers.remove("Current view")
     assert not driver.predict.isEnabled()
     assert "marks no region any more" in driver.reason.text()
+
+
+def test_pixels_of_50_um_ask_before_hours_are_begun(driver, monkeypatch):
+    """A slip of the unit makes a section of 0.1 mm one of 2 cm."""
+    asked, answers = [], []
+
+    def question(_, __, text):
+        asked.append(text)
+        return answers.pop(0)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    driver.pixel_size.setValue(50.0)
+    driver.mode.setCurrentText("reference")
+    assert "h " in driver.forecast.text()
+    answers[:] = [QMessageBox.StandardButton.No]
+    driver.click("predict")
+    assert asked == ["Pixels of 50 µm are larger than any microscope's. Start with them?"]
+    answers[:] = [QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No]
+    driver.click("predict")
+    assert asked[-1].startswith("This may take hours: roughly ")
+    assert asked[-1].endswith("with pixels of 50 µm. Start it?")
+    assert not answers
+    assert not driver.widget.running
+    assert [layer.name for layer in driver.viewer.layers] == ["vessels", "nuclei", "nanoparticles"]
+
+
+@pytest.mark.parametrize("corner", [0, SIDE - 1])
+def test_tiles_nearest_the_view_come_first(driver, monkeypatch, corner):
+    camera_of(driver.viewer).center = (0, corner, corner)
+    predict, tiles = api.predict, []
+
+    def noted(*arguments, **options):
+        for event in predict(*arguments, **options):
+            if isinstance(event, Tile):
+                tiles.append((event.y + event.np.shape[0] / 2, event.x + event.np.shape[1] / 2))
+            yield event
+
+    monkeypatch.setattr(api, "predict", noted)
+    monkeypatch.setattr("napari_damm.engine.config.default_batch", lambda *_: 1)
+    monkeypatch.setattr("napari_damm.engine.config.default_samplers", lambda *_: 1)
+    driver.run()
+    away = [np.hypot(y - corner, x - corner) for y, x in tiles]
+    assert len(away) == 4
+    assert away[0] == min(away)
+    assert away[-1] == max(away)
+
+
+def test_the_form_is_settled_while_it_runs_and_forgets_what_is_over(driver):
+    driver.click("predict")
+    for name in ("vessels", "nuclei", "pixel_size", "region", "model", "mode", "out", "preview"):
+        assert not getattr(driver, name).isEnabled(), name
+    with driver.qtbot.waitSignal(driver.widget.ended, timeout=60_000):
+        pass
+    assert driver.status.text().startswith("Done in")
+    assert driver.mode.isEnabled()
+    driver.viewer.window._qt_window.activateWindow()
+    for name in ("mode", "pixel_size", "model"):
+        control = getattr(driver, name)
+        control.clearFocus()
+        before = control.property("currentText") or control.property("value")
+        scroll_over(control)
+        assert (control.property("currentText") or control.property("value")) == before
+    driver.click("swap")
+    assert driver.status.text() == ""
+    assert driver.progress.value() == 0
 
 
 def test_every_shape_and_every_label_is_a_region(driver):
@@ -91,7 +159,9 @@ def test_every_shape_and_every_label_is_a_region(driver):
         assert not all(0 <= k < n for k, n in zip(at[1], values.shape, strict=True)) or (
             values[at[1]] == 0
         )
-        assert layer.metadata["napari_damm"]["areas"]["name"] == name
+        record = layer.metadata["napari_damm"]
+        assert record["areas"]["name"] == record["region_name"] == name
+        assert f"of '{name}'" in driver.record.text()
 
 
 def test_the_activity_dock_cancels_and_the_maps_say_that_a_part_is_missing(driver):
@@ -143,12 +213,21 @@ def test_a_second_run_hides_the_first_and_both_can_be_subtracted(driver):
 
 def test_doubt_is_hidden_shown_and_read_under_the_cursor(driver):
     driver.run()
-    driver.least_sure.setValue(driver.least_sure.maximum())
+    certainty = 1 - np.asarray(driver.viewer.layers["Uncertainty"].data)
+    driver.least_sure.setValue(round(100 * float(np.median(certainty))))
     assert "%" in driver.share_left.text()
     cover = [name for name in seen(driver) if name not in ("vessels", "nuclei", *LAYERS)]
     assert len(cover) == 1
     driver.click("sure_map")
-    assert np.asarray(driver.viewer.layers[-1].data).shape
+    (masked,) = [
+        layer
+        for layer in driver.viewer.layers
+        if layer.metadata.get("napari_damm_map") == "sure map"
+    ]
+    whole = np.asarray(driver.viewer.layers["NP distribution"].data)
+    kept = np.asarray(masked.data)
+    assert 0 < np.count_nonzero(kept) < np.count_nonzero(whole)
+    np.testing.assert_array_equal(kept[kept != 0], whole[kept != 0])
     driver.least_sure.setValue(0)
     driver.click("place")
     assert "Least sure place" in driver.viewer.layers
@@ -160,7 +239,10 @@ def test_doubt_is_hidden_shown_and_read_under_the_cursor(driver):
 def test_what_is_there_is_saved_and_opens_as_it_was(driver, tmp_path, monkeypatch):
     driver.run()
     shown = np.asarray(driver.viewer.layers["NP distribution"].data)
-    for name, button in (("kept.ome.zarr", "save_result"), ("figure.png", "figure")):
+    saved = (
+        ("kept.ome.zarr", "save_result"), ("figure.png", "figure"), ("figure.svg", "figure"),
+    )  # fmt: skip
+    for name, button in saved:
         path = tmp_path / name
         chosen = lambda *_, path=path, **__: (str(path), "")  # noqa: E731
         monkeypatch.setattr(QFileDialog, "getSaveFileName", chosen)
@@ -171,6 +253,13 @@ def test_what_is_there_is_saved_and_opens_as_it_was(driver, tmp_path, monkeypatc
         str(tmp_path / "map.ome.tif"), plugin="napari-damm"
     )
     assert written
+    with tifffile.TiffFile(written[0]) as tiff:
+        np.testing.assert_array_equal(tiff.asarray(), shown.astype(np.float32))
+        assert 'PhysicalSizeX="1.0"' in tiff.ome_metadata
+        assert tiff.asarray().dtype == np.float32
+    layer = driver.viewer.layers["NP distribution"]
+    (copy,) = layer.save(str(tmp_path / "copy.ome.zarr"), plugin="napari-damm")
+    np.testing.assert_array_equal(np.asarray(api.open_result(copy).np), shown)
     driver.viewer.layers.clear()
     driver.viewer.open(tmp_path / "kept.ome.zarr", plugin="napari-damm")
     assert [layer.name for layer in driver.viewer.layers] == LAYERS
@@ -178,21 +267,3 @@ def test_what_is_there_is_saved_and_opens_as_it_was(driver, tmp_path, monkeypatc
     assert driver.result.isVisible()
     for words in ("Model: tiny", "Mode: draft", "seed 0", "Pixels: 1 µm", "torch"):
         assert words in driver.record.text()
-
-
-def test_many_sections_run_unattended_and_open_by_a_double_click(driver, tmp_path):
-    section = simulate_slide(256, 10_000)
-    for name in ("a", "b"):
-        write_section(section, tmp_path / f"{name}.ome.tif")
-    (tmp_path / "a.ome.tif").write_bytes(b"II*\0 broken")
-    driver.click("batch")
-    queue = Driver(driver.viewer, driver.qtbot, driver.widget._queue)
-    queue.widget.add([tmp_path])
-    queue.batch_folder.setText(str(tmp_path / "results"))
-    with driver.qtbot.waitSignal(queue.widget.ended, timeout=120_000):
-        queue.click("batch_start")
-    assert queue.status.text() == "1 of 2 sections done, 1 failed: a.ome.tif"
-    before = len(driver.viewer.layers)
-    queue.sections.itemDoubleClicked.emit(queue.sections.item(1))
-    assert len(driver.viewer.layers) == before + len(LAYERS)
-    queue.widget.close()

@@ -87,7 +87,9 @@ HELP = """Predict nanoparticles, uncertainty and branch of sections of any size.
 One section goes to --out, many to --out-dir; there, one that fails does not stop the others."""
 
 
-@with_settings(PredictConfig, leave_out=("shard", "order", "focus"), repeated=("mode",))
+@with_settings(
+    PredictConfig, leave_out=("shard", "order", "focus", "region_name"), repeated=("mode",)
+)
 def predict(
     files: Annotated[
         list[str],

@@ -92,6 +92,9 @@ class PredictConfig:
     areas: Areas | None = setting(
         None, "Only these areas, of any outline, in vessel pixels.", left_out="all"
     )
+    region_name: str | None = setting(
+        None, "What people call the region, for the record.", left_out="nothing"
+    )
     gamma: float = setting(
         0.5, "Confidence from which a window uses the multi-modal branch.", least=0, most=1
     )

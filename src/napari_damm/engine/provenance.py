@@ -76,6 +76,7 @@ def job_record(
         "precision": sampling.precision,
         "roi": None if config.roi is None else list(config.roi),
         "areas": None if config.areas is None else config.areas.to_json(),
+        **({"region_name": config.region_name} if config.region_name else {}),
         "pixel_size_um": planned.model_um,
         "slide_pixel_size_um": slide.pixel_size_um,
         **({"stated_pixel_size_um": list(stated)} if (stated := slide.stated_pixel_um) else {}),

@@ -223,6 +223,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "lattice": _is_table,
     "versions": _is_words,
     **dict.fromkeys(("mode", "device", "machine", "started", "start", "precision"), _is_text),
+    "region_name": _is_text,
     **dict.fromkeys(("seed", "samples", "batch_size", "views"), _is_count),
     "timesteps": _is_counts,
     **dict.fromkeys(COUNTS, _is_count),

@@ -140,6 +140,11 @@ class RegionPicker(LayerChoice):
         layer: Any = None if self._begun is not None else self.picked()
         return None if layer is None else region_of(layer, vessels, self._viewer.dims)
 
+    @property
+    def name(self) -> str | None:
+        """What the picked layer is called; None for the whole image, or what was begun."""
+        return None if self._begun is not None or self._picked is None else str(self._picked.name)
+
     def show_region(self, region: MarkedPart | None) -> None:
         """Say what the picked layer covers."""
         if self._begun is None:

@@ -53,5 +53,6 @@ def _part(record: Mapping[str, Any]) -> str:
         return f"{number} area{'s' if number > 1 else ''} of '{areas['name']}'"
     if roi:
         y0, x0, y1, x1 = roi
-        return f"{y1 - y0:.0f} x {x1 - x0:.0f} px from y {y0:.0f}, x {x0:.0f}"
+        of = f" of '{record['region_name']}'" if record.get("region_name") else ""
+        return f"{y1 - y0:.0f} x {x1 - x0:.0f} px from y {y0:.0f}, x {x0:.0f}{of}"
     return "the whole image"

@@ -35,6 +35,7 @@ class PredictRequest:
     model: Path
     settings: Mapping[str, Any]
     region: MarkedPart | None = None
+    region_name: str | None = None
     out: Path | None = None
     begun: Unfinished | None = None
     preview: bool = False
@@ -75,4 +76,5 @@ class PredictRequest:
         region = self.region
         if isinstance(region, PaintedAreas):
             region = region.areas()
-        return {"areas": region} if isinstance(region, Areas) else {"roi": region}
+        named = {"region_name": self.region_name}
+        return named | ({"areas": region} if isinstance(region, Areas) else {"roi": region})

@@ -156,6 +156,7 @@ class PredictWidget(RunWidget):
             model=card.path,
             settings=self._form.settings.values(),
             region=region,
+            region_name=None if region is None else self._region.name,
             out=destination.path,
             begun=destination.unfinished,
             focus=None if primary is None else place_in(primary, self._centre(primary)),

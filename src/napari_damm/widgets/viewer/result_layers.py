@@ -239,7 +239,7 @@ def _which_run(layers: Iterable[Layer], maps: Maps, plane: str) -> str:
         return ""
     record = maps.record
     said = [record.get("mode"), (record.get("model") or {}).get("name")]
-    said.append((record.get("areas") or {}).get("name"))
+    said.append(record.get("region_name") or (record.get("areas") or {}).get("name"))
     words = ", ".join(printable(str(word)) for word in said if word)
     number = 2
     while not taken.isdisjoint(f"{name} ({words}, {number})" for name in names):
