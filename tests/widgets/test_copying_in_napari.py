@@ -1,4 +1,4 @@
-"""What is copied from a real napari, run as a person runs it: the bits of the layers, or nothing."""
+"""What is copied from a real napari, run as a person runs it, gives the bits of the layers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from driver import LAYERS
 from qtpy.QtWidgets import QApplication
 
+import napari_damm
 from napari_damm import api
 from napari_damm.model_file import library
 from napari_damm.simulate import simulate_slide, write_section
@@ -47,7 +49,8 @@ def copied(driver, button: str) -> str:
 
 def run(arguments: list[str], cwd) -> None:
     """Run a program in a process and a folder of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ours = str(Path(napari_damm.__file__).parents[1])  # what is tested here, from any folder
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ours}
     done = subprocess.run(
         arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=110
     )
