@@ -59,6 +59,12 @@ def test_a_broken_section_does_not_stop_the_others_and_a_double_click_opens(queu
     assert [layer.name for layer in queue.viewer.layers] == LAYERS
     source = queue.viewer.layers[0].source.path
     assert str(source).endswith("c.ome.zarr")
+    for which in ("a", "a, 2"):
+        double_click(queue, 0)
+        names = [layer.name for layer in queue.viewer.layers]
+        assert names[-3:] == [f"{name} ({which})" for name in LAYERS]
+    maps = [layer for layer in queue.viewer.layers if layer.name.startswith("NP")]
+    assert [layer.visible for layer in maps] == [False, False, True]
 
 
 def test_ticked_modes_make_a_result_each_and_what_is_done_is_not_done_again(queue, tmp_path):

@@ -64,6 +64,7 @@ def test_what_the_screen_shows_is_what_is_predicted(driver):
     assert 10 < cols < SIDE
     record = driver.viewer.layers["NP distribution"].metadata["napari_damm"]
     assert record["region_name"] == "Current view"
+    assert driver.viewer.layers["Current view"].visible  # an outline
     assert "of 'Current view'" in driver.record.text()
     driver.viewer.layers.remove("Current view")
     assert not driver.predict.isEnabled()
@@ -162,6 +163,7 @@ def test_every_shape_and_every_label_is_a_region(driver):
         record = layer.metadata["napari_damm"]
         assert record["areas"]["name"] == record["region_name"] == name
         assert f"of '{name}'" in driver.record.text()
+        assert not viewer.layers[name].visible  # filled, it would wash the map out
 
 
 def test_the_activity_dock_cancels_and_the_maps_say_that_a_part_is_missing(driver):
@@ -204,7 +206,9 @@ def test_a_second_run_hides_the_first_and_both_can_be_subtracted(driver):
     assert [name for name in seen(driver) if name.startswith("NP")] == [second]
     driver.click("difference")
     assert "red is more" in driver.result_answer.text()
-    difference = np.asarray(driver.viewer.layers[f"{second} − NP distribution"].data)
+    layer = driver.viewer.layers[f"{second} − NP distribution"]
+    assert not hasattr(layer, "colorbar") or layer.colorbar.visible
+    difference = np.asarray(layer.data)
     first = np.asarray(driver.viewer.layers["NP distribution"].data, np.float32)
     np.testing.assert_allclose(
         difference, np.asarray(driver.viewer.layers[second].data, np.float32) - first, atol=1e-3

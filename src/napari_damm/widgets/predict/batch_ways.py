@@ -23,6 +23,7 @@ from napari_damm.widgets.model_picker import list_cards
 from napari_damm.widgets.predict.batch_run import Choices
 
 HEIGHT_PX = 76
+MARGIN_PX = 8
 HINT = "None ticked: as in Predict. Of several, each section is predicted with every one"
 VALUE = Qt.ItemDataRole.UserRole
 
@@ -74,7 +75,6 @@ def _list(name: str) -> QListWidget:
     made = QListWidget()
     made.setObjectName(name)
     made.setToolTip(HINT)
-    made.setMaximumHeight(HEIGHT_PX)
     return made
 
 
@@ -86,6 +86,8 @@ def _fill(box: QListWidget, values: Mapping[str, str], ticked: Sequence[str] = (
         on = value in ticked
         item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
         box.addItem(item)
+    row = max(box.sizeHintForRow(0), 1)
+    box.setFixedHeight(min(HEIGHT_PX, max(box.count(), 1) * row + 2 * box.frameWidth() + MARGIN_PX))
 
 
 def _ticked(box: QListWidget) -> list[str]:

@@ -24,6 +24,7 @@ from napari_damm.widgets.predict.request import PredictRequest
 from napari_damm.widgets.run.gui_priority import Ready
 from napari_damm.widgets.run.job import Job, Outcome
 from napari_damm.widgets.run.live_run import LiveRun
+from napari_damm.widgets.viewer.regions import hide_what_covers
 from napari_damm.widgets.viewer.result_layers import ResultLayers
 from napari_damm.widgets.viewer.result_maps import Maps
 from napari_damm.widgets.viewer.run_notes import RunNotes
@@ -78,6 +79,7 @@ class LivePrediction(LiveRun):
         request = self._request
         if request.preview:
             return ResultLayers.of_preview(self._viewer, maps, request.slide)
+        hide_what_covers(self._viewer.layers, request.region_name)
         notes = RunNotes(request.slide.sources, request.model)
         return ResultLayers(self._viewer, maps, request.slide, notes, request.out)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_damm.widgets.viewer.colour_bar import show_colour_bar
 from napari_damm.widgets.viewer.hiding import Hidden, masked_map, predicted_pixels
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
@@ -114,6 +115,7 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
     active = viewer.layers.selection.active
     viewer.layers.append(layer)
     viewer.layers.selection.active = active  # the panel stays with the run
+    show_colour_bar(layer)
     return layer
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.bounded_json import read_json
+from napari_damm.util.text import printable
 from napari_damm.widgets.preferences import NAPARI, SECTION_ENDINGS, open_results_unasked
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
@@ -74,7 +75,7 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     from napari import current_viewer
 
     from napari_damm import api
-    from napari_damm.widgets.viewer.result_layers import settle_reopened
+    from napari_damm.widgets.viewer.result_layers import name_reopened, settle_reopened
     from napari_damm.widgets.viewer.result_maps import Maps, layer_tuples
 
     assert isinstance(path, str)
@@ -86,8 +87,17 @@ def read_result(path: str | Sequence[str]) -> list[LayerDataTuple]:
     open_results_unasked()
     viewer = current_viewer()
     if viewer is not None:
+        name_reopened(viewer.layers, layers, _called(Path(path)))
         settle_reopened(viewer, notes, len(layers), Path(path).name)
     return layers
+
+
+def _called(store: Path) -> str:
+    """Return what people call a result: its folder without its endings."""
+    name = store.name
+    for ending in (".zarr", ".ome", ".damm"):
+        name = name.removesuffix(ending)
+    return printable(name or store.name)
 
 
 def _read_section(images: list[ImageFile], path: str | Sequence[str]) -> list[LayerDataTuple]:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from napari_damm.widgets.viewer.roles import Channel
 from napari_damm.widgets.viewer.slices import shown_plane
 
 if TYPE_CHECKING:
-    from napari.layers import Labels, Shapes
+    from napari.layers import Labels, Layer, Shapes
 
 UPRIGHT_PX = 1e-3
 Box = tuple[float, float, float, float]
@@ -102,6 +103,19 @@ def region_of_record(record: Any) -> str:
     if record.get("areas"):
         return region_words(Areas.from_json(record["areas"]))
     return region_words(tuple(record["roi"])) if record.get("roi") else ""
+
+
+def hide_what_covers(layers: Iterable[Layer], name: str | None) -> None:
+    """Hide the layer that marks a region, unless it is an outline: the map there is to be seen."""
+    from napari.layers import Labels, Shapes
+
+    for layer in layers:
+        if layer.name != name:
+            continue
+        if isinstance(layer, Labels):
+            layer.visible = layer.visible and layer.contour > 0
+        elif isinstance(layer, Shapes):
+            layer.visible = layer.visible and not np.any(np.asarray(layer.face_color)[:, 3])
 
 
 def _painted(layer: Labels, vessels: Channel, dims: Any) -> PaintedAreas:

@@ -45,6 +45,7 @@ from napari_damm.widgets.viewer.verdict import VERDICT, tell_verdict, verdict_in
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+    from napari.types import LayerDataTuple
 
     from napari_damm.store import Result
 
@@ -189,6 +190,22 @@ def hide_older(layers: Iterable[Layer], layer: Layer) -> None:
         older = other.metadata.get(MAP) in kind or record.get("shows") in about
         if older and _overlap(other, layer):
             other.visible = False
+
+
+def name_reopened(layers: Iterable[Layer], maps: Iterable[LayerDataTuple], source: str) -> None:
+    """Have layers that are to be added say which result they show, where others have their names.
+
+    Each is called after the folder of its result: "Branch (mouse 2)".
+    """
+    tuples = [arguments for _, arguments, _ in maps]
+    plain = [PARTIAL.sub("", arguments["name"]) for arguments in tuples]
+    taken = {PARTIAL.sub("", layer.name) for layer in layers}
+    which, number = "", 1
+    while not taken.isdisjoint(name + which for name in plain):
+        which = f" ({source}, {number})" if number > 1 else f" ({source})"
+        number += 1
+    for arguments, name in zip(tuples, plain, strict=True):
+        arguments["name"] = name + which + arguments["name"].removeprefix(name)
 
 
 def settle_reopened(viewer: Any, notes: RunNotes, count: int, name: str) -> None:
