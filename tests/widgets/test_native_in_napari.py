@@ -59,6 +59,21 @@ def test_the_widgets_are_opened_from_the_menus(viewer, menu, path, opens):
     assert docked(viewer) == [opens]
 
 
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("Predict nanoparticles", "/predict"),
+        ("Fine-tune model", "/fine-tune-in-napari"),
+        ("Analyze nanoparticles", "/analyze"),
+    ],
+)
+def test_help_is_a_click_away(viewer, dock_widget, monkeypatch, name, page):
+    opened = []
+    monkeypatch.setattr("napari_damm.widgets.help.QDesktopServices.openUrl", opened.append)
+    dock_widget(name, viewer).click("help")
+    assert opened[0].toString().endswith(page)
+
+
 def test_the_sample_is_opened_from_its_menu(viewer):
     entry(viewer.window.file_menu, "Open Sample", "Simulated tumour section").trigger()
     assert [layer.name for layer in viewer.layers] == ["vessels", "nuclei", "nanoparticles"]

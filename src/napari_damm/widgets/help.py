@@ -14,7 +14,7 @@ DOCUMENTATION = "https://napari-damm.github.io/napari-damm"
 def help_button(page: str) -> QPushButton:
     """Make the button; `page` is a page of the documentation."""
     address = f"{DOCUMENTATION}/{page}"
-    made = button("help", "Help", f"Steps, and how to read the maps: {address}")
+    made = button("help", "Help", f"Steps, and how to read what it shows: {address}")
     made.setMinimumWidth(NARROWEST)
     made.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(address)))
     return made

@@ -10,12 +10,14 @@ from napari_damm.widgets.analyze.channel_box import ChannelBox
 from napari_damm.widgets.analyze.cut_off import CutOff
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
 from napari_damm.widgets.controls import button, guard_wheel, rows, stack
+from napari_damm.widgets.help import help_button
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.number_boxes import PixelSizeBox
 from napari_damm.widgets.region_picker import LayerChoice
 from napari_damm.widgets.run.run_controls import RunControls
 from napari_damm.widgets.viewer.marked_region import layers_with_areas
 
+HELP_PAGE = "analyze"
 VESSELS = "What distances are measured from: a vessel image, or a Labels layer with vessels drawn"
 NUCLEI = "For the dose per cell: a nuclei image, or a Labels layer with nuclei, each its own number"
 BANDS = (
@@ -81,6 +83,7 @@ class AnalyzeForm(QWidget):
         column.addLayout(form)
         for shown in (self.cautions, self.agreement, self.plot, self.table):
             column.addWidget(shown)
+        column.addWidget(help_button(HELP_PAGE))
         column.addStretch(1)
 
     def show_ready(self, running: bool, reason: str, measured: bool) -> None:
