@@ -1,4 +1,4 @@
-"""Results and OME-TIFFs open in napari without the question who reads them; other folders never."""
+"""Results, OME-TIFFs and OME-Zarrs open in napari without the question who reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tifffile
 import zarr
 from driver import LAYERS
 from napari.components import ViewerModel
-from napari.errors import MultipleReaderError, ReaderPluginError
+from napari.errors import MultipleReaderError
 from napari.settings import get_settings
 from npe2 import DynamicPlugin
 
@@ -49,12 +49,14 @@ def names(path) -> list[str]:
 
 
 def test_a_result_opens_without_a_question_once_napari_has_met_us(settings, open_widget, tmp_path):
-    path = result(tmp_path / "section.damm.ome.zarr")
-    with pytest.raises(MultipleReaderError):
-        names(path)
+    paths = [result(tmp_path / name) for name in ("section.damm.ome.zarr", "other.ome.zarr")]
+    for path in paths:
+        with pytest.raises(MultipleReaderError):
+            names(path)
     open_widget()
-    assert names(path) == LAYERS
-    assert names(path + "/") == LAYERS
+    for path in paths:
+        assert names(path) == LAYERS
+        assert names(path + "/") == LAYERS
 
 
 def test_a_result_that_was_chosen_once_opens_alone_the_next_time(settings, tmp_path):
@@ -65,22 +67,26 @@ def test_a_result_that_was_chosen_once_opens_alone_the_next_time(settings, tmp_p
 
 def test_napari_goes_on_asking_about_all_other_folders(settings, tmp_path):
     open_results_unasked()
-    zarr.create_array(tmp_path / "other.ome.zarr", shape=(4, 4), dtype="u1")
+    zarr.create_array(tmp_path / "other.zarr", shape=(4, 4), dtype="u1")
     (tmp_path / "damm").mkdir()
-    for path in (tmp_path / "other.ome.zarr", tmp_path / "damm"):
+    for path in (tmp_path / "other.zarr", tmp_path / "damm"):
         with pytest.raises(MultipleReaderError):
             names(path)
 
 
-def test_what_only_has_the_name_of_a_result_is_refused_by_name(settings, tmp_path):
+def test_other_people_s_ome_zarr_opens_as_without_us(settings, tmp_path):
     open_results_unasked()
-    zarr.create_array(tmp_path / "other.damm.ome.zarr", shape=(4, 4), dtype="u1")
-    with pytest.raises(ReaderPluginError, match="napari-damm"):
-        names(tmp_path / "other.damm.ome.zarr")
+    for name in ("other.ome.zarr", "other.damm.ome.zarr"):
+        made = zarr.create_array(tmp_path / name, shape=(4, 5), dtype="u1")
+        made[:] = 7
+        (ours,) = ViewerModel().open(tmp_path / name, plugin=None)
+        (own,) = ViewerModel().open(tmp_path / name, plugin="napari")
+        np.testing.assert_array_equal(np.asarray(ours.data), np.asarray(own.data))
 
 
 def test_another_choice_for_such_names_is_left(settings):
     chosen = {RESULT_PATTERN: "napari", "*.tif": "napari", "*.ome.tiff": "napari"}
+    chosen["*.zarr/"] = "napari"
     settings.extension2reader = chosen
     open_results_unasked()
     assert settings.extension2reader == chosen
@@ -88,7 +94,7 @@ def test_another_choice_for_such_names_is_left(settings):
 
 def test_the_preference_takes_it_back(settings, monkeypatch):
     open_results_unasked()
-    ours = (RESULT_PATTERN, "*.ome.tif", "*.ome.tiff")
+    ours = (RESULT_PATTERN, "*.ome.tif", "*.ome.tiff", "*.ome.zarr/")
     assert settings.extension2reader == dict.fromkeys(ours, "napari-damm")
     monkeypatch.setattr(preferences, "_page", lambda: SimpleNamespace(open_results=False))
     open_results_unasked()
@@ -114,12 +120,14 @@ def test_other_people_s_ome_tiff_opens_without_a_question(settings, open_widget,
 def test_where_a_third_plugin_reads_ome_tiffs_napari_goes_on_asking(settings):
     with DynamicPlugin("other-reader") as other:
 
-        @other.contribute.reader(filename_patterns=["*.ome.tif"])
+        @other.contribute.reader(filename_patterns=["*.ome.tif"], accepts_directories=True)
         def get_reader(path):
             return None
 
         open_results_unasked()
     assert "*.ome.tif" not in settings.extension2reader
+    assert "*.ome.zarr/" not in settings.extension2reader
+    assert settings.extension2reader[RESULT_PATTERN] == "napari-damm"
     assert settings.extension2reader["*.ome.tiff"] == "napari-damm"
 
 

@@ -4,8 +4,8 @@
    there is none, and every session begins with the defaults.
 2. Of two plugins that read a path napari asks which is to, unless its own Preferences name one for
    what is called so. They are made to name ours for folders that are called as only our results
-   are, and for OME-TIFFs where no plugin but napari's own reads them too: what is no section, our
-   reader hands on to napari's.
+   are, and for OME-TIFFs and OME-Zarrs where no plugin but napari's own reads them too: what is no
+   section and no result of ours, our reader hands on to napari's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ KEPT = ("mode", "samples", "device")
 RESULT_ENDING = ".damm.ome.zarr"
 # napari ends a folder's path with its separator before it compares; no file in it is meant
 RESULT_PATTERN = f"*{RESULT_ENDING}/"
-SECTION_ENDINGS = (".ome.tif", ".ome.tiff")
-SECTION_PATTERNS = tuple(f"*{ending}" for ending in SECTION_ENDINGS)
+HANDED_ON = (".ome.tif", ".ome.tiff", ".ome.zarr")
+SHARED_PATTERNS = ("*.ome.tif", "*.ome.tiff", "*.ome.zarr/")
 NAPARI = "napari"  # as what its own reader is known
 
 
@@ -49,7 +50,7 @@ def remember(values: Mapping[str, Any]) -> None:
 
 
 def open_results_unasked() -> None:
-    """Have napari open our results, and OME-TIFFs, by our reader, without a question.
+    """Have napari open our results, OME-TIFFs and OME-Zarrs by our reader, without a question.
 
     Another choice for such names is left; the preference `open_results` takes ours back.
     """
@@ -60,11 +61,11 @@ def open_results_unasked() -> None:
     readers = dict(settings.extension2reader)
     if wanted:
         readers.setdefault(RESULT_PATTERN, PLUGIN)
-        for pattern in SECTION_PATTERNS:
+        for pattern in SHARED_PATTERNS:
             if _is_free(pattern, readers):
                 readers[pattern] = PLUGIN
     else:
-        ours = (RESULT_PATTERN, *SECTION_PATTERNS)
+        ours = (RESULT_PATTERN, *SHARED_PATTERNS)
         readers = {p: name for p, name in readers.items() if p not in ours or name != PLUGIN}
     if readers != settings.extension2reader:
         try:
@@ -78,9 +79,11 @@ def _is_free(pattern: str, readers: Mapping[str, str]) -> bool:
     from npe2 import PluginManager
 
     file = pattern.replace("*", "a")
-    if any(fnmatch(file, chosen) for chosen in readers):
+    if any(fnmatch(file, chosen) for chosen in readers if chosen != RESULT_PATTERN):
         return False
-    could = PluginManager.instance().iter_compatible_readers([file])
+    some_folder = str(Path(__file__).parent)  # of folders npe2 asks whoever reads any
+    path = some_folder if pattern.endswith("/") else file
+    could = PluginManager.instance().iter_compatible_readers([path])
     return {reader.plugin_name for reader in could} == {NAPARI, PLUGIN}
 
 

@@ -1,7 +1,7 @@
 """What napari opens with us: result stores, and sections whose pixel size the file states.
 
 1. A result store (`*.ome.zarr`) becomes its layers, each with the job record. Any other zarr
-   is declined, so that napari's own reader takes it.
+   is left to napari's own reader.
 2. An OME-TIFF of 2-D channels becomes one lazy, multiscale layer per channel, with its name and in
    um: what the pickers need to find vessels and nuclei. Of several images of similar size each
    gets layers of its own. Stacks and the like are left to napari's own reader: of OME-TIFFs
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.bounded_json import read_json
 from napari_damm.util.text import printable
-from napari_damm.widgets.preferences import NAPARI, SECTION_ENDINGS, open_results_unasked
+from napari_damm.widgets.preferences import HANDED_ON, NAPARI, open_results_unasked
 from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
 from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
@@ -37,10 +37,12 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     if not isinstance(path, str):
         return None
     if Path(path).is_dir():
-        return read_result if is_result(path) else None
-    with suppress(OSError, ValueError):
-        return partial(_read_section, _images(path))
-    return _as_napari_reads if path.lower().endswith(SECTION_ENDINGS) else None
+        if is_result(path):
+            return read_result
+    else:
+        with suppress(OSError, ValueError):
+            return partial(_read_section, _images(path))
+    return _as_napari_reads if path.lower().rstrip("/\\").endswith(HANDED_ON) else None
 
 
 def _as_napari_reads(path: str | Sequence[str]) -> list[LayerDataTuple]:
