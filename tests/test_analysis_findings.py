@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 
@@ -126,3 +129,22 @@ def test_anything_else_is_no_finding():
     for content_ in (b"", b"PK", stream.getvalue(), b"{}"):
         with pytest.raises(ValueError, match="not what was found"):
             SectionFindings.from_bytes(content_)
+
+
+def test_a_batch_that_is_killed_goes_on_and_gives_the_same_report(pictures, tmp_path):
+    more = [shutil.copy(pictures[k % 3], tmp_path / f"again{k}.ome.tif") for k in range(5)]
+    given = ["analyze", *map(str, [*pictures, *more]), "--vessel-threshold", "0.5", "--out"]
+    assert cli.main([*given, str(tmp_path / "whole")]) == 0
+    out, part = tmp_path / "numbers", tmp_path / "numbers.part"
+    command = [sys.executable, "-m", "napari_damm.cli", *given, str(out)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not list(part.glob("*.npz")):
+            assert process.poll() is None
+        process.kill()
+    assert process.returncode not in (0, None)
+    kept = {file.name: file.stat().st_mtime_ns for file in part.glob("*.npz")}
+    assert 0 < len(kept) < 8
+    assert not out.exists()
+    assert cli.main([*given, str(out)]) == 0
+    assert content(out) == content(tmp_path / "whole")
+    assert not part.exists()

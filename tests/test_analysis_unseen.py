@@ -46,9 +46,9 @@ def test_where_an_image_has_no_picture_nothing_is_measured(cut, tmp_path, which,
     found, warnings, report = measured(write_picture(tmp_path / "m.ome.tif", images))
     for name in ("l50", "auc_100", "extravasated_area", "vessel_area", "gini", "cell_dose"):
         assert found[name] == pytest.approx(cut[name], rel=0.03, abs=0.01), name
-    (said,) = [text for text in warnings if "is fill" in text]
+    (said,) = [text for text in warnings if "show nothing" in text]
     role = ("vessels", "", "particles")[which]
-    assert said.startswith(f"the {role} image of m.ome.tif is fill (one value, or NaN, at its ")
+    assert said.startswith(f"the {role} of m.ome.tif show nothing in ")
     assert said in report.notes
 
 
@@ -123,7 +123,7 @@ def test_imaged_particles_are_compared_where_they_have_a_picture(tmp_path):
     assert found.r == pytest.approx(1.0, abs=1e-3)
     assert found.pixels == 300 * (420 - 128)  # cells of 32 px
     (said,) = warnings
-    assert said.startswith("the imaged image of m is fill")
+    assert said.startswith("the imaged particles of m show nothing")
     assert said.endswith("that part is not compared")
 
 
@@ -132,3 +132,13 @@ def test_an_image_of_nan_is_refused(tmp_path):
     path = write_picture(tmp_path / "m.ome.tif", [vessels, dapi, signal * np.nan])
     with pytest.raises(ValueError, match="'nanoparticles' is NaN nearly all over: give a channel"):
         measured(path)
+
+
+def test_a_signal_that_fades_out_into_0_is_measured_to_its_end(tmp_path):
+    vessels, dapi, _ = planes()
+    signal, _ = straight_vessel((300, 420), (145, 156))
+    faded = np.floor(255 * signal)  # 0 from 110 um on, and 1 before
+    path = write_picture(tmp_path / "m.ome.tif", [vessels, dapi, faded])
+    _, warnings, report = measured(path)
+    assert not warnings
+    assert report.rows[3].n == 300 * 420

@@ -193,7 +193,7 @@ class ParticleMap:
     @property
     def looked_at(self) -> tuple[str, ...]:
         """The images that tissue must have a picture in to be measured."""
-        return ("particles",) if self.vessel_labels is not None else ("particles", "vessels")
+        return "particles", "vessels" if self.vessel_labels is None else "vessel_labels"
 
     def unseen_in(self, role: str, box: Box) -> Mask:
         """Return the pixels (y, x) of a box in which an image has no picture."""

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QGridLayout, QLineEdit, QSlider, QWidget
 from napari_damm.widgets.notes import Note
 
 STEPS = 1000
+FAR_OFF = 1000
 AUTOMATIC = "auto"
 TYPE = "Type the same number for sections that are to be compared; empty: automatic (Otsu's)"
 
@@ -99,6 +100,8 @@ class CutOff(QWidget):
     def text(self, value: float) -> str:
         """Write an intensity as finely as the slider moves, and a digit more."""
         step = (self._high - self._low) / STEPS
+        if abs(value) > FAR_OFF * max(abs(self._low), abs(self._high)):
+            return f"{value:.4g}"
         return f"{value:.{max(0, 1 - math.floor(math.log10(step)))}f}"
 
     def how(self) -> str:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ class AnalyzeRequest:
         """Return the map; coarse for a preview, so that it is measured in a moment."""
         from napari_damm.analysis.predicted import predicted_fields
         from napari_damm.analysis.sources import sample_rasters, slide_map
+        from napari_damm.analysis.unseen import cells_beyond
         from napari_damm.slide import slide_from_arrays
 
         asked = self.slide
@@ -81,7 +82,15 @@ class AnalyzeRequest:
             fields |= predicted_fields(self.result, slide, particles, trusted)
             if not preview:
                 fields["samples"] = sample_rasters(self.result, particles.origin)
-        return slide_map(slide, particles, more, least_um=coarsest, **fields)
+        section = slide_map(slide, particles, more, least_um=coarsest, **fields)
+        if section.vessel_labels is None:
+            return section
+        side = asked.pixel_sizes_um["vessels"]
+        height, width = asked.planes["vessels"][0].shape
+        beyond = cells_beyond(section, asked.origins_um["vessels"], (height * side, width * side))
+        if not beyond.any():
+            return section
+        return replace(section, unseen={**section.unseen, "vessel_labels": beyond})
 
     @property
     def name(self) -> str:
@@ -108,7 +117,10 @@ class AnalyzeRequest:
         elif self.marked is not None:
             side = self.marked.pixel_size_um
             labels = LabelImage(self.marked.labels, (side, side), self.marked.corner_um)
-            yield from labelled_regions(labels, self.region_name)
+            found = list(labelled_regions(labels, self.region_name))
+            if not found:
+                raise ValueError(f"'{self.region_name}' marks nothing: paint labels, or pick All")
+            yield from found
 
 
 def written(report: AnalysisReport, folder: Path) -> Iterator[Event]:
