@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from particle_maps import nuclei, straight_vessel
-from qtpy.QtCore import QPointF
+from qtpy.QtCore import QPointF, Qt
 
 from napari_damm.events import Preparing
 from napari_damm.widgets.analyze.preview import SHELL_LAYER
@@ -57,6 +57,10 @@ def test_from_layers_to_a_report_in_a_real_viewer(dock_widget, make_napari_viewe
     driver.shown_region.textActivated.emit("areas 2")  # as of a click in the list
     assert set(shapes.selected_data) == {1}
     assert viewer.layers.selection.active is shapes
+    shapes.selected_data = set()
+    line = driver.table.visualItemRect(driver.table.item(3, 0)).center()
+    qtbot.mouseClick(driver.table.viewport(), Qt.MouseButton.LeftButton, pos=line)
+    assert set(shapes.selected_data) == {1}
     click_plot(driver, 32.0)
     assert driver.status.text() == f"{SHELL_LAYER}: 30 to 35 µm from the nearest vessel"
     assert viewer.layers[SHELL_LAYER].data.any(axis=1).sum() == 10

@@ -1,6 +1,7 @@
 """What was measured: the numbers of a region, a line each, and the signal by distance.
 
-1. Whose numbers are shown is chosen above them, and told to whoever marks regions.
+1. Whose numbers are shown is chosen above them, and told to whoever marks regions; so it is when a
+   line of them is clicked.
 2. The plot follows the threshold as it is dragged, and shows the regions when they are measured; a
    click in it says which distance.
 3. pyqtgraph is loaded when there is something to plot, so that the widget opens quickly.
@@ -58,6 +59,7 @@ class ResultsTable(QWidget):
         layout.addWidget(self.lines)
         self.regions.currentTextChanged.connect(self._fill)
         self.regions.textActivated.connect(self.picked)
+        self.lines.cellClicked.connect(lambda *_: self.picked.emit(self.regions.currentText()))
         self.hide()
 
     def show_report(self, report: AnalysisReport) -> None:
