@@ -9,8 +9,9 @@ from scipy import stats
 from statsmodels.formula.api import mixedlm
 from statsmodels.stats.multitest import multipletests
 
+from napari_damm.analysis.figures import draw_groups
 from napari_damm.analysis.groups import compare_groups
-from napari_damm.analysis.report import MeasureRow
+from napari_damm.analysis.report import AnalysisReport, MeasureRow
 
 REGION = "tissue"
 
@@ -103,3 +104,19 @@ def test_p_is_corrected_over_measures_and_pairs_by_holm():
     found = compare_groups([*rows(table), *rows(made(8), "cv")], "welch")
     corrected = multipletests([each.p for each in found], method="holm")[1]
     assert [each.p_holm for each in found] == pytest.approx(list(corrected))
+
+
+def test_the_figure_of_a_measure_has_every_animal_and_a_title_that_fits():
+    table = made(9, groups=("control", "treated"))
+    found = tuple(compare_groups(rows(table), "mixed"))
+    report = AnalysisReport({}, (), tuple(rows(table)), (), comparisons=found)
+    figure = draw_groups(report, "l50")
+    (ax,) = figure.axes
+    shown = [line.get_ydata() for line in ax.lines if line.get_marker() == "o"]
+    for values, group in zip(shown, ("control", "treated"), strict=True):
+        assert sorted(values) == pytest.approx(sorted(animals(table, group)))
+    figure.canvas.draw()
+    title = ax.title.get_window_extent()
+    assert 0 <= title.x0 < title.x1 <= figure.bbox.x1
+    assert title.y1 <= figure.bbox.y1
+    assert f"p = {found[0].p:.3g}" in ax.title.get_text()

@@ -6,6 +6,7 @@ Drawn with matplotlib's Figure and Agg alone: `pyplot` would start a GUI toolkit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 BRIGHTEST_PERCENTILE = 99.8
 OUTLINE = "#00e5ff"
 LISTED_PROFILES = 12
+TITLE_LETTERS = 44
 
 
 def figures(report: AnalysisReport) -> Iterator[tuple[str, Figure]]:
@@ -126,9 +128,11 @@ def draw_groups(report: AnalysisReport, measure: str) -> Figure | None:
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.set_ylabel(MEASURES[measure].title.replace("um", "µm").replace("mm2", "mm²"))
     ax.grid(axis="y", alpha=0.3)
-    compared = [c for c in report.comparisons if (c.region, c.measure) == (TISSUE, measure) and c.p]
+    of_it = [c for c in report.comparisons if (c.region, c.measure) == (TISSUE, measure)]
+    compared = [c for c in of_it if c.p is not None]
     if len(compared) == 1:
-        ax.set_title(f"{compared[0].test}\np = {compared[0].p:.3g}", fontsize=8)
+        test = fill(compared[0].test, TITLE_LETTERS)
+        ax.set_title(f"{test}\np = {compared[0].p:.3g}", fontsize=8)
     return figure
 
 
