@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import lzma
@@ -15,9 +16,12 @@ import numpy as np
 import pytest
 import zarr
 from image_files import ALL, IMAGE, ome_zarr
+from zarr.abc.store import RangeByteRequest
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
 
 from napari_damm.slide import open_slide, read_region
+from napari_damm.slide.bounded_chunks import BoundedStore
 from napari_damm.slide.readers import open_image
 from napari_damm.util.tiling import Box
 
@@ -124,6 +128,26 @@ def test_chunks_in_a_shard_are_looked_at_one_by_one(tmp_path, location):
         read_first(tmp_path / "a.zarr")  # the whole shard
     with pytest.raises((ValueError, OSError), match="becomes larger than"):
         np.asarray(open_image(tmp_path / "a.zarr").planes[0][0][slice(0, 9), slice(0, 9)])
+
+
+def test_parts_of_a_shard_are_looked_at_one_by_one_as_newer_zarr_asks_for_them(tmp_path):
+    array = packed_by(tmp_path / "a.zarr", ZstdCodec(), shards=(1, 256, 256))
+    bomb = bytes(numcodecs.Zstd(1).encode(bytes(HUGE)))
+    good = bytes(numcodecs.Zstd(1).encode(bytes(64)))
+    shard = chunk_of(array)
+    shard.write_bytes(good + bomb)
+    store = BoundedStore.at(tmp_path / "a.zarr")
+    key = shard.relative_to(tmp_path / "a.zarr").as_posix()
+    parts = [RangeByteRequest(0, len(good)), RangeByteRequest(len(good), len(good) + len(bomb))]
+
+    async def read(parts):
+        prototype = default_buffer_prototype()
+        return [each async for each in store.get_ranges(key, parts, prototype=prototype)]
+
+    ((number, found),) = asyncio.run(read(parts[:1]))[0]
+    assert (number, found.to_bytes()) == (0, good)
+    with pytest.raises(ValueError, match="becomes larger than"):
+        asyncio.run(read(parts))
 
 
 def test_packing_twice_is_refused(tmp_path):

@@ -153,7 +153,7 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_told_onc
     recorded = RecordedSteps(made, 1.0, tape)
     found = [losses_of(recorded.take(grads.pieces(k, 0.5, JOINT), RATE)()) for k in (1, 2)]
     known, _ = steps_of(wishes, [1, 2], [JOINT] * 2, Tape())
-    assert found == known
+    assert repr(found) == repr(known)  # a loss that was not computed is no number
     (told,) = [*recorded.notices(), *recorded.notices()]
     assert "could not be recorded" in told.message
     assert "the card is full" in told.message
