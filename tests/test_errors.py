@@ -46,6 +46,7 @@ def test_a_full_disk_is_still_one_when_another_process_sends_it(number, tmp_path
     [
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 18.0 GB). Tried to allocate 1 GB."),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
     ],
     ids=lambda error: type(error).__name__,

@@ -214,7 +214,9 @@ def test_strict_mode_stops_at_once_and_says_what_to_do(sampler):
         Ladder(sampler, strict=True).step_down(sampler)
 
 
-def test_an_accelerator_hands_over_to_the_cpu_with_a_model_of_its_own():
+def test_an_accelerator_hands_over_to_the_cpu_with_a_model_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: None)
+
     class Elsewhere(WindowSampler):
         """A sampler that says it is on an accelerator."""
 
@@ -229,3 +231,12 @@ def test_an_accelerator_hands_over_to_the_cpu_with_a_model_of_its_own():
     assert sizes[:2] == [(1, "mps"), (cpu, "cpu")]
     assert sizes[-1] == (1, "cpu")
     assert ladder.current.model is not first.model
+
+
+@pytest.mark.parametrize(("device", "given_back"), [("cuda", 1), ("mps", 1), ("cpu", 0)])
+def test_what_an_allocator_keeps_is_given_back(monkeypatch, device, given_back):
+    called = []
+    for module in (torch.cuda, torch.mps):
+        monkeypatch.setattr(module, "empty_cache", lambda: called.append(1))
+    Ladder._release(device)
+    assert len(called) == given_back

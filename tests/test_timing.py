@@ -49,15 +49,18 @@ class SlowAtFirst:
 
 @pytest.fixture
 def without_devices(monkeypatch):
-    """Let tensors for any device lie on the processor."""
+    """Let tensors for any device lie on the processor; return how often it was waited for."""
+    waited = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append(1))
     ones, full = torch.ones, torch.full
     monkeypatch.setattr(torch, "ones", lambda *a, device=None, **k: ones(*a, **k))
     monkeypatch.setattr(torch, "full", lambda *a, device=None, **k: full(*a, **k))
+    return waited
 
 
-@pytest.mark.usefixtures("without_devices")
-def test_on_a_card_no_first_use_is_timed():
+def test_on_a_card_no_first_use_is_timed_and_each_part_to_its_end(without_devices):
     assert max(timing._parts(SlowAtFirst("mps"), 64)) < FIRST_S / 4
+    assert len(without_devices) == 4  # the first uses, encoders, decoder, a step
 
 
 @pytest.mark.usefixtures("without_devices")

@@ -27,6 +27,7 @@ import numpy as np
 
 from napari_damm.engine.config import default_batch, pool_batches
 from napari_damm.util.advice import Advice
+from napari_damm.util.devices import backend
 from napari_damm.util.errors import is_out_of_memory, one_line
 from napari_damm.util.tiling import Window
 
@@ -135,10 +136,9 @@ class Ladder:
     def _release(device: str) -> None:
         """Give back what the allocator keeps for later."""
         gc.collect()
-        if device == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+        module = backend(device)
+        if module is not None:
+            module.empty_cache()
 
 
 def sample_pool(ladder: Ladder, pool: Sequence[WindowInput]) -> Iterator[Progress]:

@@ -15,6 +15,7 @@ from napari_damm.engine.sampler import WindowSampler
 from napari_damm.engine.setup import Setup
 from napari_damm.engine.windows import WindowInput
 from napari_damm.model.damm import DAMM
+from napari_damm.util.devices import backend
 
 
 @torch.inference_mode()
@@ -57,6 +58,7 @@ def _parts(sampler: WindowSampler, side: int) -> tuple[float, float, float]:
 
 
 def _since(start: float, device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    module = backend(device)
+    if module is not None:
+        module.synchronize()
     return time.perf_counter() - start

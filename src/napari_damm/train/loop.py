@@ -37,6 +37,7 @@ from napari_damm.train.threads import ThreadChoice
 from napari_damm.train.underway import Underway
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
+from napari_damm.util.devices import backend
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
@@ -233,8 +234,9 @@ class TrainingLoop:
         self.state.discard()
         if self.recorded is not None:
             self.recorded.forget()
-        if self.machine.kind == "cuda":
-            torch.cuda.empty_cache()
+        module = backend(self.machine.kind)
+        if module is not None:
+            module.empty_cache()
         return Notice(
             f"out of memory: batches of {self.config.batch_size} are computed in {parts} parts "
             "from now on",

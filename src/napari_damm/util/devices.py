@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 ALWAYS = ("auto", "cpu")
 _BUILDS = ("libtorch_cuda.so", "libtorch_hip.so", "torch_cuda.dll")
@@ -26,6 +27,15 @@ def devices_here() -> tuple[str, ...]:
     """Return the names of the devices that can be used on this machine."""
     found = {"cuda": _has_cuda, "mps": _has_mps}
     return (*ALWAYS, *(name for name, is_there in found.items() if is_there()))
+
+
+def backend(device: str) -> Any:
+    """Return torch's module of a kind of device, for its memory and queue; None for a processor."""
+    if device not in ("cuda", "mps"):
+        return None
+    import torch
+
+    return getattr(torch, device)
 
 
 def torch_libraries() -> Path:

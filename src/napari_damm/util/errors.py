@@ -17,8 +17,13 @@ from napari_damm.util.text import printable
 
 # Windows knows no quota error.
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# What torch's allocator for the CPU says in a plain RuntimeError.
-_CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "alloc_failed")
+# What torch's allocators for the CPU and for mps say in a plain RuntimeError.
+_ALLOCATORS = (
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "mps backend out of memory",
+)
 
 
 class JobFault(RuntimeError):
@@ -61,7 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in text for words in _CPU_ALLOCATOR)
+    return isinstance(error, RuntimeError) and any(words in text for words in _ALLOCATORS)
 
 
 def one_line(error: BaseException) -> str:
