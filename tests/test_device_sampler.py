@@ -164,9 +164,10 @@ def test_of_several_samples_none_copies_what_guides_the_decoder(model, count):
     assert not picked
 
 
-def test_a_sample_is_the_same_alone_and_among_others(model):
-    pool = windows(BATCH + 1)
-    how = sampling(model, steps=2, samples=3)
+@pytest.mark.parametrize(("count", "batch"), [(BATCH + 1, BATCH), (2, 3)])
+def test_a_sample_is_the_same_alone_and_among_others(model, count, batch):
+    pool = windows(count)
+    how = replace(sampling(model, steps=2, samples=3), batch_size=batch)
     several = outputs(DeviceSampler(model, how, "cpu", Tape()), pool)
     alone = outputs(DeviceSampler(model, replace(how, samples=1), "cpu", Tape()), pool)
     for one, other in zip(several, alone, strict=True):
@@ -174,6 +175,9 @@ def test_a_sample_is_the_same_alone_and_among_others(model):
         assert len(one.samples) == 3
         assert np.array_equal(one.samples[0], halve(halve(other.np)))
         assert not np.array_equal(one.samples[1], one.samples[2])
+    for one, window in zip(several, pool, strict=True):
+        (other,) = outputs(DeviceSampler(model, how, "cpu", Tape()), [window])
+        assert np.array_equal(one.samples, other.samples)
 
 
 @pytest.mark.parametrize(
