@@ -147,5 +147,7 @@ def test_a_measure_that_one_sample_does_not_give_has_no_limits():
 def test_a_result_of_samples_says_so_and_a_factor_survives_the_card():
     assert "means over 8 samples" in intervals.note(None, 8)
     assert "not calibrated" in intervals.note(None, 8)
-    known = replace(KNOWN, samples={"gini": 1.5})
+    known = replace(KNOWN, samples={"gini": 1.5}, samples_fitted_on="24 of another size")
     assert Intervals.of_card({KEY: known.to_json()}) == known
+    assert "Gini coefficient are widened" in intervals.note(known, 8)
+    assert "(24 of another size); the others" in intervals.note(known, 8)

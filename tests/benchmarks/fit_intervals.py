@@ -17,7 +17,8 @@ With --samples K what is fitted, and added to what is on the card, is by how muc
 samples is to be widened, measure by measure, so that 90 % of sections lie within.
 
 With --held nothing is written: it is said of how many of `--measured` sections of either kind,
-which nothing was fitted on, the interval of each measure held the truth.
+which nothing was fitted on, the interval of each measure held the truth; with --samples K, of K
+samples.
 
 With --judge N they are judged on N reserved sections of each preset instead, and nothing is
 written: coverage by section, widths and scores, beside the interval that is the same everywhere
@@ -179,7 +180,27 @@ def fit_spreads(
         print(f"{name}: times {factor:.2f}; {held:.0%} of {others.size} {OTHER} held")
         if held >= LEAST_HELD:
             factors[name] = factor
-    return replace(known, samples=factors)
+    said = (
+        f"{count} simulated sections of {SIZES[0]} px, {PRESET}, seeds from {FIRST_SEED}, "
+        f"{samples} samples of each"
+    )
+    return replace(known, samples=factors, samples_fitted_on=said)
+
+
+def print_held_samples(model: DAMM, samples: int, count: int) -> None:
+    """Print the share of sections of each kind that the widened spread of K samples held."""
+    config = api.PredictConfig(samples=samples)
+    shares = {}
+    for preset in KINDS:
+        drawn = (simulate_slide(SIZES[0], HELD_SEED + k, preset) for k in range(count))
+        sections = [measure_section(each, model, config) for each in drawn]
+        off = {name: np.array([in_spreads(s, name) for s in sections]) for name in OF_PARTICLES}
+        shares[preset] = {name: each[np.isfinite(each)] for name, each in off.items()}
+    print("| measure | " + " | ".join(KINDS) + " |")
+    print("|---|" + "---|" * len(KINDS))
+    for name in OF_PARTICLES:
+        held = [f"{np.sum(each[name] <= 1)} of {each[name].size}" for each in shares.values()]
+        print(f"| {MEASURES[name].title} | " + " | ".join(held) + " |")
 
 
 def in_spreads(section: MeasuredSection, name: str) -> float:
@@ -221,6 +242,9 @@ def main() -> None:
     known = Intervals.of_card(model.card)
     if known is None and (asked.maps or asked.measures or asked.held or asked.samples):
         parser.error(f"--maps, --measures, --held, --samples: {asked.model} has no intervals yet")
+    if asked.held and asked.samples:
+        print_held_samples(model, asked.samples, asked.measured)
+        return
     if asked.held:
         print_held(known, measured_rows(model, asked.measured, asked.rows, HELD_SEED))
         return

@@ -131,7 +131,8 @@ def note(known: Intervals | None, samples: int = 0, part: bool = False) -> str:
         titles = ", ".join(MEASURES[name].title for name in fitted)
         return (
             f"{drawn}. Those of {titles} are widened until they held the truth of 90 % of sections "
-            f"({known.fitted_on}); the others are not calibrated, and have no level."
+            f"({known.samples_fitted_on or known.fitted_on}); the others are not calibrated, and "
+            "have no level."
         )
     if known is None or not known.measures:
         if known is None:

@@ -78,8 +78,8 @@ class Intervals:
         By name, as in `analysis`.
     samples
         Of measures, by name: what the spread of several samples is widened by.
-    measures_fitted_on
-        In words, where measures were fitted on other sections than maps.
+    measures_fitted_on, samples_fitted_on
+        In words, where these were fitted on other sections than maps.
     """
 
     weights: tuple[float, float, float]
@@ -91,6 +91,7 @@ class Intervals:
     measures: Mapping[str, MeasureInterval] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
     measures_fitted_on: str = ""
+    samples_fitted_on: str = ""
 
     @classmethod
     def fit(cls, pairs: Sequence[Pair], unit: str, truth: str, fitted_on: str) -> Intervals:
@@ -160,10 +161,11 @@ class Intervals:
                 str(values[name])[:LONGEST_TEXT] for name in ("unit", "truth", "fitted_on")
             )
             factor, count = _number(values["factor"], 0, 1000), int(values["count"])
-            measured = str(values.get("measures_fitted_on", ""))[:LONGEST_TEXT]
-            return cls(
-                (a, b, c), factor, count, unit, truth, fitted_on, measures, samples, measured
+            others = (
+                str(values.get(name, ""))[:LONGEST_TEXT]
+                for name in ("measures_fitted_on", "samples_fitted_on")
             )
+            return cls((a, b, c), factor, count, unit, truth, fitted_on, measures, samples, *others)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise ValueError(
                 "what the model says of its intervals is damaged, or of another version: get the "
