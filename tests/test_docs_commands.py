@@ -38,6 +38,7 @@ SMALLER = {
     "--simulated": "2",
     "--simulated-size": SIZE,
     "--epochs": "1",
+    "--workers": "2",
 }
 ENDS_OF_A_REGION = {"999": "640", "500": "320", "499": "320"}
 COMMANDS = [
@@ -130,7 +131,8 @@ def given(words, here, request):
     stained = {"CD31", "QD"} & set(words)
     section = "stained.ome.tif" if stained else "simulated.ome.tif"
     shutil.copy(here / section, here / "section.ome.tif")
-    words = [re.sub("^/data/", "", each) for each in words]
+    words = [re.sub("^/(data|scratch)/", "", each) for each in words]
+    words = ["cpu" if each == "cuda" else each for each in words]
     if "--scheduler" in words:
         words = on_a_cluster(words, request.getfixturevalue("address"))
     if words[0] == "models":

@@ -44,7 +44,12 @@ def engine(engine_model, monkeypatch):
     config = api.PredictConfig
     monkeypatch.setattr("napari_damm.model_file.list_models", lambda: [engine_model])
     monkeypatch.setattr("napari_damm.widgets.predict.destination.LARGE_PX", SIDE - 1)
-    monkeypatch.setattr(api, "PredictConfig", lambda **kw: config(**{**SMALL, **kw}))
+
+    class Small(config):
+        def __init__(self, **kw):
+            super().__init__(**{**SMALL, **kw})
+
+    monkeypatch.setattr(api, "PredictConfig", Small)
     engine = Engine()
     monkeypatch.setattr(api, "predict", engine)
     return engine

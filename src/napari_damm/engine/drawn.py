@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_damm.engine.setup import Sampling
 from napari_damm.engine.windows import WindowInput, WindowOutput, combine
 from napari_damm.events import Branch
-from napari_damm.util.tiling import Window, tokens_to_cells
+from napari_damm.util.tiling import tokens_to_cells
 
 
 class Conditions(NamedTuple):
@@ -84,10 +84,14 @@ class Drawn:
         ]
 
 
-def combined(drawn: Sequence[Drawn], sampling: Sampling) -> list[WindowOutput]:
-    """Wait for all samples, and combine those of each window, which come by their streams."""
-    samples: dict[Window, list[WindowOutput]] = {}
-    for part in drawn:
-        for each in part.outputs():
-            samples.setdefault(each.window, []).append(each)
+def combined(drawn: Sequence[Drawn], rows: Sequence[int], sampling: Sampling) -> list[WindowOutput]:
+    """Wait for all samples, and combine those of each window.
+
+    `rows` are the windows' positions in their pool, in the order in which they were drawn. Two
+    windows of a pool may be of one place, in different images.
+    """
+    outputs = [each for part in drawn for each in part.outputs()]
+    samples: dict[int, list[WindowOutput]] = {row: [] for row in sorted(set(rows))}
+    for row, each in zip(rows, outputs, strict=True):
+        samples[row].append(each)
     return [combine(some, sampling.spread_factor) for some in samples.values()]

@@ -99,18 +99,28 @@ class WindowSampler:
         sampling, beside = self.sampling, self.sampling.beside
         plain = replace(sampling, samples=1) if beside else sampling
         drawn, spread = yield from self._seen(windows, plain, beside)
-        seen = [combined(drawn, plain)]
+        seen = [self._combined(drawn, len(windows), plain)]
         for view in VIEWS[sampling.views][1:]:
             copies = [turned(each, view) for each in windows]
             drawn, _ = yield from self._seen(copies, plain, None)
-            seen.append([turned_back(each, view) for each in combined(drawn, plain)])
+            found = self._combined(drawn, len(windows), plain)
+            seen.append([turned_back(each, view) for each in found])
         outputs = [mean_of(copies) for copies in zip(*seen, strict=True)]
         if beside is None:
             return outputs
         return [
             replace(mean, std=each.std, samples=each.samples)
-            for mean, each in zip(outputs, combined(spread, beside), strict=True)
+            for mean, each in zip(
+                outputs, self._combined(spread, len(windows), beside), strict=True
+            )
         ]
+
+    def _combined(
+        self, drawn: Sequence[Drawn], windows: int, sampling: Sampling
+    ) -> list[WindowOutput]:
+        """Return one output of all samples of each of so many windows."""
+        rows = [k for k, _ in self._draws(windows, sampling.samples)]
+        return combined(drawn, rows, sampling)
 
     def _seen(
         self, windows: Sequence[WindowInput], plain: Sampling, beside: Sampling | None

@@ -80,6 +80,8 @@ class SettingsControls:
 
     def _value(self, each: Setting) -> Any:
         value = self._controls[each.name].value
+        if _may_be_empty(each):
+            return value or None
         if not _may_be_automatic(each):
             return value
         return None if value < (each.smallest or 0) else each.kind(value)
@@ -153,6 +155,10 @@ def _may_be_automatic(each: Setting) -> bool:
     return each.optional and each.kind in (int, float)
 
 
+def _may_be_empty(each: Setting) -> bool:
+    return each.optional and each.kind is str and not (each.choices or each.one_of)
+
+
 def _decimals(each: Setting) -> int:
     """Return how many decimals a number is shown with: two, or as many as its default has."""
     if each.kind is int:
@@ -162,6 +168,8 @@ def _decimals(each: Setting) -> int:
 
 
 def _default(each: Setting) -> Any:
+    if _may_be_empty(each):
+        return each.default or ""
     if not _may_be_automatic(each):
         return each.default
     return (each.smallest or 0) - 1 if each.default is None else each.default
