@@ -82,8 +82,6 @@ def test_the_sample_is_opened_from_its_menu(viewer):
 @pytest.fixture
 def page(viewer, monkeypatch):
     """Our page in napari's Preferences, and whatever napari keeps of it; given back afterwards."""
-    if get_plugin_settings is None:
-        pytest.skip("napari before 0.9 has no pages of plugins")
     monkeypatch.setattr(preferences, "_page", REAL_PAGE)
     kept = REAL_PAGE()
     before = kept.model_dump()
@@ -103,6 +101,7 @@ def control_of(dialog: QWidget, title: str, kind: type) -> QWidget:
     return control if isinstance(control, kind) else control.findChild(kind)
 
 
+@pytest.mark.skipif(get_plugin_settings is None, reason="napari before 0.9 has no pages of plugins")
 def test_what_the_preferences_say_is_what_predict_opens_with(viewer, page, dock_widget):
     dialog = viewer.window._open_preferences_dialog()
     control_of(dialog, "mode", QComboBox).setCurrentText("draft")

@@ -56,7 +56,7 @@ def test_the_three_layers_come_back_with_place_and_record(result):
     ]
 
 
-def test_a_reopened_result_looks_as_after_the_run(result, monkeypatch):
+def test_a_reopened_result_looks_as_after_the_run(qapp, result, monkeypatch):
     viewer = ViewerModel()
     monkeypatch.setattr("napari.current_viewer", lambda: viewer)
     for _ in range(2):
