@@ -282,9 +282,10 @@ def planes(channel: Channel) -> list[Any]:
 
 
 def _plane(level: Any, channel: Channel) -> Any:
-    import dask.array as da
+    if not isinstance(level, np.ndarray):
+        import dask.array as da  # late: it takes a third of the time in which a widget opens
 
-    if not isinstance(level, np.ndarray | da.Array):
-        level = da.from_array(level, name=False)  # type: ignore[no-untyped-call]
+        if not isinstance(level, da.Array):
+            level = da.from_array(level, name=False)  # type: ignore[no-untyped-call]
     plane = level[channel.index] if channel.index else level
     return plane if channel.rgb is None else plane[..., channel.rgb]
