@@ -82,3 +82,10 @@ def velocity_model():
     config = tiny_config((32, 32, 32, 32), (32, 32, 32, 32), codebook=0)
     unet = replace(config.unet, predicts="velocity", confidence_from="both")
     return random_model(replace(config, unet=unet, gate="cell", read_out="mean"))
+
+
+def guided():
+    """Return a tiny model of our recipe, whose decoder sees the vessels, with random weights."""
+    model = randomise(DAMM(DAMMConfig.of_preset("tiny", "ours")))
+    model.card.update({**CARD, "name": "base"})
+    return model

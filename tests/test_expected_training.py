@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import CARD, randomise
+from models import CARD, guided, randomise
 from training_data import layers
 from trainings import config, run, small, weights
 
@@ -39,12 +39,6 @@ from napari_damm.train.settling import settle_statistics
 def _small():
     with small():
         yield
-
-
-def guided():
-    model = randomise(DAMM(DAMMConfig.of_preset("tiny", "ours")))
-    model.card.update({**CARD, "name": "base"})
-    return model
 
 
 def test_the_clean_latent_is_what_the_velocity_says():

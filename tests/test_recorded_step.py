@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from models import CARD, randomise
+from models import guided
 from tape import Tape
 from trainings import config, of, run, small, weights
 
 from napari_damm.events import Notice, TrainStep
-from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.train import loop, state
 from napari_damm.train.batches import Crops
 from napari_damm.train.detail_phase import DETAIL
@@ -37,12 +36,6 @@ def _small():
 def as_on_a_card(monkeypatch):
     """Step by the optimiser of graphics cards; torch has it for processors as well."""
     monkeypatch.setattr(state, "on_card", lambda parameters: True)
-
-
-def guided():
-    model = randomise(DAMM(DAMMConfig.of_preset("tiny", "ours")))
-    model.card.update({**CARD, "name": "base"})
-    return model
 
 
 class Pictures:

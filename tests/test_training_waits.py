@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from models import CARD, randomise
+from models import guided
 from tape import HOST_READS, Calls, Tape, Waits
 from training_data import layers
 from trainings import config, of, run, small, weights
@@ -19,7 +19,6 @@ from napari_damm.dataset import open_sections, survey
 from napari_damm.dataset.patches import split_patches
 from napari_damm.engine import transfers
 from napari_damm.events import Notice, TrainStep
-from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.train import fine_tune, loop, state
 from napari_damm.train.detail_phase import DETAIL
 from napari_damm.train.device_batches import DeviceBatches
@@ -43,12 +42,6 @@ def _small():
 @pytest.fixture(autouse=True)
 def as_on_a_card(monkeypatch):
     monkeypatch.setattr(state, "on_card", lambda parameters: True)
-
-
-def guided():
-    model = randomise(DAMM(DAMMConfig.of_preset("tiny", "ours")))
-    model.card.update({**CARD, "name": "base"})
-    return model
 
 
 @pytest.fixture(scope="module")
