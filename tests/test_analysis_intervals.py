@@ -14,9 +14,10 @@ from napari_damm.analysis import intervals
 from napari_damm.analysis.measures import Measured
 from napari_damm.analysis.regions import Band, Outline, Tissue
 from napari_damm.trust.intervals import DIFFERENCE, KEY, RATIO, Intervals, MeasureInterval
+from napari_damm.trust.widths import Widths
 
 KNOWN = Intervals(
-    (-2.0, 0.3, 0.5), 1.2, 40, "sections", "noise-free field", "drawn",
+    Widths((0.0,), (0.3,)), 1.2, 40, "sections", "noise-free field", "drawn",
     {
         "l50": MeasureInterval(0.8, 1.5, RATIO, 40),
         "extravasated_area": MeasureInterval(-6.0, 8.0, DIFFERENCE, 38),

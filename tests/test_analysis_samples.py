@@ -15,6 +15,7 @@ from napari_damm.analysis.config import AnalyzeConfig
 from napari_damm.analysis.intervals import OF_PARTICLES
 from napari_damm.analysis.particle_map import LabelImage
 from napari_damm.trust.intervals import KEY, Intervals
+from napari_damm.trust.widths import Widths
 
 SHAPE = (330, 300)
 LENGTHS = (18.0, 24.0, 31.0, 38.0)
@@ -167,7 +168,7 @@ def test_samples_differ_enough_that_the_intervals_say_something(values):
 
 
 def test_a_factor_widens_each_by_its_own(values):
-    card = Intervals((-2.0, 0.3, 0.5), 1.2, 40, "s", "t", "d", {}, samples=FACTORS)
+    card = Intervals(Widths((0.0,), (0.3,)), 1.2, 40, "s", "t", "d", {}, samples=FACTORS)
     rows = report_of(SAMPLES, record={KEY: card.to_json()})
     for name, factor in FACTORS.items():
         of_samples = values[name]

@@ -22,9 +22,11 @@ from napari_damm.engine.intervals import (
 from napari_damm.model_file import load_model
 from napari_damm.store.layout import ResultLayout
 from napari_damm.train.window_intervals import window_intervals
-from napari_damm.trust.intervals import FEWEST, KEY, NORMAL_90, Intervals
+from napari_damm.trust.intervals import FEWEST, KEY, Intervals
+from napari_damm.trust.widths import NORMAL_90, Widths
 
-KNOWN = Intervals((-2.0, 0.3, 0.5), 1.2, 40, "sections", "noise-free field", "drawn sections")
+WIDTHS = Widths((0.0, 1.0), (0.2, 0.5))
+KNOWN = Intervals(WIDTHS, 1.2, 40, "sections", "noise-free field", "drawn sections")
 
 
 def predicted(model, **settings):

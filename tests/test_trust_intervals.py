@@ -12,8 +12,6 @@ from napari_damm.trust.intervals import (
     DIFFERENCE,
     FEWEST,
     KEY,
-    LEVEL,
-    NORMAL_90,
     RATIO,
     Intervals,
     MeasureInterval,
@@ -21,6 +19,7 @@ from napari_damm.trust.intervals import (
     fit_measure,
 )
 from napari_damm.trust.score_rules import interval_score, normal_crps
+from napari_damm.trust.widths import LEVEL, NORMAL_90, Widths
 
 SIDE = 64
 
@@ -61,8 +60,38 @@ def test_they_are_narrower_where_errors_are_smaller():
     intervals = fitted()
     assert intervals.half_width(0.1) < 0.6 * intervals.half_width(0.5)
     np.testing.assert_allclose(
-        intervals.half_width([0.0, 0.5]) / NORMAL_90, [0.02, 0.12], rtol=0.35
+        intervals.half_width([0.05, 0.5]) / NORMAL_90, [0.03, 0.12], rtol=0.35
     )
+
+
+def test_they_follow_errors_of_any_shape():
+    """Of a map that is surest in the middle, and of one that is less sure the brighter it is."""
+    rng = np.random.default_rng(0)
+    for sd in (lambda x: 0.02 + 0.3 * np.abs(x - 0.5), lambda x: 0.01 + 0.3 * x**3):
+        maps = [rng.random((SIDE, SIDE)) for _ in range(2 * FEWEST)]
+        pairs = [(p, p + sd(p) * rng.standard_normal(p.shape)) for p in maps]
+        found = Intervals.fit(pairs, "sections", "noise-free field", "")
+        at = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+        np.testing.assert_allclose(found.half_width(at) / NORMAL_90, sd(at), rtol=0.2, atol=0.02)
+
+
+def test_a_few_pixels_of_an_intensity_have_no_width_of_their_own():
+    rng = np.random.default_rng(0)
+    predicted = np.r_[rng.uniform(0.1, 0.3, 9990), rng.uniform(0.8, 0.9, 10)]
+    found = Widths.fit(predicted, rng.standard_normal(predicted.size))
+    assert max(found.intensities) < 0.3
+    assert len(found.intensities) > 3
+
+
+def test_what_an_earlier_version_wrote_is_read():
+    plain = fitted().to_json()
+    del plain["intensities"], plain["half_widths"]
+    found = Intervals.of_card({KEY: plain | {"weights": [-2.0, 0.3, 0.5], "factor": 1.2}})
+    x = np.array([0.0, 0.033, 0.4, 1.2, 1.5, 9.0])
+    upto = x.clip(0, 1.5)
+    sd = np.exp(-2.0 + 0.3 * np.log(upto + 0.05) + 0.5 * upto)
+    np.testing.assert_allclose(found.half_width(x), 1.2 * NORMAL_90 * sd, rtol=2e-3)
+    assert Intervals.of_card({KEY: found.to_json()}) is not None
 
 
 def test_sections_that_differ_more_need_wider_ones():
@@ -91,7 +120,7 @@ def test_a_card_brings_them_back():
     measures = {"l50": MeasureInterval(0.8, 1.3, RATIO, 40)}
     made = fitted()
     made = Intervals(
-        made.weights, made.factor, made.count, made.unit, made.truth, made.fitted_on, measures
+        made.widths, made.factor, made.count, made.unit, made.truth, made.fitted_on, measures
     )
     card = json.loads(json.dumps({**CARD, KEY: made.to_json()}))
     again = Intervals.of_card(card)
@@ -107,6 +136,13 @@ def test_a_card_brings_them_back():
         {"weights": [1, 2]},
         {"weights": [1, 2, float("inf")]},
         {"weights": "abc"},
+        {"intensities": []},
+        {"intensities": "abc"},
+        {"half_widths": [0.1]},
+        {"intensities": [0.5, 0.5], "half_widths": [0.1, 0.1]},
+        {"intensities": [0.5, 0.1], "half_widths": [0.1, 0.1]},
+        {"intensities": [0.1], "half_widths": [-0.1]},
+        {"intensities": [0.1], "half_widths": [float("nan")]},
         {"factor": float("nan")},
         {"factor": -1},
         {"count": None},

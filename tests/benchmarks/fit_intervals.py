@@ -63,7 +63,7 @@ OTHER = "external"
 KINDS = (PRESET, OTHER)
 HELD_SEED = FIRST_SEED + 300
 """From here on no interval was fitted."""
-OF_MAPS = ("weights", "factor", "count", "unit", "truth", "fitted_on")
+OF_MAPS = ("widths", "factor", "count", "unit", "truth", "fitted_on")
 LEAST_HELD = 0.85
 WANTED_HELD, LEVELS = 0.89, tuple(k / 100 for k in range(90, 100))
 """Measures are off by more in one kind of tissue than in the other: the level is raised until the

@@ -17,8 +17,9 @@ import numpy as np
 from measured_sections import PERCENTILES, predict_section, true_map
 
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, SimulatedSlide, simulate_slide
-from napari_damm.trust.intervals import LEVEL, NORMAL_90, Intervals
+from napari_damm.trust.intervals import Intervals
 from napari_damm.trust.score_rules import interval_score, normal_crps
+from napari_damm.trust.widths import LEVEL, NORMAL_90
 
 FIRST_SEED = 9400
 """Below those that are for evaluation, above all that the bundled model and its trust have seen."""

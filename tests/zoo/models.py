@@ -265,6 +265,8 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
 
 INTERVALS = {"weights": [-2, 0.3, 0.5], "factor": 1, "count": 9, "unit": "sections",
              "truth": "image as taken", "fitted_on": ""}  # fmt: skip
+WIDTHS = {name: INTERVALS[name] for name in INTERVALS if name != "weights"} | {
+    "intensities": [0.1, 0.5], "half_widths": [0.1, 0.2]}  # fmt: skip
 SAID: dict[str, dict[str, Any]] = {
     "trust that is a list": {"trust": [1]},
     "trust of no statistics": {"trust": {"windows": {}, "sections": {}}},
@@ -272,6 +274,10 @@ SAID: dict[str, dict[str, Any]] = {
     "intervals of four weights": {"intervals": INTERVALS | {"weights": [0.0] * 4}},
     "intervals of infinite weights": {"intervals": INTERVALS | {"weights": [1e400, 0, 0]}},
     "intervals of weights in words": {"intervals": INTERVALS | {"weights": "abc"}},
+    "intervals whose intensities fall": {"intervals": WIDTHS | {"intensities": [0.5, 0.2]}},
+    "intervals without half widths": {"intervals": WIDTHS | {"half_widths": []}},
+    "half widths in words": {"intervals": WIDTHS | {"half_widths": "abc"}},
+    "half widths that are infinite": {"intervals": WIDTHS | {"half_widths": [0.1, 1e400]}},
     "an interval factor NaN": {"intervals": INTERVALS | {"factor": float("nan")}},
     "an interval factor of 400 digits": {"intervals": INTERVALS | {"factor": 10**400}},
     "intervals of infinitely many sections": {"intervals": INTERVALS | {"count": float("inf")}},

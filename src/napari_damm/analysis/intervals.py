@@ -16,7 +16,8 @@ import numpy as np
 from napari_damm.analysis.measures import MEASURES, Measured
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Region, Tissue
-from napari_damm.trust.intervals import LEVEL, NORMAL_90, Intervals
+from napari_damm.trust.intervals import Intervals
+from napari_damm.trust.widths import LEVEL, NORMAL_90
 from napari_damm.util.extravasation import Profile
 
 OF_PARTICLES = (

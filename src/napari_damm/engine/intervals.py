@@ -17,8 +17,9 @@ import dask.array as da
 import numpy as np
 
 from napari_damm.store import Result
-from napari_damm.trust.intervals import KEY, NORMAL_90, Intervals
+from napari_damm.trust.intervals import KEY, Intervals
 from napari_damm.trust.verdict import DO_NOT_USE
+from napari_damm.trust.widths import NORMAL_90
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from napari_damm.dataset import Field
-from napari_damm.trust.intervals import NORMAL_90
 from napari_damm.trust.score_rules import interval_score, normal_crps
+from napari_damm.trust.widths import NORMAL_90
 from napari_damm.util import extravasation, metrics
 from napari_damm.util.measure import finite_or_none
 from napari_damm.util.tiling import CELL, Box

@@ -1,8 +1,7 @@
 """How far the truth may lie from an expected map: intervals that hold on what they were fitted to.
 
-1. The error of a pixel spreads with the predicted intensity x: log sd = a + b log(x + 0.05) + c x,
-   by greatest likelihood.
-2. One factor widens it until 90 % of the truth lies inside, on average over sections (or windows)
+1. The error of a pixel hangs on the intensity that was predicted (`widths`).
+2. One factor widens that until 90 % of the truth lies inside, on average over sections (or windows)
    that nothing was trained on: conformal risk control, whose sections and not pixels are the
    subjects (arXiv 2208.02814). From `ENOUGH_TO_CONTROL` sections on it allows for their number.
 3. A measure of a section (how far particles reach, say) has an interval of its own: what 90 % of
@@ -19,23 +18,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from napari_damm.trust.widths import LEVEL, Floats, Vector, Widths, within
 
 KEY = "intervals"
-LEVEL = 0.9
-NORMAL_90 = 1.6448536269514722
-"""Half width of the normal distribution's 90 % interval, in standard deviations."""
 FEWEST = 8
 """Windows or sections from which intervals can be fitted at all."""
 ENOUGH_TO_CONTROL = 20
-DARK = 0.05
-BRIGHTEST = 1.5
 PIXELS_EACH = 4000
-NARROWEST, WIDEST = 1e-3, 10.0
 LONGEST_TEXT = 200
 RATIO, DIFFERENCE = "ratio", "difference"
-Floats = NDArray[np.float32]
-Vector = NDArray[np.float64]
 Pair = tuple[ArrayLike, ArrayLike]
 
 
@@ -64,10 +57,10 @@ class Intervals:
 
     Attributes
     ----------
-    weights
-        a, b and c of the spread.
+    widths
+        How far pixels are off, by their predicted intensity.
     factor
-        By which the normal interval is widened.
+        By which that is widened.
     count, unit
         On how many "sections" or "windows" they were fitted.
     truth
@@ -82,7 +75,7 @@ class Intervals:
         In words, where these were fitted on other sections than maps.
     """
 
-    weights: tuple[float, float, float]
+    widths: Widths
     factor: float
     count: int
     unit: str
@@ -105,35 +98,26 @@ class Intervals:
         if len(pairs) < FEWEST:
             raise ValueError(f"there must be at least {FEWEST} {unit}, got {len(pairs)}")
         drawn = [_sample(*pair) for pair in pairs]
-        predicted, error = (np.concatenate(each) for each in zip(*drawn, strict=True))
-        weights = _most_likely(_features(predicted), error)
+        widths = Widths.fit(*(np.concatenate(each) for each in zip(*drawn, strict=True)))
         # the factor that a share of a section's pixels needs, section by section
-        needed = [
-            np.sort(np.abs(e) / (NORMAL_90 * np.exp(_features(p) @ weights))) for p, e in drawn
-        ]
+        needed = [np.sort(np.abs(error) / widths.at(predicted)) for predicted, error in drawn]
         count = len(pairs)
         missed = 1 - LEVEL
         if count >= ENOUGH_TO_CONTROL:
             missed -= LEVEL / count
         factor = _least_factor(needed, missed)
-        a, b, c = (float(weight) for weight in weights)
-        return cls((a, b, c), factor, count, unit, truth, fitted_on[:LONGEST_TEXT])
+        return cls(widths, factor, count, unit, truth, fitted_on[:LONGEST_TEXT])
 
     def half_width(self, predicted: ArrayLike) -> Floats:
         """Return how far the 90 % interval reaches above and below a map, in its shape."""
-        x = np.asarray(predicted, np.float32)
-        a, b, c = (np.float32(weight) for weight in self.weights)
-        x = np.clip(x, np.float32(0), np.float32(BRIGHTEST))
-        spread = np.exp(a + b * np.log(x + np.float32(DARK)) + c * x)
-        width: Floats = np.float32(NORMAL_90 * self.factor) * spread
-        return width.clip(NARROWEST, WIDEST)
+        return self.widths.at(predicted, self.factor)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the card, and for the record of a job."""
         plain = asdict(self)
-        plain["weights"] = [round(weight, 5) for weight in self.weights]
+        del plain["widths"]
         plain["factor"] = round(self.factor, 4)
-        return {"level": LEVEL, **plain}
+        return {"level": LEVEL, **self.widths.to_json(), **plain}
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Intervals | None:
@@ -148,24 +132,24 @@ class Intervals:
         if values is None:
             return None
         try:
-            a, b, c = (_number(weight, -20, 20) for weight in values["weights"])
+            widths = Widths.from_json(values)
             measures = {
                 str(name): _measure_interval(each)
                 for name, each in dict(values.get("measures", {})).items()
             }
             samples = {
-                str(name): _number(factor, 0, 1000)
+                str(name): within(factor, 0, 1000)
                 for name, factor in dict(values.get("samples", {})).items()
             }
             unit, truth, fitted_on = (
                 str(values[name])[:LONGEST_TEXT] for name in ("unit", "truth", "fitted_on")
             )
-            factor, count = _number(values["factor"], 0, 1000), int(values["count"])
+            factor, count = within(values["factor"], 0, 1000), int(values["count"])
             others = (
                 str(values.get(name, ""))[:LONGEST_TEXT]
                 for name in ("measures_fitted_on", "samples_fitted_on")
             )
-            return cls((a, b, c), factor, count, unit, truth, fitted_on, measures, samples, *others)
+            return cls(widths, factor, count, unit, truth, fitted_on, measures, samples, *others)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise ValueError(
                 "what the model says of its intervals is damaged, or of another version: get the "
@@ -209,11 +193,6 @@ def fit_factor(off: ArrayLike) -> float | None:
     return float(f"{found[k - 1]:.5g}")
 
 
-def _features(predicted: Vector) -> Vector:
-    x = np.clip(predicted, 0, BRIGHTEST)
-    return np.stack([np.ones_like(x), np.log(x + DARK), x], axis=-1)
-
-
 def _sample(predicted: ArrayLike, truth: ArrayLike) -> tuple[Vector, Vector]:
     """Return some predicted values, spread evenly over the map, and what they are off by."""
     p, t = (np.asarray(image, np.float64).ravel() for image in (predicted, truth))
@@ -224,20 +203,6 @@ def _sample(predicted: ArrayLike, truth: ArrayLike) -> tuple[Vector, Vector]:
     if not (np.isfinite(p).all() and np.isfinite(t).all()):
         raise ValueError("maps must be finite")
     return p, t - p
-
-
-def _most_likely(features: Vector, error: Vector) -> Vector:
-    """Return the weights of log sd under which these errors are likeliest."""
-    from scipy import optimize  # only where intervals are fitted: it is large
-
-    def cost(weights: Vector) -> tuple[float, Vector]:
-        log_sd = np.clip(features @ weights, -20, 20)
-        square = error**2 * np.exp(-2 * log_sd)
-        return float(np.mean(log_sd + square / 2)), features.T @ (1 - square) / len(error)
-
-    start = np.array([math.log(max(float(error.std()), 1e-4)), 0.0, 0.0])
-    found: Vector = optimize.minimize(cost, start, jac=True, method="BFGS").x
-    return np.clip(found, -20, 20)
 
 
 def _least_factor(needed: Sequence[Vector], missed: float) -> float:
@@ -254,12 +219,5 @@ def _measure_interval(values: Mapping[str, Any]) -> MeasureInterval:
     kind = values["kind"]
     if kind not in (RATIO, DIFFERENCE):
         raise ValueError(f"kind must be {RATIO} or {DIFFERENCE}")
-    low, high = (_number(values[name], -1e9, 1e9) for name in ("low", "high"))
+    low, high = (within(values[name], -1e9, 1e9) for name in ("low", "high"))
     return MeasureInterval(low, high, kind, int(values["count"]))
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    found = float(value)
-    if not low <= found <= high:
-        raise ValueError(f"a number must be in {low:g}..{high:g}, got {found:g}")
-    return found

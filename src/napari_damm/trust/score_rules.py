@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from napari_damm.trust.intervals import LEVEL
+from napari_damm.trust.widths import LEVEL
 
 
 def normal_crps(truth: ArrayLike, predicted: ArrayLike, sd: ArrayLike) -> float:
