@@ -15,6 +15,7 @@ from napari_damm import api
 from napari_damm.engine import trusted
 from napari_damm.engine.intervals import (
     NOT_CALIBRATED,
+    error_width,
     fitted_on,
     interval_in_words,
     intervals_of,
@@ -22,6 +23,7 @@ from napari_damm.engine.intervals import (
 from napari_damm.model_file import load_model
 from napari_damm.store.layout import ResultLayout
 from napari_damm.train.window_intervals import window_intervals
+from napari_damm.trust import widths
 from napari_damm.trust.intervals import FEWEST, KEY, Intervals
 from napari_damm.trust.widths import NORMAL_90, Widths
 
@@ -120,7 +122,9 @@ class Windows:
 def test_a_training_fits_them_to_its_validation_windows():
     windows = Windows(12)
     predicted = [truth + np.float32(0.1) for truth in windows.truths]
-    found = Intervals.of_card({KEY: window_intervals(windows, predicted)})
+    said = window_intervals(windows, predicted)
+    assert said[widths.KEY] is None
+    found = Intervals.of_card(said)
     assert found.fitted_on == "12 validation windows of 2 sections"
     assert (found.count, found.unit, found.truth) == (12, "windows", "image as taken")
     np.testing.assert_allclose(found.half_width([0.2, 0.8]), 0.1, rtol=0.15)
@@ -128,11 +132,34 @@ def test_a_training_fits_them_to_its_validation_windows():
 
 @pytest.mark.parametrize(
     ("windows", "value"),
-    [(Windows(FEWEST - 1), 0.5), (Windows(12, "fast"), 0.5), (Windows(12), np.nan)],
+    [(Windows(12, "fast"), 0.5), (Windows(12), np.nan), (Windows(2), np.nan)],
 )
 def test_a_training_says_nothing_where_it_cannot_tell(windows, value):
     predicted = [np.full((32, 32), value, np.float32)] * len(windows.truths)
-    assert window_intervals(windows, predicted) is None
+    assert window_intervals(windows, predicted) == {KEY: None, widths.KEY: None}
+
+
+def test_of_too_few_windows_for_intervals_it_says_where_errors_are_large(result):
+    windows = Windows(FEWEST - 1)
+    predicted = [truth + np.float32(0.1) * (1 + 2 * (truth > 0.5)) for truth in windows.truths]
+    said = window_intervals(windows, predicted)
+    assert said[KEY] is None
+    assert Widths.of_card(said).at([0.3, 0.9]) == pytest.approx([0.1, 0.3], abs=0.01)
+    kept = intervals_of(SimpleNamespace(card=said), expected=True)
+    assert intervals_of(SimpleNamespace(card=said), expected=False) == {}
+    known = replace(result, record={**result.record, **kept})
+    assert api.prediction_interval(known) is None
+    assert fitted_on(known.record) == NOT_CALIBRATED
+    ranked = np.asarray(error_width(known))
+    np.testing.assert_allclose(ranked, Widths.of_card(said).at(np.asarray(result.np)), rtol=1e-3)
+    calibrated = replace(known, record={**known.record, KEY: KNOWN.to_json()})
+    np.testing.assert_allclose(error_width(calibrated), KNOWN.half_width(result.np), rtol=1e-3)
+
+
+@pytest.mark.parametrize("damaged", [3, {"intensities": [0.1]}, {"weights": "x"}, []])
+def test_damaged_errors_are_refused(result, damaged):
+    with pytest.raises(ValueError, match="what the model says of its errors is damaged"):
+        error_width(replace(result, record={**result.record, widths.KEY: damaged}))
 
 
 def test_cells_are_as_wide_as_their_pixels_are_on_average():

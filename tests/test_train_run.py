@@ -36,10 +36,12 @@ pytestmark = pytest.mark.usefixtures("quick_training")
 def test_nothing_that_was_true_of_the_base_alone_is_on_the_card(tmp_path):
     base = base_model()
     of_base = {"intervals": {"level": 0.9}, "spread_factor": 1.3, "history": "x", "limits": ["y"]}
-    base.card.update({**of_base, "trust": {"windows": {}}, "metrics": {"z": 1}})
+    errors = {"intensities": [0.1], "half_widths": [0.7]}
+    base.card.update({**of_base, "errors": errors, "trust": {"windows": {}}, "metrics": {"z": 1}})
     path = run(tmp_path / "run", model=base)[-1].result.path
     card = read_card(path)
     assert not of_base.keys() & card.keys()
+    assert card.get("errors") != errors
     assert "z" not in card["metrics"]
     assert card.get("trust") != base.card["trust"]
     assert base.card["spread_factor"] == 1.3  # and the base is as it was

@@ -35,6 +35,27 @@ def test_images_that_disagree_ask_for_no_care_where_the_interval_is_narrow():
     assert trust_cells(familiar, unsure, branch).tolist() == [[2, 2]]
 
 
+def test_unusual_images_ask_for_no_care_where_the_interval_is_narrow_but_unknown_ones_do():
+    familiarity, sure, branch = (
+        np.array([[0.01, 0.01, 0.001]]),
+        np.zeros((1, 3)),
+        np.full((1, 3), 2),
+    )
+    narrow = np.array([[0.1, 0.3, 0.1]])
+    assert trust_cells(familiarity, sure, branch, narrow).tolist() == [[1, 2, 3]]
+
+
+def test_errors_of_few_windows_rank_places_and_are_not_called_an_interval():
+    familiar, sure, branch = np.full((1, 3), 0.5), np.zeros((1, 3)), np.full((1, 3), 2)
+    width = np.array([[0.3, 0.7, 1.2]])
+    trust = after(before(Assessment("use", 0.5)), familiar, sure, branch, width, calibrated=False)
+    assert "interval_width" not in trust
+    assert shares_in_words(trust) == (
+        "33 % of the tissue: use; 33 % with care (large errors expected); "
+        "33 % do not use (errors of the whole range expected)"
+    )
+
+
 def test_a_record_of_before_has_shares_without_a_cause():
     trust = {"shares": {"use": 0.5, "with care": 0.5, "do not use": 0.0}, "mostly_unusual": True}
     assert shares_in_words(trust) == "50 % of the tissue: use; 50 % with care"

@@ -57,8 +57,30 @@ def test_too_few_rows_are_refused():
 
 
 def test_few_sections_spread_as_their_windows_do():
-    found = Known.fit([drawn(8, k) for k in range(4)], "four")
-    assert found.sections is found.windows
+    rows = [drawn(8, k) for k in range(4)]
+    found = Known.fit(rows, "four")
+    one = Reference.fit(np.concatenate(rows), np.repeat(range(4), 8))
+    np.testing.assert_array_equal(found.sections.quantiles, one.quantiles)
+
+
+@pytest.mark.parametrize(("count", "factor"), [(1, 3), (2, 3), (3, 2.535), (4, 1.815), (12, 1.169)])
+def test_of_few_sections_windows_of_others_are_expected_further_off(count, factor):
+    """Student's t with count - 1 degrees of freedom, over 1.96; times sqrt(1 + 1 / count)."""
+    found = Known.fit([drawn(30, k) for k in range(count)], "few")
+    np.testing.assert_allclose(
+        found.windows.quantiles, factor * found.sections.quantiles, rtol=1e-3
+    )
+    strange = next(
+        row for k in range(1, 99)
+        if 0.005 < found.sections.familiarity(row := 0.1 * k * np.ones(len(NAMES))) < 0.05
+    )  # fmt: skip
+    assert found.windows.familiarity(strange) > found.sections.familiarity(strange)
+
+
+def test_of_many_they_are_as_far_off_as_they_are():
+    rows = [drawn(8, k) for k in range(20)]
+    one = Reference.fit(np.concatenate(rows), np.repeat(range(20), 8))
+    np.testing.assert_array_equal(Known.fit(rows, "").windows.quantiles, one.quantiles)
 
 
 def test_a_card_without_it_says_nothing():

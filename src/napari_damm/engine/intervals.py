@@ -17,9 +17,10 @@ import dask.array as da
 import numpy as np
 
 from napari_damm.store import Result
+from napari_damm.trust import widths
 from napari_damm.trust.intervals import KEY, Intervals
 from napari_damm.trust.verdict import DO_NOT_USE
-from napari_damm.trust.widths import NORMAL_90
+from napari_damm.trust.widths import NORMAL_90, Widths
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -66,20 +67,37 @@ def half_width(result: Result) -> da.Array | None:
     return made
 
 
+def error_width(result: Result) -> da.Array | None:
+    """Return `half_width`, or, of a model that is not calibrated, what ranks places by error.
+
+    Raises
+    ------
+    ValueError
+        If what the record says of it cannot be used.
+    """
+    half = half_width(result)
+    errors = Widths.of_card(result.record)
+    if half is not None or errors is None:
+        return half
+    made: da.Array = da.map_blocks(errors.at, result.np, dtype=np.float32)  # type: ignore[no-untyped-call]
+    return made
+
+
 def intervals_of(model: DAMM, expected: bool, samples: bool = False) -> dict[str, Any]:
     """Return what a job record says of intervals: {} where the model says nothing of such maps.
 
     Those are expected maps, and several samples where the card says how to widen their measures.
+    Of a model that is not calibrated, what its few validation windows were off by.
 
     Raises
     ------
     ValueError
         If what the model's card says of them cannot be used.
     """
-    known = Intervals.of_card(model.card)
-    if known is None or not (expected or (samples and known.samples)):
-        return {}
-    return {KEY: known.to_json()}
+    known, errors = Intervals.of_card(model.card), Widths.of_card(model.card)
+    if known is None:
+        return {widths.KEY: errors.to_json()} if errors is not None and expected else {}
+    return {KEY: known.to_json()} if expected or (samples and known.samples) else {}
 
 
 def fitted_on(record: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_damm.engine.config import cores
-from napari_damm.engine.intervals import half_width
+from napari_damm.engine.intervals import error_width, half_width
 from napari_damm.engine.planning import Plan
 from napari_damm.events import Notice
 from napari_damm.slide import Slide
@@ -52,7 +52,9 @@ def trust_after(store: ResultStore) -> dict[str, Any]:
     trust, result = store.record.get("trust"), store.result()
     if result.familiarity is None or not isinstance(trust, Mapping):
         return {}
-    return {"trust": cells.after(trust, *_cell_maps(result))}
+    calibrated = half_width(result) is not None
+    familiarity, uncertainty, branch, width = _cell_maps(result)
+    return {"trust": cells.after(trust, familiarity, uncertainty, branch, width, calibrated)}
 
 
 def trust_map(result: Result) -> NDArray[np.uint8] | None:
@@ -63,7 +65,7 @@ def trust_map(result: Result) -> NDArray[np.uint8] | None:
 def _cell_maps(result: Result) -> tuple[Any, ...]:
     """Return what is known of the cells of a result: the maps of `trust_cells`."""
     given = (result.familiarity, result.uncertainty, result.branch)
-    half = half_width(result)
+    half = error_width(result)
     areas = areas_on_map(result.record)
     width = None if half is None else 2 * _cell_means(half, result.layout, areas)
     return (*(np.asarray(each) for each in given), width)

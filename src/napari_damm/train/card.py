@@ -14,12 +14,14 @@ from napari_damm.model_file.header import LINEAR
 from napari_damm.slide.normalisation import PERCENTILES
 from napari_damm.train.curves import thin
 from napari_damm.train.setup import Base
+from napari_damm.trust import intervals, widths
 
 NAMED_SECTIONS = 3
+OF_ERRORS = (intervals.KEY, widths.KEY)
+"""Entries that say how far maps are off: intervals, or, of too few windows for them, errors."""
 _GONE = (
     "sha256", "metrics", "training", "training_data", "name", "curves", "versions",
-    "spread_factor", "intended_use", "limits", "history", "trust",
-    "intervals",
+    "spread_factor", "intended_use", "limits", "history", "trust", *OF_ERRORS,
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def make_card(
         },
         "curves": _curves(curves),
         "versions": record["versions"],
-        **{name: record[name] for name in ("trust", "intervals") if record.get(name)},
+        **{name: record[name] for name in ("trust", *OF_ERRORS) if record.get(name)},
     }
     return {key: finite(value) for key, value in made.items()}
 

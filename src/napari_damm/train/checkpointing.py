@@ -22,7 +22,7 @@ import numpy as np
 from napari_damm.events import Event, Notice, Saved
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import load_model, read_card, save_model
-from napari_damm.train.card import finite, make_card
+from napari_damm.train.card import OF_ERRORS, finite, make_card
 from napari_damm.train.curves import append_row, cut_rows, read_rows
 from napari_damm.train.run_folder import RunFolder, TrainedModel, read_training
 from napari_damm.train.setup import Base
@@ -170,7 +170,7 @@ class Checkpointer:
         state = read_training(self.folder.path)
         if state is not None:
             self.scores, self.step = dict(state.scores), state.step
-            self.describe(intervals=state.record.get("intervals"))
+            self.describe(**{name: state.record.get(name) for name in OF_ERRORS})
             if state.finished:  # and it is to go on: patience begins anew
                 self.trainer.since_best = 0
 

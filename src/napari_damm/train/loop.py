@@ -258,7 +258,7 @@ class TrainingLoop:
             checkpoints.trainer.validations = due
             checkpoints.note({"step": step, "epoch": self.parts.schedule.epoch(step), **scores})
             if best:
-                checkpoints.describe(intervals=window_intervals(self.validator, predicted))
+                checkpoints.describe(**window_intervals(self.validator, predicted))
                 self._update()
                 yield from checkpoints.write_model(self.validator.model)
                 # so that model and checkpoint agree

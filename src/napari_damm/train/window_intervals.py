@@ -2,7 +2,8 @@
 
 Its best weights predict the validation windows anyway: from their errors intervals are fitted
 (`trust.intervals`). These windows chose those weights, so that the intervals are a little too
-narrow, and they are of the sections at hand: few of them say little of others.
+narrow, and they are of the sections at hand: few of them say little of others. Too few for an
+interval still tell at which intensities errors are large (`trust.widths`): that ranks places.
 """
 
 from __future__ import annotations
@@ -13,19 +14,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.train.card import OF_ERRORS
 from napari_damm.train.validation import Validator
+from napari_damm.trust import intervals, widths
 from napari_damm.trust.intervals import FEWEST, Intervals
+from napari_damm.trust.widths import Widths
 
 Floats = NDArray[np.float32]
 
 
-def window_intervals(validator: Validator, predicted: Sequence[Floats]) -> dict[str, Any] | None:
-    """Return what goes on the card; None of sampled maps, and of too few windows to tell."""
-    if validator.sampler.sampling.mode != "expected" or len(predicted) < FEWEST:
-        return None
+def window_intervals(validator: Validator, predicted: Sequence[Floats]) -> dict[str, Any]:
+    """Return what the card says of errors, by its entries; None of sampled maps.
+
+    Of too few windows for intervals, errors by intensity take their place.
+    """
+    said: dict[str, Any] = dict.fromkeys(OF_ERRORS)
+    if validator.sampler.sampling.mode != "expected":
+        return said
     if not all(np.isfinite(image).all() for image in predicted):
-        return None
-    sections = len({patch.field for patch in validator.patches})
-    said = f"{len(predicted)} validation windows of {sections} section{'s' * (sections != 1)}"
+        return said
     pairs = list(zip(predicted, validator.truths, strict=True))
-    return Intervals.fit(pairs, "windows", "image as taken", said).to_json()
+    if len(pairs) < FEWEST:
+        images, truths = (
+            np.ravel(np.asarray(some, np.float64)) for some in (predicted, validator.truths)
+        )
+        return said | {widths.KEY: Widths.fit(images, truths - images).to_json()}
+    sections = len({patch.field for patch in validator.patches})
+    words = f"{len(pairs)} validation windows of {sections} section{'s' * (sections != 1)}"
+    fitted = Intervals.fit(pairs, "windows", "image as taken", words)
+    return said | {intervals.KEY: fitted.to_json()}

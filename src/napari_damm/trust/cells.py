@@ -2,10 +2,12 @@
 
 1. "do not use": the window is further from what the model knows than every held-out one, or the
    90 % interval is as wide as the whole range of intensities, so that it says nothing.
-2. "with care": the window is unusual (fewer than 1 in 20 lie so far off); or vessels and nuclei
-   disagree there, so that nuclei are not trusted, unless the interval is narrow; or it
+2. "with care": the window is unusual (fewer than 1 in 20 lie so far off), or vessels and nuclei
+   disagree there, so that nuclei are not trusted, unless the interval is narrow all the same; or it
    is wide.
 3. "use": the rest of what was predicted.
+
+Of a model that is not calibrated, errors of its few validation windows stand for the interval.
 
 Limits of the width were chosen on simulated sections: what is left to use errs by about 0.04 of the
 range on average, the rest by two or three times that (tests/benchmarks/trust_risk.py).
@@ -36,6 +38,9 @@ DISAGREE = 0.5
 NARROW, WIDE, WIDEST = 0.25, 0.4, 1.0
 """Width of the 90 % interval, in ranges of intensity: above the first, images that disagree ask for
 care; above the second it does itself; from the third on it says nothing."""
+WIDE_INTERVAL, LARGE_ERRORS = "wide interval", "large errors expected"
+SAYS_NOTHING, ERRORS_OF_ALL = "the interval says nothing", "errors of the whole range expected"
+"""Of calibrated models, and of others."""
 NO_REFERENCE = "the model does not say which images it knows"
 
 
@@ -63,26 +68,29 @@ def trust_cells(
     """Return `CellTrust` codes of cells, from maps of one shape.
 
     `familiarity` and `uncertainty` are in 0..1, `branch` is 0 where nothing was predicted. `width`
-    is the mean width of the 90 % interval of a cell's pixels; None: not calibrated.
+    is the mean width of the 90 % interval of a cell's pixels, or what stands for it; None: nothing
+    does.
     """
     found = np.full(branch.shape, CellTrust.USE, np.uint8)
-    for verdict, causes in _doubts(familiarity, uncertainty, width).items():
+    for verdict, causes in _doubts(familiarity, uncertainty, width, True).items():
         found[np.logical_or.reduce(list(causes.values()))] = _CODES[verdict]
     found[branch == 0] = CellTrust.NOT_PREDICTED
     return found
 
 
 def _doubts(
-    familiarity: Floats, uncertainty: Floats, width: Floats | None
+    familiarity: Floats, uncertainty: Floats, width: Floats | None, calibrated: bool
 ) -> dict[str, dict[str, NDArray[np.bool_]]]:
     """Return by verdict, the gravest last, and then by reason, where there is cause for it."""
-    disagree = uncertainty > DISAGREE
-    care = {"unusual images": familiarity < UNUSUAL, "the two images disagree": disagree}
+    care = {
+        "unusual images": familiarity < UNUSUAL,
+        "the two images disagree": uncertainty > DISAGREE,
+    }
     avoid = {"unlike training images": familiarity < UNKNOWN}
     if width is not None:
-        care["the two images disagree"] = disagree & (width > NARROW)
-        care["wide interval"] = width > WIDE
-        avoid["the interval says nothing"] = width >= WIDEST
+        care = {cause: there & (width > NARROW) for cause, there in care.items()}
+        care[WIDE_INTERVAL if calibrated else LARGE_ERRORS] = width > WIDE
+        avoid[SAYS_NOTHING if calibrated else ERRORS_OF_ALL] = width >= WIDEST
     return {WITH_CARE: care, DO_NOT_USE: avoid}
 
 
@@ -116,20 +124,21 @@ def after(
     uncertainty: Floats,
     branch: NDArray[np.integer[Any]],
     width: Floats | None = None,
+    calibrated: bool = True,
 ) -> dict[str, Any]:
     """Add to what a record says of trust the shares of the tissue, and why some is in doubt.
 
-    The maps are those of `trust_cells`.
+    The maps are those of `trust_cells`; `calibrated`: `width` is that of an interval.
     """
     cells = trust_cells(familiarity, uncertainty, branch, width)
     found = {}
-    for verdict, causes in _doubts(familiarity, uncertainty, width).items():
+    for verdict, causes in _doubts(familiarity, uncertainty, width, calibrated).items():
         here = cells == _CODES[verdict]
         if here.any():
             found[verdict] = max(causes, key=lambda cause: int((causes[cause] & here).sum()))
     said = {**trust, "shares": shares(cells), "causes": found}
     predicted = branch > 0
-    if width is not None and predicted.any():
+    if width is not None and calibrated and predicted.any():
         said["interval_width"] = round(float(width[predicted].mean()), 4)
     return said
 

@@ -6,6 +6,7 @@ nor is one that says it of statistics which were taken otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ KEY = "trust"
 VERSION = 2
 """Of the statistics: at first, when no version was said, they were of whole windows."""
 LONGEST_TEXT = 200
+MOST_ALLOWED = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Known:
         """Fit both to the statistics of sections, each (windows, statistics).
 
         Of fewer than `Reference`'s fewest sections, whole ones are taken to spread as their windows
-        do: further than they would, so that rather too little is called unusual.
+        do: further than they would, so that rather too little is called unusual; and windows of
+        other sections are expected further off than those of these few lie from each other.
 
         Raises
         ------
@@ -46,7 +49,7 @@ class Known:
         of = np.concatenate([np.full(len(rows), k) for k, rows in enumerate(sections)])
         windows = Reference.fit(np.concatenate(sections), of)
         if len(sections) < FEWEST:
-            return cls(windows, windows, fitted_on)
+            return cls(windows.widened(_allowance(len(sections))), windows, fitted_on)
         means = np.stack([rows.mean(axis=0) for rows in sections])
         return cls(windows, Reference.fit(means, np.arange(len(means))), fitted_on)
 
@@ -85,3 +88,16 @@ class Known:
         raise ValueError(
             f"what the model says of images that it knows is damaged ({said}): get the model again"
         )
+
+
+def _allowance(sections: int) -> float:
+    """Return by what a further section may lie off more than the spread of so few says.
+
+    Student's t against the normal distribution, two-sided at 95 %, for one more of them.
+    """
+    from scipy import stats  # only where a model's images are fitted: it is large
+
+    if sections < 2:
+        return MOST_ALLOWED
+    usual = stats.t.ppf(0.975, sections - 1) * math.sqrt(1 + 1 / sections)
+    return min(float(usual / stats.norm.ppf(0.975)), MOST_ALLOWED)

@@ -14,7 +14,7 @@ A `Reference` is a few kilobytes of plain JSON: it travels on the model's card.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,10 @@ class Reference:
             # further than any: goes on falling, so that degrees of strangeness stay apart
             return float(UNKNOWN * self.quantiles[-1] / worst * (1 - 1e-9))
         return float(np.clip(1.0 - np.interp(worst, self.quantiles, LEVELS), UNKNOWN, 1.0))
+
+    def widened(self, factor: float) -> Reference:
+        """Return one for which windows must lie so many times further off to be as unusual."""
+        return replace(self, quantiles=self.quantiles * factor)
 
     def deviations(self, row: ArrayLike) -> Vector:
         """Return how many standard deviations each statistic lies above its mean."""

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+KEY = "errors"
+"""On the card of a model that is not calibrated, and in the records of its jobs."""
 LEVEL = 0.9
 NORMAL_90 = 1.6448536269514722
 """Half width of the normal distribution's 90 % interval, in standard deviations."""
@@ -57,6 +59,25 @@ class Widths:
         half = np.clip(np.asarray(self.half) * factor, NARROWEST, WIDEST)
         found = np.interp(np.asarray(predicted, np.float32), self.intensities, half)
         return np.asarray(found, np.float32)
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Widths | None:
+        """Return the errors that a card (or a job record) speaks of; None where it does not.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be used.
+        """
+        if card.get(KEY) is None:
+            return None
+        try:
+            return cls.from_json(card[KEY])
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            raise ValueError(
+                "what the model says of its errors is damaged, or of another version: get the "
+                "model again"
+            ) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the card."""
