@@ -35,6 +35,11 @@ def test_each_front_end_puts_it_into_its_own_words():
     assert in_words(SIZE, control_name) == (
         "a.tif has no pixel size: give the pixel size, or leave place to save to"
     )
+    stack = Advice("a.tif has 3 z planes", "choose one with {z}")
+    assert in_options(stack) == "a.tif has 3 z planes: choose one with --z N"
+    assert in_words(stack, control_name) == (
+        "a.tif has 3 z planes: choose one with napari's slider, after opening it as layers"
+    )
     assert in_options("a plain text with {braces}") == "a plain text with {braces}"
 
 

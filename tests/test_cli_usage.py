@@ -71,3 +71,27 @@ def test_for_a_folder_of_images_the_way_for_many_is_named(folder, tmp_path, capf
 def test_elsewhere_an_image_in_it_is_named(folder, tmp_path, capfd):
     said = refused(capfd, ["analyze", str(folder), "--out", str(tmp_path / "numbers")])
     assert f"not an OME-Zarr image: give an image in it, such as {folder / 'm1.tif'}" in said
+
+
+ALL_TOO = ", or take them all with --z all"
+
+
+@pytest.mark.parametrize(
+    ("args", "more"),
+    [
+        (["predict", "--out", "r.ome.zarr"], ALL_TOO),
+        (["predict", "--out", "r.ome.zarr", "--z", "3"], None),
+        (["analyze", "--out", "numbers"], ""),
+        (["train", "--target-channel", "QD", "--out", "runs"], ""),
+        (["evaluate", "--target-channel", "QD", "--out", "judged"], ""),
+    ],
+)
+def test_of_a_stack_each_command_advises_what_it_takes(args, more, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((3, 3, 32, 32), np.uint16)
+    metadata = {"axes": "ZCYX", "Channel": {"Name": ["CD31", "DAPI", "QD"]}}
+    tifffile.imwrite("a.ome.tif", image, photometric="minisblack", metadata=metadata)
+    said = refused(capfd, [args[0], "a.ome.tif", "--pixel-size", "1", *args[1:]])
+    none_chosen = f"a.ome.tif has 3 z planes: choose one with --z N{more}"
+    out_of_range = "a.ome.tif has 3 z planes and no number 3: choose one of 0..2 with --z N"
+    assert said.endswith(out_of_range if more is None else none_chosen)

@@ -11,8 +11,8 @@ NAMES = {
     "pixel_size_um": "--pixel-size UM",
     "nuclei": "--nuclei FILE",
     "image": "--image N|NAME",
-    "z": "--z N|all",
-    "t": "--t N|all",
+    "z": "--z N",
+    "t": "--t N",
 }
 
 

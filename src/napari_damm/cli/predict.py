@@ -33,6 +33,7 @@ from napari_damm.cli.data_options import (
     PixelSize,
     VesselsChannel,
 )
+from napari_damm.cli.option_names import in_options
 from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
@@ -40,6 +41,7 @@ from napari_damm.engine.batch_sections import in_all_ways
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.crate import check_crates, write_crate
 from napari_damm.trust.cells import shares_in_words
+from napari_damm.util.advice import advice_of
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 from napari_damm.util.text import name_or_index
 
@@ -63,7 +65,18 @@ class Inputs:
         """Open one slice (or an image that is no stack)."""
         from napari_damm import api
 
-        return api.open_slide(self.image, **self.options, **index)
+        try:
+            return api.open_slide(self.image, **self.options, **index)
+        except ValueError as error:
+            raise self._or_all(error) from error
+
+    def _or_all(self, error: ValueError) -> ValueError:
+        """Add that all slices of a stack can be had, where none was chosen."""
+        advice = advice_of(error)
+        axis = next((name for name in getattr(advice, "parameters", ()) if name in STACK_AXES), "")
+        if advice is None or self.slices.get(axis, "") is not None:
+            return error
+        return ValueError(f"{in_options(advice)}, or take them all with --{axis} all")
 
     def indices(self) -> list[dict[str, int]]:
         """Return which slices to predict, each as the arguments of `open`."""
