@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_damm.widgets.viewer.roles import channels_of, guess, roles_of
+from napari_damm.widgets.viewer.roles import channels_of, guess, roles_of, stain_colour
 
 PRIMARY, SECONDARY, TARGET = roles_of(("vessels", "nuclei", "nanoparticles"))
 
@@ -133,3 +133,14 @@ def test_the_target_is_guessed_by_name(name):
     found = guess(TARGET, [PRIMARY, SECONDARY], channels)
     assert found is not None
     assert found.label == name
+
+
+def test_names_of_other_markers_that_hold_a_usual_one_are_no_guess():
+    others = image("Galectin-3"), image("E-Selectin"), image("CD340"), image("Mononuclear cells")
+    assert guesses(*others) == [None, None]
+    assert guesses(image("Galectin-3"), image("CD31-488"), image("mononuclear")) == [
+        "CD31-488",
+        None,
+    ]
+    assert stain_colour("Galectin-3") == stain_colour("CD310") == "gray"
+    assert stain_colour("tomato lectin") == "green"

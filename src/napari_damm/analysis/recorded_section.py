@@ -106,7 +106,7 @@ def _caution(given: str | Path, result_path: str | Path, slide: Slide, result: R
     known = result.record.get("input", {})
     _check_size(given, result_path, slide, result)
     if known.get("kind") == "files":
-        same = all(_same_file(slide.identity.get(role), known.get(role)) for role in ROLES)
+        same = all(same_file(slide.identity.get(role), known.get(role)) for role in ROLES)
     else:
         rasters = {"vessels": slide.vessels, "nuclei": slide.nuclei}
         now = identify_arrays(rasters)
@@ -158,7 +158,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _same_file(now: Known | None, known: Known | None) -> bool:
+def same_file(now: Known | None, known: Known | None) -> bool:
     """Return whether two files are known to hold the same."""
     if now is None or known is None:
         return False

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,17 +15,8 @@ import numpy as np
 from napari_damm.slide.images import find_named
 from napari_damm.slide.raster import RGB, ImageFile
 from napari_damm.util.advice import Advice
+from napari_damm.util.stain_names import USUAL_NAMES, tells
 
-USUAL_NAMES = {
-    "vessels": (
-        "vessel", "cd31", "pecam", "endomucin", "emcn", "cd34", "ve-cadherin", "vwf",
-        "endothel", "vascul", "lectin",
-    ),
-    "nuclei": ("nuclei", "nucleus", "nuclear", "dapi", "hoechst", "draq5", "sytox"),
-    "target": ("nanoparticle", "quantum", "qd", "particle", "tracer", "target"),
-}  # fmt: skip
-PARTS_OF_WORDS = ("lectin", "nuclear")
-"""These end other markers' names: galectin, selectin, mononuclear."""
 LISTED_CHANNELS = 12
 NEARLY_ALL = 0.8
 LOOKED_AT_PX = 2048
@@ -46,7 +36,7 @@ def find_channel(names: Sequence[str], wanted: str | int, where: str) -> int:
 def guess_channel(names: Sequence[str], role: str) -> int | None:
     """Return the channel with a usual name of a role (a key of `USUAL_NAMES`), if just one has."""
     for usual in USUAL_NAMES[role]:
-        matches = [index for index, name in enumerate(names) if _tells(name.casefold(), usual)]
+        matches = [index for index, name in enumerate(names) if tells(name.casefold(), usual)]
         if matches:
             # "nanoparticles" is meant where there is "nanoparticles_true" as well.
             plain = [i for i in matches if names[i].casefold().removesuffix("s") == usual]
@@ -55,13 +45,6 @@ def guess_channel(names: Sequence[str], role: str) -> int | None:
     if role == "nuclei" and tuple(names[:3]) == RGB[:3]:
         return 2  # Nuclear stains are blue, and shown so; vessels have no such custom.
     return None
-
-
-def _tells(name: str, usual: str) -> bool:
-    """Return whether a channel's name holds a usual one, not another: CD340, Galectin-3."""
-    start = "(?<![a-z])" if usual in PARTS_OF_WORDS else ""
-    end = r"(?!\d)" if usual[-1].isdigit() else ""
-    return re.search(f"{start}{re.escape(usual)}{end}", name) is not None
 
 
 def only_colour(file: ImageFile) -> int | None:

@@ -1,11 +1,13 @@
 """A combo box for one image, which follows the viewer's layers.
 
-Predicted maps are offered as particles, Labels layers as vessels or nuclei.
+Predicted maps are offered as particles, Labels layers as vessels or nuclei. Where several sections
+are open, vessels and nuclei of a predicted map are those that it was predicted from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -24,6 +26,7 @@ from napari_damm.widgets.viewer.roles import (
     channels_of,
     guess,
 )
+from napari_damm.widgets.viewer.run_notes import notes_of, record_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -40,9 +43,17 @@ class ChannelBox(QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, role: str, hint: str, optional: bool = False) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        role: str,
+        hint: str,
+        optional: bool = False,
+        particles: ChannelBox | None = None,
+    ) -> None:
         super().__init__()
         self._viewer, self._role, self._optional = viewer, role, optional
+        self._particles = particles
         self._channels: list[Channel] = []
         self._by_hand: Channel | None = None
         self._none_by_hand = False
@@ -59,6 +70,8 @@ class ChannelBox(QWidget):
         # _refill() blocks this signal: whatever else moves the box is a person (or a script).
         self.box.currentIndexChanged.connect(self._choose)
         viewer.layers.events.connect(self._on_layers)
+        if particles is not None:
+            particles.changed.connect(self._refill)
 
     @property
     def picked(self) -> Channel | None:
@@ -98,7 +111,22 @@ class ChannelBox(QWidget):
         others = [other for other in ROLES.values() if other is not role]
         images = [c for c in self._channels if not is_drawn(c)]
         drawn = [c for c in self._channels if is_drawn(c)]
-        return guess(role, others, images) or guess(role, others, drawn)
+        of_map = self._of_map(images)
+        if len(of_map) == 1:
+            return of_map[0]
+        return guess(role, others, of_map or images) or guess(role, others, drawn)
+
+    def _of_map(self, images: Sequence[Channel]) -> list[Channel]:
+        """Return the images that the picked map was predicted from, as far as that is known."""
+        picked = None if self._particles is None else self._particles.picked
+        if picked is None:
+            return []
+        source = notes_of(picked.layer).inputs.get(self._role)
+        if source is not None:
+            return [c for c in images if source.is_of(c)]
+        known = (record_of(picked.layer) or {}).get("input") or {}
+        path = (known.get(self._role) or {}).get("path")
+        return [c for c in images if path and _is_same(c.layer.source.path, path)]
 
     def _choose(self, index: int) -> None:
         self._by_hand = self.picked
@@ -119,6 +147,10 @@ def _state(channel: Channel | None) -> tuple[object, ...]:
     layer = channel.layer
     place = tuple(layer.scale), tuple(layer.translate), tuple(map(str, layer.units))
     return channel, repr(layer.extent.data), *place
+
+
+def _is_same(path: str | None, other: str) -> bool:
+    return path is not None and Path(path).absolute() == Path(other).absolute()
 
 
 def is_drawn(channel: Channel) -> bool:

@@ -43,8 +43,8 @@ class AnalyzeForm(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.particles = ChannelBox(viewer, "particles", "Predicted or imaged particles")
-        self.vessels = ChannelBox(viewer, "vessels", VESSELS)
-        self.nuclei = ChannelBox(viewer, "nuclei", NUCLEI, optional=True)
+        self.vessels = ChannelBox(viewer, "vessels", VESSELS, particles=self.particles)
+        self.nuclei = ChannelBox(viewer, "nuclei", NUCLEI, True, self.particles)
         self.imaged = ChannelBox(viewer, "imaged", COMPARE, optional=True)
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.pixel_size.setToolTip("Width of one pixel of the vessels layer")

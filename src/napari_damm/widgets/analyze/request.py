@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_damm.analysis.regions import Region
     from napari_damm.analysis.report import AnalysisReport
     from napari_damm.events import Event
+    from napari_damm.slide import Slide
     from napari_damm.store import Result
 
 PREVIEW_PX = 600
@@ -82,6 +83,8 @@ class AnalyzeRequest:
             fields |= predicted_fields(self.result, slide, particles, trusted)
             if not preview:
                 fields["samples"] = sample_rasters(self.result, particles.origin)
+        if self.record and not preview:
+            fields["about"] = {"caution": self._other_pictures(slide)}
         section = slide_map(slide, particles, more, least_um=coarsest, **fields)
         if section.vessel_labels is None:
             return section
@@ -99,6 +102,15 @@ class AnalyzeRequest:
             of.path for role in ("particles", "vessels") if (of := self.slide.sources.get(role))
         ]
         return next((Path(file).name for file in files if file), self.slide.name)
+
+    def _other_pictures(self, slide: Slide) -> str:
+        """Say which layers are not those that the map was predicted from."""
+        from napari_damm.analysis.shown_pictures import other_pictures
+
+        images = {"vessels": slide.vessels, "nuclei": slide.nuclei}
+        shown = {r: i for r, i in images.items() if r in self.slide.planes and r not in self.drawn}
+        files = {role: source.path for role, source in self.slide.sources.items()}
+        return other_pictures(self.record, shown, files)
 
     def _labels(self, role: str) -> LabelImage:
         from napari_damm.analysis.particle_map import LabelImage

@@ -92,6 +92,13 @@ class LayerSource:
         shapes = tuple(tuple(map(int, level.shape[len(channel.index) :][:2])) for level in levels)
         return cls(str(layer.name), channel.index, channel.rgb, path and str(path), shapes)
 
+    def is_of(self, channel: Channel) -> bool:
+        """Tell whether a channel is this one, whichever plane of a stack is shown."""
+        axis = channel.axis
+        number = None if axis is None else channel.index[axis : axis + 1]
+        same_number = axis is None or number == self.index[axis : axis + 1]
+        return same_number and (str(channel.layer.name), channel.rgb) == (self.layer, self.rgb)
+
 
 @dataclass(frozen=True)
 class SlideRequest:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_damm.util.stain_names import USUAL_NAMES, tells
+
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
@@ -36,13 +38,9 @@ class Role:
     colour: str
 
 
-# The words are those of napari_damm.slide, which is too heavy to import when a widget opens.
-VESSELS_WORDS = "vessel cd31 pecam endomucin emcn cd34 ve-cadherin vwf endothel vascul lectin"
-NUCLEI_WORDS = "nuclei nucleus nuclear dapi hoechst draq5 sytox"
-TARGET_WORDS = "nanoparticle quantum qd particle tracer target"
-VESSELS = Role(tuple(VESSELS_WORDS.split()), "green")
-NUCLEI = Role(tuple(NUCLEI_WORDS.split()), "blue")
-TARGET = Role(tuple(TARGET_WORDS.split()), "inferno")  # as the sample shows nanoparticles
+VESSELS = Role(USUAL_NAMES["vessels"], "green")
+NUCLEI = Role(USUAL_NAMES["nuclei"], "blue")
+TARGET = Role(USUAL_NAMES["target"], "inferno")  # as the sample shows nanoparticles
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def guess(role: Role, others: Sequence[Role], channels: Sequence[Channel]) -> Ch
 def stain_colour(name: str) -> str:
     """Return the colour in which a stain is shown: vessels green, nuclei blue, any other grey."""
     for role in (VESSELS, NUCLEI):
-        if any(word in name.lower() for word in role.words):
+        if any(tells(name.lower(), word) for word in role.words):
             return role.colour
     return UNKNOWN
 
@@ -152,8 +150,8 @@ def _score(role: Role, others: Sequence[Role], channel: Channel) -> int:
     if channel.axis is not None:
         return 0
     name = channel.layer.name.lower()
-    named = any(word in name for word in role.words)
-    named_other = any(word in name for other in others for word in other.words)
+    named = any(tells(name, word) for word in role.words)
+    named_other = any(tells(name, word) for other in others for word in other.words)
     coloured = role.colour in channel.colour
     if named_other and not named:
         return 0

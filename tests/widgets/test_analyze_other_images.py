@@ -1,0 +1,111 @@
+"""A predicted map is measured with the images that it was predicted from, or says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.layers._source import Source
+from particle_maps import straight_vessel
+
+from napari_damm.slide import open_slide, slide_from_arrays
+from napari_damm.widgets.viewer.layer_slides import LayerSource
+from napari_damm.widgets.viewer.roles import Channel
+from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
+
+SHAPE = (400, 500)
+PLACE = {"scale": (1.0, 1.0), "units": ("um", "um")}
+OTHER = "vessels are not the image that this map was predicted from"
+SIGNAL, VESSELS = straight_vessel(SHAPE)
+SLICES = np.stack([VESSELS, VESSELS[::-1]])
+
+
+def add_map(viewer, identity, inputs=None, name="NP distribution"):
+    record = {"mode": "expected", "finished": "now", "input": identity}
+    notes = RunNotes(inputs or {})
+    metadata = {"napari_damm": record, NOTES: notes}
+    return viewer.add_image(SIGNAL, name=name, metadata=metadata, **PLACE)
+
+
+def identified(vessels, name=""):
+    images = {"vessels": vessels, "nuclei": SIGNAL}
+    titles = {"vessels": name, "nuclei": "DAPI"} if name else {}
+    return slide_from_arrays(images, 1.0, titles=titles).identity
+
+
+def add_stack(viewer, path=None):
+    layer = viewer.add_image(SLICES, name="CD31", scale=(4, 1, 1), units=("um",) * 3)
+    layer._source = Source(path=path and str(path))
+    viewer.dims.set_point(0, 0)
+
+
+def test_another_slice_than_was_predicted_is_told_above_the_numbers(open_analysis):
+    viewer = ViewerModel()
+    add_stack(viewer)
+    add_map(viewer, identified(VESSELS, "CD31, slice 0"))
+    driver = open_analysis(viewer)
+    driver.run("analyze")
+    assert OTHER not in driver.cautions.text()
+    viewer.dims.set_point(0, 4)
+    driver.run("analyze")
+    assert f"{OTHER} ('CD31, slice 0')" in driver.cautions.text()
+    assert all(OTHER in row.reason for row in driver.widget.report.rows if row.value is not None)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_layer_of_a_file_is_compared_with_the_plane_that_was_predicted(
+    open_analysis, tmp_path, same
+):
+    path = tmp_path / "stack.ome.tif"
+    stack = np.stack([np.stack([plane, SIGNAL]) for plane in SLICES]).astype(np.float32)
+    metadata = {"axes": "ZCYX", "Channel": {"Name": ["vessels", "nuclei"]}}
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata=metadata)
+    identity = open_slide(path, pixel_size_um=1.0, z=0 if same else 1).identity
+    viewer = ViewerModel()
+    add_stack(viewer, path)
+    viewer.layers["CD31"].data = SLICES.astype(np.float32)
+    add_map(viewer, identity)
+    driver = open_analysis(viewer)
+    driver.run("analyze")
+    assert (OTHER in driver.cautions.text()) is not same
+
+
+def test_of_another_file_it_is_told_and_of_none_nothing_is_known(open_analysis, tmp_path):
+    paths = [tmp_path / name for name in ("a.ome.tif", "b.ome.tif")]
+    metadata = {"axes": "CYX", "Channel": {"Name": ["vessels", "nuclei"]}}
+    for path, plane in zip(paths, SLICES, strict=True):
+        image = np.stack([plane, SIGNAL]).astype(np.float32)
+        tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata)
+    viewer = ViewerModel()
+    layer = viewer.add_image(VESSELS, name="CD31", **PLACE)
+    add_map(viewer, open_slide(paths[0], pixel_size_um=1.0).identity)
+    driver = open_analysis(viewer)
+    for source, told in ((paths[0], False), (paths[1], True), (None, False)):
+        layer._source = Source(path=source and str(source))
+        driver.run("analyze")
+        assert (OTHER in driver.cautions.text()) is told
+
+
+def test_of_several_sections_the_vessels_that_it_was_predicted_from_are_guessed(open_analysis):
+    viewer = ViewerModel()
+    first = viewer.add_image(VESSELS, name="CD31 mouse 1", **PLACE)
+    viewer.add_image(VESSELS, name="CD31 mouse 2", **PLACE)
+    driver = open_analysis(viewer)
+    assert driver.vessels.currentText() == "CD31 mouse 2"  # the newest
+    of = {"vessels": LayerSource.of(Channel(first))}
+    add_map(viewer, identified(VESSELS), of)
+    assert driver.vessels.currentText() == "CD31 mouse 1"
+    driver.vessels.setCurrentText("CD31 mouse 2")
+    add_map(viewer, identified(VESSELS), of, "NP distribution (2)")
+    assert driver.vessels.currentText() == "CD31 mouse 2"  # chosen by a person
+
+
+def test_of_a_result_that_was_opened_they_are_found_by_their_file(open_analysis, tmp_path):
+    viewer = ViewerModel()
+    for number in (1, 2):
+        layer = viewer.add_image(VESSELS, name=f"CD31 {number}", **PLACE)
+        layer._source = Source(path=str(tmp_path / f"{number}.tif"))
+    path = str(tmp_path / "1.tif")
+    add_map(viewer, {"kind": "files", "vessels": {"path": path}, "nuclei": {"path": path}})
+    assert open_analysis(viewer).vessels.currentText() == "CD31 1"
