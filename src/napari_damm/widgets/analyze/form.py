@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from napari_damm.widgets.analyze.channel_box import ChannelBox
 from napari_damm.widgets.analyze.cut_off import CutOff
+from napari_damm.widgets.analyze.measured_note import MeasuredNote
 from napari_damm.widgets.analyze.results import ProfilePlot, ResultsTable
 from napari_damm.widgets.controls import button, guard_wheel, rows, stack
 from napari_damm.widgets.help import help_button
@@ -46,6 +47,7 @@ class AnalyzeForm(QWidget):
         self.vessels = ChannelBox(viewer, "vessels", VESSELS, particles=self.particles)
         self.nuclei = ChannelBox(viewer, "nuclei", NUCLEI, True, self.particles)
         self.imaged = ChannelBox(viewer, "imaged", COMPARE, optional=True)
+        self.boxes = (self.particles, self.vessels, self.nuclei, self.imaged)
         self.pixel_size, self.size_note = PixelSizeBox(), Note("pixel_size_note")
         self.pixel_size.setToolTip("Width of one pixel of the vessels layer")
         self.region = LayerChoice(viewer, layers_with_areas, HINT)
@@ -62,7 +64,7 @@ class AnalyzeForm(QWidget):
             button("cancel", "Cancel", "Stop; numbers that are there stay"),
             self.save,
         )
-        self.table, self.plot = ResultsTable(), ProfilePlot()
+        self.table, self.plot, self.measured = ResultsTable(), ProfilePlot(), MeasuredNote()
         self.agreement, self.cautions = Note("agreement"), Note("cautions")
         self._lay_out()
         guard_wheel(self)
@@ -81,7 +83,7 @@ class AnalyzeForm(QWidget):
         form.addRow("", self.preview)
         column = QVBoxLayout(self)
         column.addLayout(form)
-        for shown in (self.cautions, self.agreement, self.plot, self.table):
+        for shown in (self.measured, self.cautions, self.agreement, self.plot, self.table):
             column.addWidget(shown)
         column.addWidget(help_button(HELP_PAGE))
         column.addStretch(1)

@@ -111,3 +111,20 @@ def show_mask(viewer: Any, name: str, mask: NDArray[np.bool_], preview: Preview,
     active = viewer.layers.selection.active
     viewer.add_labels(values, name=name, **looks, **place)
     viewer.layers.selection.active = active  # areas may be drawn on
+
+
+def hide_masks(viewer: Any) -> None:
+    """Hide what a preview showed, which is of other images than those that are picked now."""
+    for layer in _masks(viewer):
+        layer.visible = False
+
+
+def remove_masks(viewer: Any) -> None:
+    """Make room for another preview, which may lie elsewhere, on top of what was added since."""
+    for layer in _masks(viewer):
+        viewer.layers.remove(layer)
+
+
+def _masks(viewer: Any) -> list[Any]:
+    names = (MASK_LAYER, SHELL_LAYER, BRIGHT_LAYER)
+    return [each for each in viewer.layers if each.name in names and RESULT_KEY in each.metadata]

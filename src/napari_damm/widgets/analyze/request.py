@@ -36,7 +36,7 @@ class AnalyzeRequest:
 
     `record` is the job record of a predicted map, empty for an imaged one; `result` is what was
     predicted, where it is at hand: it tells which pixels were, and which to trust. `drawn` are the
-    roles that are labels.
+    roles that are labels. `shown` tells the planes that are picked from others.
     """
 
     slide: SlideRequest
@@ -46,6 +46,7 @@ class AnalyzeRequest:
     record: Mapping[str, Any] = field(default_factory=dict)
     result: Result | None = None
     drawn: frozenset[str] = frozenset()
+    shown: tuple[Any, ...] = ()
 
     def events(self) -> Iterator[Event]:
         """Measure; slow, for the worker."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
@@ -27,6 +29,8 @@ from napari_damm.widgets.analyze.preview import (
     MASK_LAYER,
     SHELL_LAYER,
     Preview,
+    hide_masks,
+    remove_masks,
     show_mask,
 )
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
@@ -40,7 +44,7 @@ from napari_damm.widgets.viewer.marked_region import marked_by
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
 from napari_damm.widgets.viewer.roles import RESULT_KEY, Channel
 from napari_damm.widgets.viewer.run_notes import notes_of, record_of
-from napari_damm.widgets.viewer.slices import shown_plane
+from napari_damm.widgets.viewer.slices import shown_plane, stack_axes
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -70,7 +74,8 @@ class AnalyzeWidget(RunWidget):
         self._viewer, self._form = viewer, form
         self._sizes = PixelSizes()
         self._report: AnalysisReport | None = None
-        self._request: AnalyzeRequest | None = None
+        self._request: AnalyzeRequest | None = None  # what the preview is of
+        self._measured: AnalyzeRequest | None = None
         self._preview: Preview | None = None
         self._distance: NDArray[np.float64] | None = None
         self._dragged = QTimer(self)
@@ -80,8 +85,10 @@ class AnalyzeWidget(RunWidget):
 
         self._on_layers()
 
-        for box in (form.particles, form.vessels, form.nuclei, form.imaged):
+        for box in form.boxes:
             box.changed.connect(self._on_layers)
+        for moved in (viewer.dims.events.point, viewer.dims.events.ndisplay):
+            moved.connect(self._on_dims)
         form.region.changed.connect(self._update)
         form.bands.textChanged.connect(self._update)
         form.pixel_size.entered.connect(self._on_pixel_size)
@@ -123,6 +130,14 @@ class AnalyzeWidget(RunWidget):
         show_origin(self._form.size_note, size or 0.0, origin)
         self._update()
 
+    def _on_dims(self, _: object) -> None:
+        """Of a stack another slice is other images."""
+        # The viewer may outlive the widget by a moment while its window is torn down.
+        if isalive(self) and any(  # type: ignore[no-untyped-call]
+            box.picked and stack_axes(box.picked) for box in self._form.boxes
+        ):
+            self._on_layers()
+
     def _on_pixel_size(self, value: float) -> None:
         form = self._form
         vessels, *others = (form.vessels.picked, form.particles.picked, form.nuclei.picked,
@@ -137,6 +152,8 @@ class AnalyzeWidget(RunWidget):
         self._on_layers()
 
     def _forget_preview(self) -> None:
+        if self._preview is not None:
+            hide_masks(self._viewer)
         self._preview = self._distance = None
         form = self._form
         vessels = form.vessels.picked
@@ -149,11 +166,12 @@ class AnalyzeWidget(RunWidget):
 
     def _update(self) -> None:
         """Say whether Analyze is possible, or why not."""
-        reason = ""
+        reason, request = "", None
         try:
-            self._frozen()
+            request = self._frozen()
         except ValueError as error:
             reason = readable(error)
+        self._form.measured.compare(request)
         self._form.show_ready(self.running, reason, self._report is not None)
 
     def _frozen(self) -> AnalyzeRequest:
@@ -174,8 +192,10 @@ class AnalyzeWidget(RunWidget):
         if record is not None and not record.get("finished"):
             raise ValueError(f"{particles.layer.name} is not finished: let Predict go to its end")
         dims = self._viewer.dims
-        shown = {role: shown_plane(channel, dims)[0] for role, channel in channels.items()}
-        slide = request_channels(shown, form.pixel_size.value())
+        planes = {role: shown_plane(channel, dims) for role, channel in channels.items()}
+        shown = {role: plane for role, (plane, _) in planes.items()}
+        titles = {role: ", ".join(filter(None, (p.label, w))) for role, (p, w) in planes.items()}
+        slide = replace(request_channels(shown, form.pixel_size.value()), titles=titles)
         layer: Any = form.region.picked()
         marked = None
         if layer is not None:
@@ -192,6 +212,7 @@ class AnalyzeWidget(RunWidget):
             particles.layer.metadata.get(RESULT_KEY) or {},
             notes_of(particles.layer).result,
             frozenset(role for role, picked in channels.items() if is_drawn(picked)),
+            tuple((role, plane, id(plane.layer.data)) for role, plane in shown.items()),
         )
 
     def _show_vessels(self) -> None:
@@ -205,6 +226,7 @@ class AnalyzeWidget(RunWidget):
         if preview.vessels is None and not preview.drawn:
             self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
+        remove_masks(self._viewer)
         self._preview, self._request = preview, request
         form = self._form
         for cut_off, histogram in (
@@ -281,7 +303,7 @@ class AnalyzeWidget(RunWidget):
             return
         if not meant(self, request.slide.pixel_sizes_um["vessels"]):
             return
-        self._request = request
+        self._measured = request
         self._go(request.events, "Measuring…")
 
     def _go(self, make_events: Callable[[], Iterator[Event]], words: str) -> None:
@@ -291,18 +313,16 @@ class AnalyzeWidget(RunWidget):
     def _after_run(self, run: LiveRun) -> None:
         found = run.report if isinstance(run, LiveAnalysis) else None
         if found is not None and found is not self._report:
-            self._report = found
-            self._form.table.show_report(found)
-            self._form.plot.draw(profile_lines(found))
-            self._form.cautions.say("\n".join(cautions(found)))
+            form, self._report = self._form, found
+            form.table.show_report(found)
+            form.plot.draw(profile_lines(found))
+            form.cautions.say("\n".join(cautions(found)))
             fill_features(self._marking, found)
-            self._show_difference(found)
+            if self._measured is not None and found.path is None:  # not one that was saved
+                form.measured.measured(self._measured)
+                said = show_difference(self._viewer, self._measured, found.sections[0])
+                form.agreement.say(said)
         self._update()
-
-    def _show_difference(self, report: AnalysisReport) -> None:
-        if self._request is not None:
-            told = show_difference(self._viewer, self._request, report.sections[0])
-            self._form.agreement.say(told)
 
     @property
     def _marking(self) -> Layer | None:

@@ -1,0 +1,59 @@
+"""Of which layers the numbers below are, and whether those are still the ones that are picked.
+
+Numbers stay where they are when another layer, slice, region or cut-off is picked, until they are
+measured anew: nobody is to read them as those of what is picked now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_damm.widgets.notes import Note
+from napari_damm.widgets.viewer.marked_region import MarkedShapes
+
+if TYPE_CHECKING:
+    from napari_damm.widgets.analyze.request import AnalyzeRequest
+
+CHANGED = "; measured before something above was changed: click Analyze"
+
+
+class MeasuredNote(Note):
+    """Names what was measured; in red where something else is picked now."""
+
+    def __init__(self) -> None:
+        super().__init__("measured_of")
+        self._of = ""
+        self._choices: tuple[Any, ...] = ()
+
+    def measured(self, request: AnalyzeRequest) -> None:
+        """Remember what was measured."""
+        self._of, self._choices = what_is_measured(request), choices_of(request)
+        self.compare(request)
+
+    def compare(self, request: AnalyzeRequest | None) -> None:
+        """Say whether what is picked now was measured; None: nothing can be."""
+        if not self._of:
+            return
+        if request is not None and choices_of(request) == self._choices:
+            self.calm(f"Numbers of {self._of}")
+        else:
+            self.warn(f"Numbers of {self._of}{CHANGED}")
+
+
+def what_is_measured(request: AnalyzeRequest) -> str:
+    """Name the layers, and where of them."""
+    titles = request.slide.titles
+    where = f", in '{request.region_name}'" if request.region_name else ""
+    return f"{titles['particles']} by the vessels of {titles['vessels']}{where}"
+
+
+def choices_of(request: AnalyzeRequest) -> tuple[Any, ...]:
+    """Return what tells a request from others: planes, places, settings and areas."""
+    slide, marked = request.slide, request.marked
+    areas: object = None
+    if isinstance(marked, MarkedShapes):
+        areas = [area.tolist() for area in marked.areas]
+    elif marked is not None:
+        areas = marked.pixel_size_um, marked.corner_um
+    places = slide.pixel_sizes_um, slide.origins_um
+    return request.shown, places, request.config, request.region_name, areas
