@@ -49,8 +49,8 @@ def test_how_often_nuclei_were_used_is_said_by_their_name():
     counted = {"windows": 9, "windows_with_cells": 8, "multi_modal_windows": 2}
     record = {**counted, "model": {"modalities": ["T1", "T2", "PET"]}}
     said = PredictionSummary().done(Finished(SimpleNamespace(record=record), 3.0))
-    assert said == "Done in 3 s: 8 windows; T2 were trusted in 25 % of the windows"
-    record |= {"windows_with_cells": 1, "multi_modal_windows": 0}
+    assert said == "Done in 3 s: 9 windows; T2 were trusted in 25 % of the windows"
+    record |= {"windows": 1, "windows_with_cells": 1, "multi_modal_windows": 0}
     said = PredictionSummary().done(Finished(SimpleNamespace(record=record), 3.0))
     assert said.startswith("Done in 3 s: 1 window; ")
 

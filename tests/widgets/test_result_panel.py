@@ -8,9 +8,11 @@ import tifffile
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_damm import api
+from napari_damm.util.areas import Areas
 from napari_damm.widgets.viewer.camera import camera_of
 from napari_damm.widgets.viewer.result_figure import draw
 from napari_damm.widgets.viewer.result_tools import runs_in
+from napari_damm.widgets.viewer.roles import RESULT_KEY
 
 
 def clipboard() -> str:
@@ -84,7 +86,18 @@ def test_a_figure_has_a_scale_bar_and_an_outline_where_a_part_was_predicted(pred
     assert bar.get_ylabel().startswith("predicted nanoparticles")
     (outline,) = ax.collections
     xs = outline.get_paths()[0].vertices[:, 0]
-    assert xs.min() == pytest.approx(64 * (cells.shape[1] // 2), abs=64)
+    assert xs.min() == pytest.approx(64 * (cells.shape[1] // 2), abs=2)
+
+
+def test_the_outline_of_a_figure_is_that_of_the_areas(predicted):
+    (run,) = runs_in(predicted.viewer.layers)
+    outline = ((10.0, 20.0), (10.0, 50.0), (40.0, 50.0), (40.0, 20.0))
+    asked = {"areas": Areas(((outline,),)).to_json()}
+    sizes = {"slide_pixel_size_um": 1.0, "pixel_size_um": 1.0}
+    run.np.metadata = {**run.np.metadata, RESULT_KEY: {"mode": "expected", **asked, **sizes}}
+    (line,) = draw(run).axes[0].collections  # in um, two to a pixel
+    y, x = line.get_paths()[0].vertices[:, ::-1].T
+    assert [y.min(), y.max(), x.min(), x.max()] == pytest.approx([0, 60, 0, 60], abs=1)
 
 
 # ---------------------------------------------------------------- how sure

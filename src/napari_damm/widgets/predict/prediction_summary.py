@@ -61,7 +61,7 @@ class PredictionSummary(RunSummary):
     def done(self, finished: Finished) -> str:
         """Say in one line what a finished job did, with what earlier runs did for it."""
         record = finished.result.record
-        windows = record.get("windows_with_cells", record.get("windows", self.eta.windows_done))
+        windows = record.get("windows", self.eta.windows_done)
         seconds = finished.seconds
         time = f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
         failed = f"{len(self.failed)} failed ({self.failed[0]}, ...)" if self.failed else ""

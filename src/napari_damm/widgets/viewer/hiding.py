@@ -113,15 +113,16 @@ def masked_map(run: RunLayers, hidden: Hidden) -> list[Any]:
     return masked
 
 
-def predicted_pixels(run: RunLayers) -> NDArray[np.bool_] | None:
+def predicted_pixels(run: RunLayers, level: int = 0) -> NDArray[np.bool_] | None:
     """Return which pixels of a run's NP map were predicted; None where a layer was removed."""
     if run.np is None or BRANCH not in run.maps:
         return None
-    shape = (run.np.data[0] if run.np.multiscale else run.np.data).shape
+    levels = run.np.data if run.np.multiscale else [run.np.data]
+    shape, factor = levels[level].shape, 2**level
     branch = np.asarray(run.maps[BRANCH].data)
-    found: NDArray[np.bool_] = branch[np.ix_(*_cells_of(run, shape, branch.shape))] > 0
+    found: NDArray[np.bool_] = branch[np.ix_(*_cells_of(run, shape, branch.shape, factor))] > 0
     areas = areas_on_map(record_of(run.np) or {})
-    return found if areas is None else found & areas.mask(Box(0, 0, *shape))
+    return found if areas is None else found & areas.scaled(1 / factor).mask(Box(0, 0, *shape))
 
 
 def _cells_of(

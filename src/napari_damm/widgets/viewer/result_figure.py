@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_damm.widgets.viewer.result_maps import BRANCH, PARTIAL
+from napari_damm.widgets.viewer.hiding import predicted_pixels
+from napari_damm.widgets.viewer.result_maps import PARTIAL
 from napari_damm.widgets.viewer.result_tools import RunLayers
 from napari_damm.widgets.viewer.run_notes import record_of
 from napari_damm.widgets.viewer.writer import um_of
@@ -18,6 +19,7 @@ from napari_damm.widgets.viewer.writer import um_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from napari.layers import Layer
+    from numpy.typing import NDArray
 
 ENDINGS = (".png", ".svg")
 LONGEST_PX = 1600
@@ -61,7 +63,8 @@ def draw(run: RunLayers) -> Figure:
     if layer is None:
         raise ValueError("The layer NP distribution was removed: predict again, or open the store")
     levels = list(layer.data) if layer.multiscale else [layer.data]
-    image = next((each for each in levels if max(each.shape) <= LONGEST_PX), levels[-1])
+    fits = [k for k, each in enumerate(levels) if max(each.shape) <= LONGEST_PX]
+    level = fits[0] if fits else len(levels) - 1
     height, width = (
         size * um_of(scale, unit)
         for size, scale, unit in zip(
@@ -73,10 +76,10 @@ def draw(run: RunLayers) -> Figure:
     ax = figure.subplots()
     extent = (0.0, width, height, 0.0)
     low, high = layer.contrast_limits
-    values = np.clip((np.asarray(image, np.float32) - low) / (high - low), 0, 1)
+    values = np.clip((np.asarray(levels[level], np.float32) - low) / (high - low), 0, 1)
     shown = show_image(ax, values, _title(layer), extent, "inferno")
     ax.title.set_fontsize(9)
-    _outline(ax, run, (height, width))
+    _outline(ax, predicted_pixels(run, level), (height, width))
     bar = figure.colorbar(shown, ax=[ax], shrink=0.8, ticks=[0, 0.5, 1])
     bar.ax.set_yticklabels([f"{low + tick * (high - low):.3g}" for tick in (0, 0.5, 1)])
     bar.set_label("predicted nanoparticles (relative intensity)")
@@ -92,20 +95,12 @@ def _title(layer: Layer) -> str:
     return ", ".join(filter(None, words)) + (partial[0] if partial else "")
 
 
-def _outline(ax: Any, run: RunLayers, size_um: tuple[float, float]) -> None:
+def _outline(ax: Any, pixels: NDArray[np.bool_] | None, size_um: tuple[float, float]) -> None:
     """Draw a line around what was predicted, if that is not everything."""
-    branch, layer = run.maps.get(BRANCH), run.np
-    if branch is None or layer is None:
+    if pixels is None or pixels.all() or not pixels.any():
         return
-    predicted = np.pad(np.asarray(branch.data) > 0, 1)
-    if predicted[1:-1, 1:-1].all() or not predicted.any():
-        return
-    scale = size_um[0] / (layer.extent.world[1] - layer.extent.world[0] + layer.scale)[-2]
-    corner = np.asarray(layer.translate[-2:]) - np.asarray(layer.scale[-2:]) / 2
+    predicted = np.pad(pixels, 1)  # so that the line closes at the border
     ys, xs = (
-        (start + (np.arange(n) - 1) * step - low) * scale
-        for start, n, step, low in zip(
-            branch.translate[-2:], predicted.shape, branch.scale[-2:], corner, strict=True
-        )
+        (np.arange(n + 2) - 0.5) * size / n for n, size in zip(pixels.shape, size_um, strict=True)
     )
     ax.contour(xs, ys, predicted, [0.5], colors=OUTLINE, linewidths=0.8)
