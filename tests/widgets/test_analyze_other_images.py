@@ -21,11 +21,11 @@ SIGNAL, VESSELS = straight_vessel(SHAPE)
 SLICES = np.stack([VESSELS, VESSELS[::-1]])
 
 
-def add_map(viewer, identity, inputs=None, name="NP distribution"):
-    record = {"mode": "expected", "finished": "now", "input": identity}
-    notes = RunNotes(inputs or {})
-    metadata = {"napari_damm": record, NOTES: notes}
-    return viewer.add_image(SIGNAL, name=name, metadata=metadata, **PLACE)
+def add_map(viewer, identity, inputs=None, name="NP distribution", scale=None, **more):
+    record = {"mode": "expected", "finished": "now", "input": identity, **more}
+    metadata = {"napari_damm": record, NOTES: RunNotes(inputs or {})}
+    place = PLACE if scale is None else {"scale": scale}
+    return viewer.add_image(SIGNAL, name=name, metadata=metadata, **place)
 
 
 def identified(vessels, name=""):
@@ -109,3 +109,44 @@ def test_of_a_result_that_was_opened_they_are_found_by_their_file(open_analysis,
     path = str(tmp_path / "1.tif")
     add_map(viewer, {"kind": "files", "vessels": {"path": path}, "nuclei": {"path": path}})
     assert open_analysis(viewer).vessels.currentText() == "CD31 1"
+
+
+def test_an_rgb_picture_keeps_the_vessels_of_its_map_when_its_imaged_particles_are_picked(
+    open_analysis,
+):
+    viewer = ViewerModel()
+    picture = np.stack([VESSELS, SIGNAL, SIGNAL], -1)
+    layer = viewer.add_image(picture, name="01", rgb=True, **PLACE)
+    add_map(viewer, {}, {"vessels": LayerSource.of(Channel(layer, rgb=0))})
+    driver = open_analysis(viewer)
+    assert driver.vessels.currentText() == "red · 01"
+    driver.particles.setCurrentText("green · 01")
+    assert driver.vessels.currentText() == "red · 01"
+
+
+def test_a_map_is_measured_at_the_pixel_size_that_it_was_predicted_at(open_analysis):
+    viewer = ViewerModel()
+    viewer.add_image(VESSELS, name="CD31")
+    add_map(viewer, {}, name="NP distribution", pixel_size_um=2.0, scale=(2 / 0.69,) * 2)
+    driver = open_analysis(viewer)
+    assert driver.pixel_size.value() == pytest.approx(0.69)
+    assert driver.pixel_size_note.text() == "as it was predicted"
+    assert driver.run("analyze").startswith("Done in ")
+    assert driver.widget.report.sections[0].pixel_um[0] == pytest.approx(2.0)
+    driver.pixel_size.setValue(0.5)
+    assert not driver.analyze.isEnabled()
+    assert driver.reason.text() == (
+        "NP distribution was predicted where a pixel of the vessels layer is 0.69 µm, not 0.5 µm: "
+        "enter 0.69, or predict it again"
+    )
+    driver.pixel_size.setValue(0.0)
+    assert driver.pixel_size.value() == pytest.approx(0.69)
+
+
+def test_a_pixel_size_is_taken_as_exactly_as_the_layer_states_it(open_analysis):
+    viewer = ViewerModel()
+    for name, image in (("CD31", VESSELS), ("particles", SIGNAL)):
+        viewer.add_image(image, name=name, scale=(0.50004, 0.50004), units="um")
+    driver = open_analysis(viewer)
+    driver.run("analyze")
+    assert driver.widget.report.sections[0].pixel_um[0] == pytest.approx(0.50004, abs=1e-8)

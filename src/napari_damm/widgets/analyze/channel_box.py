@@ -54,6 +54,7 @@ class ChannelBox(QWidget):
         super().__init__()
         self._viewer, self._role, self._optional = viewer, role, optional
         self._particles = particles
+        self._of_last_map: Channel | None = None
         self._channels: list[Channel] = []
         self._by_hand: Channel | None = None
         self._none_by_hand = False
@@ -112,9 +113,12 @@ class ChannelBox(QWidget):
         images = [c for c in self._channels if not is_drawn(c)]
         drawn = [c for c in self._channels if is_drawn(c)]
         of_map = self._of_map(images)
+        self._of_last_map = of_map[0] if len(of_map) == 1 else self._of_last_map
         if len(of_map) == 1:
             return of_map[0]
-        return guess(role, others, of_map or images) or guess(role, others, drawn)
+        found = guess(role, others, of_map or images) or guess(role, others, drawn)
+        # Its vessels are those of the imaged particles as well, where no name speaks for others.
+        return found or (self._of_last_map if self._of_last_map in images else None)
 
     def _of_map(self, images: Sequence[Channel]) -> list[Channel]:
         """Return the images that the picked map was predicted from, as far as that is known."""

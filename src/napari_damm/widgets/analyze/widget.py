@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.compat import isalive
@@ -23,7 +22,9 @@ from qtpy.QtWidgets import QFileDialog
 from napari_damm.widgets.analyze.channel_box import is_drawn
 from napari_damm.widgets.analyze.difference_layer import show_difference
 from napari_damm.widgets.analyze.form import SHOW, SHOW_DRAWN, AnalyzeForm
+from napari_damm.widgets.analyze.freezing import frozen
 from napari_damm.widgets.analyze.live_analysis import LiveAnalysis
+from napari_damm.widgets.analyze.predicted_size import PREDICTED, predicted_size
 from napari_damm.widgets.analyze.preview import (
     BRIGHT_LAYER,
     MASK_LAYER,
@@ -39,12 +40,8 @@ from napari_damm.widgets.analyze.results import cautions, profile_lines
 from napari_damm.widgets.number_boxes import AHEAD, meant, show_origin
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
-from napari_damm.widgets.viewer.layer_slides import request_channels
-from napari_damm.widgets.viewer.marked_region import marked_by
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
-from napari_damm.widgets.viewer.roles import RESULT_KEY, Channel
-from napari_damm.widgets.viewer.run_notes import notes_of, record_of
-from napari_damm.widgets.viewer.slices import shown_plane, stack_axes
+from napari_damm.widgets.viewer.slices import stack_axes
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -72,7 +69,7 @@ class AnalyzeWidget(RunWidget):
         form = AnalyzeForm(viewer)
         super().__init__(form.run)
         self._viewer, self._form = viewer, form
-        self._sizes = PixelSizes()
+        self._sizes, self._size_um = PixelSizes(), 0.0
         self._report: AnalysisReport | None = None
         self._request: AnalyzeRequest | None = None  # what the preview is of
         self._measured: AnalyzeRequest | None = None
@@ -126,8 +123,12 @@ class AnalyzeWidget(RunWidget):
             size, origin = None, ""
             with suppress(ValueError):  # _frozen() says it
                 size, origin = self._sizes.of(vessels)
-        self._form.pixel_size.show_size(size or 0.0)
-        show_origin(self._form.size_note, size or 0.0, origin)
+            if size is None:
+                size = predicted_size(vessels, self._form.particles.picked)
+                origin = PREDICTED if size else ""
+        self._size_um = size or 0.0
+        self._form.pixel_size.show_size(self._size_um)
+        show_origin(self._form.size_note, self._size_um, origin)
         self._update()
 
     def _on_dims(self, _: object) -> None:
@@ -140,15 +141,15 @@ class AnalyzeWidget(RunWidget):
 
     def _on_pixel_size(self, value: float) -> None:
         form = self._form
-        vessels, *others = (form.vessels.picked, form.particles.picked, form.nuclei.picked,
-                            form.imaged.picked)  # fmt: skip
+        vessels = form.vessels.picked
         if vessels is None:
             self._sizes.ahead = value
         else:
             with suppress(ValueError):
                 self._sizes.enter(vessels, value)
                 if not form.pixel_size.typing:
-                    self._sizes.give(value, [vessels, *filter(None, others)])
+                    picked = filter(None, (box.picked for box in form.boxes))
+                    self._sizes.give(value, sorted(picked, key=lambda each: each != vessels))
         self._on_layers()
 
     def _forget_preview(self) -> None:
@@ -176,44 +177,7 @@ class AnalyzeWidget(RunWidget):
 
     def _frozen(self) -> AnalyzeRequest:
         """Freeze the controls, or raise ValueError with the reason why nothing can be measured."""
-        from napari_damm.analysis.config import AnalyzeConfig, bands_of
-
-        form = self._form
-        particles, vessels = form.particles.picked, form.vessels.picked
-        if vessels is None or particles is None:
-            missing = "particles" if particles is None else "vessels"
-            raise ValueError(f"Pick a {missing} layer")
-        channels: dict[str, Channel] = {"vessels": vessels, "particles": particles}
-        more = {"nuclei": form.nuclei.picked, "imaged": form.imaged.picked}
-        channels |= {role: picked for role, picked in more.items() if picked is not None}
-        if form.imaged.picked is not None and RESULT_KEY not in particles.layer.metadata:
-            raise ValueError("Pick a predicted map as Particles to compare it with imaged ones")
-        record = record_of(particles.layer)
-        if record is not None and not record.get("finished"):
-            raise ValueError(f"{particles.layer.name} is not finished: let Predict go to its end")
-        dims = self._viewer.dims
-        planes = {role: shown_plane(channel, dims) for role, channel in channels.items()}
-        shown = {role: plane for role, (plane, _) in planes.items()}
-        titles = {role: ", ".join(filter(None, (p.label, w))) for role, (p, w) in planes.items()}
-        slide = replace(request_channels(shown, form.pixel_size.value()), titles=titles)
-        layer: Any = form.region.picked()
-        marked = None
-        if layer is not None:
-            marked = marked_by(layer, shown["vessels"], slide.world, dims)
-        return AnalyzeRequest(
-            slide,
-            AnalyzeConfig(
-                vessel_threshold=self.vessel_threshold,
-                particle_threshold=form.particle_cut_off.value,
-                bands=bands_of(form.bands.text()),
-            ),
-            marked,
-            "" if layer is None else str(layer.name),
-            particles.layer.metadata.get(RESULT_KEY) or {},
-            notes_of(particles.layer).result,
-            frozenset(role for role, picked in channels.items() if is_drawn(picked)),
-            tuple((role, plane, id(plane.layer.data)) for role, plane in shown.items()),
-        )
+        return frozen(self._form, self._viewer.dims, self._size_um)
 
     def _show_vessels(self) -> None:
         """Read a coarse copy, and begin at the automatic threshold."""
@@ -229,10 +193,9 @@ class AnalyzeWidget(RunWidget):
         remove_masks(self._viewer)
         self._preview, self._request = preview, request
         form = self._form
-        for cut_off, histogram in (
-            (form.vessel_cut_off, preview.vessels),
-            (form.particle_cut_off, preview.particles),
-        ):
+        cut_offs = form.vessel_cut_off, form.particle_cut_off
+        histograms = preview.vessels, preview.particles
+        for cut_off, histogram in zip(cut_offs, histograms, strict=True):
             if histogram is not None:
                 cut_off.show_range(histogram.low, histogram.high, histogram.threshold().value)
         self._draw_preview()
