@@ -29,8 +29,10 @@ PARTICLE_CUT_OFF = (
     "Particles brighter than this count: for the extravasated area, tissue access and positive "
     "cells; drag to change it"
 )
-SHOW = "Show what counts as vessel on a coarse copy, and drag the cut-offs"
-SHOW_DRAWN = "Show the vessels and the profile on a coarse copy"
+SHOW = (
+    "Show what counts as vessel, and drag the cut-offs; of a large section around the view's middle"
+)
+SHOW_DRAWN = "Show the vessels and the profile; of a large section around the view's middle"
 COMPARE = "Imaged particles, of a predicted map: how far both agree, and where they differ"
 HINT = (
     "To get numbers of parts, draw areas in a Shapes layer or paint a Labels layer, and pick it "

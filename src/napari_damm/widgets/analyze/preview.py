@@ -1,6 +1,6 @@
 """The masks and the profile while a threshold is dragged, on a coarse copy of the map.
 
-1. The copy is read once: at most 600 pixels a side.
+1. The copy is read once: at most 600 pixels a side, of a large section a part (`previewed_part`).
 2. Each threshold of the vessels gives the mask and the signed distances of the copy, and the
    profile of its tissue: the very code of the analysis, on larger pixels.
 3. One of the particles gives what is bright in tissue outside vessels: the extravasated area.

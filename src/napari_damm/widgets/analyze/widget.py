@@ -3,7 +3,8 @@
 1. Build the controls (form).
 2. Read the state: which layers there are, and whether they can be measured.
 3. Connect: any change says anew whether Analyze is possible, and if not, why.
-4. "Show vessels" reads a coarse copy; from then on masks and the profile follow the cut-offs.
+4. "Show vessels" reads a copy, of a large section a part; from then on masks and the profile follow
+   the cut-offs.
 5. Analyze freezes the controls into a request; table, plot and the Shapes layer get the numbers.
 """
 
@@ -34,14 +35,16 @@ from napari_damm.widgets.analyze.preview import (
     remove_masks,
     show_mask,
 )
+from napari_damm.widgets.analyze.previewed_part import part_around
 from napari_damm.widgets.analyze.region_numbers import fill_features, select_region
 from napari_damm.widgets.analyze.request import AnalyzeRequest, written
 from napari_damm.widgets.analyze.results import cautions, profile_lines
 from napari_damm.widgets.number_boxes import AHEAD, meant, show_origin
 from napari_damm.widgets.run.job import readable
 from napari_damm.widgets.run.run_widget import RunWidget
+from napari_damm.widgets.viewer.camera import camera_of
 from napari_damm.widgets.viewer.pixel_sizes import PixelSizes
-from napari_damm.widgets.viewer.slices import stack_axes
+from napari_damm.widgets.viewer.slices import in_units_of, stack_axes
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -74,6 +77,7 @@ class AnalyzeWidget(RunWidget):
         self._request: AnalyzeRequest | None = None  # what the preview is of
         self._measured: AnalyzeRequest | None = None
         self._preview: Preview | None = None
+        self._previewed = ""
         self._distance: NDArray[np.float64] | None = None
         self._dragged = QTimer(self)
         self._dragged.setSingleShot(True)
@@ -183,7 +187,8 @@ class AnalyzeWidget(RunWidget):
         """Read a coarse copy, and begin at the automatic threshold."""
         try:
             request = self._frozen()
-            preview = Preview.of(request.section(preview=True))
+            part = part_around(request, self._centre_um(request))
+            preview = Preview.of((part or request).section(preview=True))
         except (ValueError, OSError) as error:
             self._form.run.status.say(readable(error))
             return
@@ -191,7 +196,8 @@ class AnalyzeWidget(RunWidget):
             self._form.run.status.say("No vessels: all pixels of the vessels layer are alike")
             return
         remove_masks(self._viewer)
-        self._preview, self._request = preview, request
+        self._preview, self._request = preview, part or request
+        self._previewed = "the picture" if part is None else "the part around the view's middle"
         form = self._form
         cut_offs = form.vessel_cut_off, form.particle_cut_off
         histograms = preview.vessels, preview.particles
@@ -199,6 +205,14 @@ class AnalyzeWidget(RunWidget):
             if histogram is not None:
                 cut_off.show_range(histogram.low, histogram.high, histogram.threshold().value)
         self._draw_preview()
+
+    def _centre_um(self, request: AnalyzeRequest) -> list[float]:
+        """Return the place (y, x) at the middle of the view, in um of the request's world."""
+        vessels = self._form.vessels.picked
+        assert vessels is not None  # else there were no request
+        centre = camera_of(self._viewer).center[-2:]
+        units = in_units_of(vessels.layer, self._viewer.dims, centre)
+        return [at * request.slide.world.um_per_unit for at in units]
 
     def _draw_preview(self) -> None:
         """Show the masks and the profile of the cut-offs as they are."""
@@ -213,7 +227,7 @@ class AnalyzeWidget(RunWidget):
         self._distance, line = self._preview.measure(threshold)
         vessels = self._distance < 0
         self._show_mask(MASK_LAYER, vessels, MASK_COLOUR)
-        covered = f"{100 * float(vessels.mean()):.1f} % of the picture"
+        covered = f"{100 * float(vessels.mean()):.1f} % of {self._previewed}"
         if threshold is not None:
             cut = form.vessel_cut_off
             cut.note.say(f"brighter than {cut.text(threshold)} ({cut.how()}): {covered}")

@@ -120,11 +120,12 @@ class SlideRequest:
         """Return the share of one image, 0..1, that another one covers."""
         share = 1.0
         for axis in (0, 1):
-            (low, high), (begin, end) = self._span_um(role, axis), self._span_um(other, axis)
+            (low, high), (begin, end) = self.span_um(role, axis), self.span_um(other, axis)
             share *= max(0.0, min(high, end) - max(low, begin)) / (high - low)
         return share
 
-    def _span_um(self, role: str, axis: int) -> tuple[float, float]:
+    def span_um(self, role: str, axis: int) -> tuple[float, float]:
+        """Return where an image begins and ends along an axis."""
         low = self.origins_um[role][axis]
         return low, low + self.planes[role][0].shape[axis] * self.pixel_sizes_um[role]
 
