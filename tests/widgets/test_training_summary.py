@@ -57,6 +57,8 @@ def test_the_plan_is_told_until_there_are_scores():
         "Training 'mine' on 30 patches of 1 section; 5 patches elsewhere in the tissue are kept "
         "for validation"
     )
+    one = summarise(replace(PLANNED, validation_patches=1))
+    assert one.state().endswith("1 patch elsewhere in the tissue is kept for validation")
     begun.count(Validated(0, 0.0, {"ssim": 0.4}, {"ssim": 0.4}, False))
     assert begun.state() == "The base model has SSIM 0.400"
     begun.count(Validated(10, 0.1, {"ssim": 0.5, "psnr": 18}, {"ssim": 0.4, "psnr": 17}, True))

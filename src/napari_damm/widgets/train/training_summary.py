@@ -87,10 +87,11 @@ class TrainingSummary(RunSummary):
         if self.planned is None:
             return self.sentence()
         plan = self.planned
+        are = "is" if plan.validation_patches == 1 else "are"
         return self.sentence(
             f"Training '{self.name}' on {_count(plan.train_patches, 'patch')} of "
             f"{_count(plan.sections, 'section')}; {_count(plan.validation_patches, 'patch')} "
-            "elsewhere in the tissue are kept for validation"
+            f"elsewhere in the tissue {are} kept for validation"
         )
 
     def done(self, finished: Finished, kept: Kept) -> str:
