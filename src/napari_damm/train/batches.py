@@ -225,7 +225,7 @@ class Batches:
         return latents, planted
 
     def _images_and_planted(
-        self, index: int, variant: int, jitter: float
+        self, index: int, variant: int, jitter: float | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         images = self._images(index, variant, jitter)
         planted = None if images is None else self._planted(index, variant, jitter)

@@ -1,31 +1,37 @@
 """Batches of a training that are made on a graphics card: read, cut and encoded there, together.
 
 `Batches` reads one view after the other on the processor, and a card waits for it. Here sections
-lie on the card (`device_views`), and latents stay in a bank in its memory. Where a step lacks some,
-those of the steps that follow are encoded along with them, a tenth of the bank at a time, in the
-place of the oldest. Views, and what a step sees, are those of `Batches`, the last bits aside.
+lie on the card (`device_views`), or blocks of them where they do not fit (`section_blocks`), and
+latents stay in a bank in its memory. Where a step lacks some, those of the steps that follow are
+encoded along with them, a tenth of the bank at a time, in the place of the oldest. Views, and what
+a step sees, are those of `Batches`, the last bits aside.
 
-Where sections do not fit, or one cannot be read as a whole, `Batches` it is.
+A view that cannot be read is had as `Batches` has it: of the next patch that can be.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_damm.dataset.fields import Field
 from napari_damm.dataset.patches import Split
 from napari_damm.dataset.sources import ROLES
 from napari_damm.dataset.views import View
+from napari_damm.events import Notice
 from napari_damm.model.damm import DAMM
 from napari_damm.train.batches import Batch, Batches, Crops
 from napari_damm.train.config import TrainConfig
-from napari_damm.train.device_views import DeviceSections, placed
+from napari_damm.train.device_views import DeviceSections, SectionsOnDevice, placed
 from napari_damm.train.latent_cache import latent_shape
+from napari_damm.train.section_blocks import BLOCK_BYTES, LEAST_BLOCKS, SectionBlocks
 from napari_damm.train.unreadable import UnreadablePatches
 from napari_damm.util.tiling import WINDOW
 
@@ -37,21 +43,30 @@ RENEWED = 10
 """One of so many parts of the bank is renewed at a time."""
 
 
-def sections_on_card(fields: Sequence[Field], device: torch.device) -> DeviceSections | None:
-    """Put sections on a card; None where there is none, or they do not fit or cannot be read."""
+def sections_on_card(fields: Sequence[Field], device: torch.device) -> SectionsOnDevice | None:
+    """Put sections on a card; None where there is none, or it has no memory to speak of."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
-    if DeviceSections.bytes_of(fields) > SECTIONS_SHARE * free:
+    return sections_within(int(SECTIONS_SHARE * free), fields, device)
+
+
+def sections_within(
+    room_bytes: int, fields: Sequence[Field], device: torch.device | str
+) -> SectionsOnDevice | None:
+    """Put sections into so much of a device's memory: as a whole, or else block by block."""
+    if DeviceSections.bytes_of(fields) <= room_bytes:
+        try:
+            return DeviceSections(fields, device)
+        except (OSError, ValueError):
+            pass  # in a part; the others may be read
+    if room_bytes < LEAST_BLOCKS * BLOCK_BYTES:
         return None
-    try:
-        return DeviceSections(fields, device)
-    except (OSError, ValueError):
-        return None  # patch by patch it may be read
+    return SectionBlocks(fields, device, room_bytes)
 
 
 class DeviceBatches(Batches):
-    """`Batches` of sections that lie on the device; `bank_bytes` are for latents."""
+    """`Batches` of sections on the device; `bank_bytes` are for latents."""
 
     def __init__(
         self,
@@ -60,7 +75,7 @@ class DeviceBatches(Batches):
         split: Split,
         config: TrainConfig,
         unreadable: UnreadablePatches | None,
-        sections: DeviceSections,
+        sections: SectionsOnDevice,
         bank_bytes: int,
     ) -> None:
         super().__init__(model, fields, split, config, unreadable)
@@ -79,6 +94,7 @@ class DeviceBatches(Batches):
             latents, planted = self.bank.take(records)
         else:
             latents, planted = self._encoded(pairs)
+            self._ask(self.schedule.views(self.split, step + 1)[rank::world], None)
         primary, secondary, target = latents.float().unbind(1)
         batch = self._cropped(Batch(primary, secondary, target, planted), step, progress)
         self.waited_s += time.perf_counter() - start
@@ -88,8 +104,10 @@ class DeviceBatches(Batches):
         """Return crops of views of their own, as `Batches.crops`."""
         start = time.perf_counter()
         drawn = self._drawn_crops(step, count, side)
-        views = [self._view(each.index, each.variant, jitter) for each in drawn]
-        images, planted = self._read([each.index for each in drawn], views)
+        images, planted = self._read([(each.index, each.variant) for each in drawn], jitter)
+        if self.sections.in_blocks:
+            later = self._drawn_crops(step + 1, count, side)
+            self._ask([(each.index, each.variant) for each in later], jitter)
         cell = self.model.config.latent_factor
         small = side // cell
         made = Crops(
@@ -109,9 +127,40 @@ class DeviceBatches(Batches):
         self.waited_s += time.perf_counter() - start
         return made
 
-    def _read(self, indices: Sequence[int], views: Sequence[View]) -> tuple[Tensor, ...]:
-        numbers = [self.split.train[index].field for index in indices]
-        return self.sections.read(numbers, views, self.model.config.latent_factor)
+    def warnings(self) -> Iterator[Notice]:
+        """Yield, once, that sections do not fit."""
+        yield from super().warnings()
+        said = self.sections.said()
+        if said:
+            yield Notice(said)
+
+    def close(self) -> None:
+        """Read no more."""
+        super().close()
+        self.sections.close()
+
+    def _read(
+        self, pairs: Sequence[tuple[int, int]], jitter: float | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return images and what misleads, of views (patch, variant)."""
+
+        def otherwise(place: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            read = partial(self._images_and_planted, jitter=jitter)
+            return self._first_readable(read, *pairs[place])
+
+        numbers, views = self._places(pairs, jitter)
+        return self.sections.read(numbers, views, self.model.config.latent_factor, otherwise)
+
+    def _ask(self, pairs: Sequence[tuple[int, int]], jitter: float | None) -> None:
+        """Have ready what is read next, where it is not there."""
+        if self.sections.in_blocks:
+            self.sections.ask(*self._places(pairs, jitter))
+
+    def _places(
+        self, pairs: Sequence[tuple[int, int]], jitter: float | None
+    ) -> tuple[list[int], list[View]]:
+        numbers = [self.split.train[index].field for index, _ in pairs]
+        return numbers, [self._view(*pair, jitter) for pair in pairs]
 
     def _record_of(self, index: int, variant: int) -> int:
         return index * self.schedule.variants + variant
@@ -119,22 +168,25 @@ class DeviceBatches(Batches):
     def _renew(self, step: int, records: Sequence[int], rank: int, world: int) -> None:
         """Encode what a step lacks, and of what follows as much as the bank is renewed by."""
         wanted = dict.fromkeys(self.bank.lacks(records))
-        room = max(len(wanted), self.bank.size // RENEWED)
-        for later in range(step + 1, step + 1 + room):
-            if len(wanted) >= room:
+        share, ahead = self.bank.size // RENEWED, 0
+        if self.sections.in_blocks:  # little at a time, while what is next is being read
+            share, ahead = min(share, TOGETHER), TOGETHER
+        room = max(len(wanted), share)
+        for later in range(step + 1, step + 1 + room + ahead):
+            if len(wanted) >= room + ahead:
                 break
             pairs = self.schedule.views(self.split, later)[rank::world]
             wanted |= dict.fromkeys(self.bank.lacks([self._record_of(*pair) for pair in pairs]))
-        variants, found = self.schedule.variants, list(wanted)[:room]
-        for start in range(0, len(found), TOGETHER):
-            some = found[start : start + TOGETHER]
+        found, variants = list(wanted), self.schedule.variants
+        for start in range(0, min(room, len(found)), TOGETHER):
+            some = found[start : min(start + TOGETHER, room)]
             self.bank.put(some, *self._encoded([divmod(each, variants) for each in some]), records)
+        self._ask([divmod(each, variants) for each in found[room:]], None)
 
     @torch.no_grad()
     def _encoded(self, pairs: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """Return latents (n, 3, c, h, w) of views in float16, and what misleads in them."""
-        views = [self._view(index, variant, None) for index, variant in pairs]
-        images, planted = self._read([index for index, _ in pairs], views)
+        images, planted = self._read(pairs, None)
         half = self.config.precision == "bf16-mixed"
         made = []
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):

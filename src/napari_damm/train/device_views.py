@@ -1,7 +1,7 @@
 """Views of patches, cut on a graphics card: what `dataset.views` reads, many at a time.
 
-1. All sections lie on the device, one after the other: three images, and where divergence was
-   planted.
+1. Sections lie on the device, all of them one after the other (`DeviceSections`) or in blocks
+   (`section_blocks`): three images, and where divergence was planted.
 2. A window is a gather of pixels; beyond a section's border they are reflected. The secondary image
    is gathered from where it was shifted to, and changed as the view says.
 3. Windows are turned and flipped last, by another gather.
@@ -11,10 +11,12 @@ Tests compare it with `dataset.views` on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,46 +28,79 @@ from napari_damm.util.tiling import CELL, WINDOW, Box
 
 TRUNCATE = 4.0
 """Standard deviations at which a blur ends, as scipy's."""
-_FLOAT = 4
+FLOAT_BYTES = 4
+BAND = 512
+"""Rows of a section that are read at a time where all of it is."""
+IMAGES = len(ROLES) + 1
+"""Of a section: those of the three roles, and where divergence was planted."""
+Otherwise = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Images (3, 256, 256) and what misleads, of the view at this place of those that are read."""
 
 
-class DeviceSections:
-    """Sections on a device; views of them."""
+class SectionsOnDevice(ABC):
+    """Sections of whose pixels some or all lie on a device; views of them."""
+
+    in_blocks = False
+    """Whether they are read when they are needed, so that it helps to `ask` ahead."""
+    waited_s = 0.0
+    """How long pixels were waited for that were not there yet."""
 
     def __init__(self, fields: Sequence[Field], device: torch.device | str) -> None:
-        """Read all sections.
+        """Take note of the sections' sizes."""
+        self.fields = fields
+        self._shapes = torch.tensor([field.shape for field in fields], device=device)
 
-        Raises
-        ------
-        ValueError, OSError
-            If a pixel of any is not finite, or cannot be read.
-        """
-        shapes = [field.shape for field in fields]
-        self._shapes = torch.tensor(shapes, device=device)
-        sizes = [height * width for height, width in shapes]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        self._starts = torch.tensor(starts, dtype=torch.int64, device=device)
-        self._pixels = torch.empty((len(ROLES) + 1, sum(sizes)), device=device)
-        for field, start, size in zip(fields, starts, sizes, strict=True):
-            box = Box(0, 0, *field.shape)
-            planted = field.read_planted(box)
-            images = [field.read(role, box) for role in ROLES]
-            images.append(np.zeros(field.shape, np.float32) if planted is None else planted)
-            stacked = torch.from_numpy(np.stack(images)).reshape(len(images), -1)
-            self._pixels[:, start : start + size] = stacked.to(device)
-
-    @staticmethod
-    def bytes_of(fields: Sequence[Field]) -> int:
-        """Return how much memory sections take."""
-        return sum((len(ROLES) + 1) * _FLOAT * field.shape[0] * field.shape[1] for field in fields)
-
-    def read(self, numbers: Sequence[int], views: Sequence[View], cell: int) -> tuple[Tensor, ...]:
+    def read(
+        self,
+        numbers: Sequence[int],
+        views: Sequence[View],
+        cell: int,
+        otherwise: Otherwise | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return views of the sections of these numbers: images, and what misleads in them.
 
         (n, 3, 256, 256) in [-1, 1] and (n, 256 / cell, 256 / cell) in 0..1, as `read_view` and
-        `planted_share` give them.
+        `planted_share` give them. Those that hold pixels that cannot be read are had `otherwise`.
+
+        Raises
+        ------
+        OSError
+            If there are such, and nothing is had otherwise.
         """
-        device = self._pixels.device
+        images, planted = self._read(numbers, views, cell)
+        for place in self.unread(numbers, views):
+            if otherwise is None:
+                name = self.fields[numbers[place]].section.name
+                raise OSError(f"a part of {name} cannot be read")
+            found = otherwise(place)
+            for there, value in zip((images[place], planted[place]), found, strict=True):
+                there.copy_(sent(torch.from_numpy(value), there.device))
+        return images, planted
+
+    def ask(self, numbers: Sequence[int], views: Sequence[View]) -> int:
+        """Have ready what is read next; return how much of it is being read."""
+        return 0
+
+    def unread(self, numbers: Sequence[int], views: Sequence[View]) -> list[int]:
+        """Return the places of those views of which pixels could not be read."""
+        return []
+
+    def said(self) -> str:
+        """Return what there is to be told of them, once; "" for nothing."""
+        return ""
+
+    def close(self) -> None:
+        """Let go of the files; read no more."""
+        self.fields = ()
+
+    @abstractmethod
+    def _pixels_at(self, which: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """Return pixels (4, n, h, w) at places (n, h, w) inside the sections of numbers (n,)."""
+
+    def _read(
+        self, numbers: Sequence[int], views: Sequence[View], cell: int
+    ) -> tuple[Tensor, Tensor]:
+        device = self._shapes.device
 
         def column(values: Sequence[float]) -> Tensor:
             return placed(values, device).reshape(-1, 1, 1)
@@ -97,9 +132,55 @@ class DeviceSections:
     def _window(self, which: Tensor, row: Tensor, col: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """Gather pixels (y, x) of windows: (4, n, 256, 256)."""
         height, width = (each.reshape(-1, 1, 1) for each in self._shapes[which].unbind(1))
-        start = self._starts[which].reshape(-1, 1, 1)
-        index = start + _reflected(row + y, height) * width + _reflected(col + x, width)
-        return self._pixels[:, index]
+        return self._pixels_at(which, _reflected(row + y, height), _reflected(col + x, width))
+
+
+class DeviceSections(SectionsOnDevice):
+    """Sections that lie on a device as a whole."""
+
+    def __init__(self, fields: Sequence[Field], device: torch.device | str) -> None:
+        """Read all sections.
+
+        Raises
+        ------
+        ValueError, OSError
+            If a pixel of any is not finite, or cannot be read.
+        """
+        super().__init__(fields, device)
+        sizes = [field.shape[0] * field.shape[1] for field in fields]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._starts = torch.tensor(starts, dtype=torch.int64, device=device)
+        self._pixels = torch.empty((IMAGES, sum(sizes)), device=device)
+        for field, start in zip(fields, starts, strict=True):
+            height, width = field.shape
+            for y0 in range(0, height, BAND):
+                y1 = min(y0 + BAND, height)
+                band = torch.from_numpy(images_of(field, Box(y0, 0, y1, width)))
+                there = self._pixels[:, start + y0 * width : start + y1 * width]
+                there.copy_(sent(band.reshape(IMAGES, -1), device))
+
+    @staticmethod
+    def bytes_of(fields: Sequence[Field]) -> int:
+        """Return how much memory sections take."""
+        return sum(IMAGES * FLOAT_BYTES * field.shape[0] * field.shape[1] for field in fields)
+
+    def _pixels_at(self, which: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        width = self._shapes[which, 1].reshape(-1, 1, 1)
+        return self._pixels[:, self._starts[which].reshape(-1, 1, 1) + y * width + x]
+
+
+def images_of(field: Field, box: Box) -> NDArray[np.float32]:
+    """Read a box of a section's images: (4, h, w), those of the roles in [-1, 1].
+
+    Raises
+    ------
+    ValueError, OSError
+        If a pixel is not finite, or cannot be read.
+    """
+    planted = field.read_planted(box)
+    images = [field.read(role, box) for role in ROLES]
+    images.append(np.zeros(box.shape, np.float32) if planted is None else planted)
+    return np.stack(images)
 
 
 def _reflected(index: Tensor, size: Tensor | int) -> Tensor:
