@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from napari_damm.dataset.views import View, draw_view, planted_share, read_view
 from napari_damm.events import Notice
 from napari_damm.model.damm import DAMM
 from napari_damm.train.config import TrainConfig
+from napari_damm.train.data_time import DataTime
 from napari_damm.train.latent_cache import LatentFile, encode_windows, latent_shape
 from napari_damm.train.unreadable import UnreadablePatches
 from napari_damm.util.sending import sent
@@ -123,7 +123,7 @@ class Batches:
         self.schedule = Schedule.of(split, config)
         self.unreadable = unreadable or UnreadablePatches(fields)
         self.cache = cache or LatentFile(None, latent_shape(model), 0)
-        self.waited_s = 0.0
+        self.data_time = DataTime(next(model.parameters()).device.type)
         self.encoded = 0
 
     def batch(self, step: int, progress: float = 1.0, rank: int = 0, world: int = 1) -> Batch:
@@ -134,17 +134,8 @@ class Batches:
         OSError
             If none of the patches can be read.
         """
-        start = time.perf_counter()
-        views = self.schedule.views(self.split, step)[rank::world]
-        found = [self._first_readable(self._record, *view) for view in views]
-        records, planted = zip(*found, strict=True)
-        device = next(self.model.parameters()).device
-        latents = sent(torch.from_numpy(np.stack(records)), device).float()
-        primary, secondary, target = latents.unbind(1)
-        misleading = sent(torch.from_numpy(np.stack(planted)), device)
-        batch = self._cropped(Batch(primary, secondary, target, misleading), step, progress)
-        self.waited_s += time.perf_counter() - start
-        return batch
+        with self.data_time.spent():
+            return self._batch(step, progress, rank, world)
 
     def crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
         """Return crops of views of their own, on the grid of the latents' pixels.
@@ -152,7 +143,20 @@ class Batches:
         In a share of `jitter` the secondary image misleads. In the others the images lie as they
         were taken: what two stains say together of a pixel is lost where one is shifted.
         """
-        start = time.perf_counter()
+        with self.data_time.spent():
+            return self._crops(step, count, side, jitter)
+
+    def _batch(self, step: int, progress: float, rank: int, world: int) -> Batch:
+        views = self.schedule.views(self.split, step)[rank::world]
+        found = [self._first_readable(self._record, *view) for view in views]
+        records, planted = zip(*found, strict=True)
+        device = next(self.model.parameters()).device
+        latents = sent(torch.from_numpy(np.stack(records)), device).float()
+        primary, secondary, target = latents.unbind(1)
+        misleading = sent(torch.from_numpy(np.stack(planted)), device)
+        return self._cropped(Batch(primary, secondary, target, misleading), step, progress)
+
+    def _crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
         cell = self.model.config.latent_factor
         images, planted = [], []
         for each in self._drawn_crops(step, count, side):
@@ -163,7 +167,6 @@ class Batches:
             planted.append(misleads[inside])
             y, x = y * cell, x * cell
             images.append(window[:, y : y + side, x : x + side])
-        self.waited_s += time.perf_counter() - start
         device = next(self.model.parameters()).device
         return Crops(
             *(sent(torch.from_numpy(np.stack(each)), device) for each in (images, planted))

@@ -12,7 +12,6 @@ A view that cannot be read is had as `Batches` has it: of the next patch that ca
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -83,9 +82,7 @@ class DeviceBatches(Batches):
         records = self.schedule.patches * self.schedule.variants
         self.bank = LatentBank(model, records, config.batch_size, bank_bytes)
 
-    def batch(self, step: int, progress: float = 1.0, rank: int = 0, world: int = 1) -> Batch:
-        """Return what a step sees, on the model's device, float32."""
-        start = time.perf_counter()
+    def _batch(self, step: int, progress: float, rank: int, world: int) -> Batch:
         pairs = self.schedule.views(self.split, step)[rank::world]
         if self.bank.size:
             records = [self._record_of(*pair) for pair in pairs]
@@ -96,13 +93,9 @@ class DeviceBatches(Batches):
             latents, planted = self._encoded(pairs)
             self._ask(self.schedule.views(self.split, step + 1)[rank::world], None)
         primary, secondary, target = latents.float().unbind(1)
-        batch = self._cropped(Batch(primary, secondary, target, planted), step, progress)
-        self.waited_s += time.perf_counter() - start
-        return batch
+        return self._cropped(Batch(primary, secondary, target, planted), step, progress)
 
-    def crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
-        """Return crops of views of their own, as `Batches.crops`."""
-        start = time.perf_counter()
+    def _crops(self, step: int, count: int, side: int, jitter: float) -> Crops:
         drawn = self._drawn_crops(step, count, side)
         images, planted = self._read([(each.index, each.variant) for each in drawn], jitter)
         if self.sections.in_blocks:
@@ -110,7 +103,7 @@ class DeviceBatches(Batches):
             self._ask([(each.index, each.variant) for each in later], jitter)
         cell = self.model.config.latent_factor
         small = side // cell
-        made = Crops(
+        return Crops(
             torch.stack(
                 [
                     image[:, cell * c.y : cell * c.y + side, cell * c.x : cell * c.x + side]
@@ -124,8 +117,6 @@ class DeviceBatches(Batches):
                 ]
             ),
         )
-        self.waited_s += time.perf_counter() - start
-        return made
 
     def warnings(self) -> Iterator[Notice]:
         """Yield, once, that sections do not fit."""

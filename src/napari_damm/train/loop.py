@@ -148,7 +148,8 @@ class TrainingLoop:
         machine, config, trainer = self.machine, self.config, self.checkpoints.trainer
         if self.threads is not None:
             self.threads.apply()
-        start, waited = time.perf_counter(), self.batches.waited_s
+        start = time.perf_counter()
+        self.batches.data_time.taken()  # what a validation took is none of it
         detail_alone, within = part_of(progress, self.detail_from)
         phase = DETAIL if detail_alone else phase_at(within, config)
         rate = learning_rate(self.rate, step, self.parts.schedule.steps, within) * trainer.rate
@@ -158,7 +159,7 @@ class TrainingLoop:
         else:
             losses = self.gradients.backward(step, progress, phase, trainer.parts)
             self.state.apply(rate, config.gradient_clip)
-        waited = self.batches.waited_s - waited
+        on_data = self.batches.data_time.taken()
         if self.threads is not None:
             self.threads.took(max(time.perf_counter() - start, 1e-9))
         epoch = self.parts.schedule.epoch(step)
@@ -177,7 +178,7 @@ class TrainingLoop:
                 **_as_event(found),
                 learning_rate=rate,
                 samples_per_s=config.batch_size / spent,
-                waiting=min(1.0, waited / spent),
+                waiting=min(1.0, on_data() / spent),
                 seconds_left=left,
             )
 
