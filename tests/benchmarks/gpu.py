@@ -16,8 +16,8 @@ Try it without a card, in two minutes: --device cpu --quick
 4. In bfloat16: how far off, and how fast (`precision.py`).
 5. By how many windows at a time the sampler is fastest.
 6. Training: samples per second and the share of the card's time that goes into data, as it comes,
-   of sections that do not fit there, with steps that are not recorded, and as on a CPU
-   (`gpu_training.py`).
+   of sections that do not fit there, of the autoencoders, with steps that are not recorded, and as
+   on a CPU (`gpu_training.py`).
 
 Meant to take under five minutes. What is found is printed, and written to `--json`, part by part:
 none is lost where a later one fails or the time is up. A part that leaves its process without the
@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_right import GREY, ladder, predicted, rightness, section
-from gpu_training import ANYWHERE, WAYS, training
+from gpu_training import training, ways_on
 from notes import Notes
 from precision import compared
 from supervised import supervised
@@ -282,8 +282,7 @@ def all_parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]
         yield mode, partial(speed, device, args.size, size, mode)
     for mode in args.modes[:2]:
         yield f"{mode} by batch", partial(by_batch, device, mode, batch)
-    ways = list(WAYS) if card else list(WAYS)[:ANYWHERE]
-    first, *others = ways
+    first, *others = ways_on(device)
     yield first, partial(training, device, args.train_minutes, first)
     if card:
         yield "ladder", partial(ladder, batch)

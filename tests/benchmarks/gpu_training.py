@@ -2,10 +2,10 @@
 
 Run: python tests/benchmarks/gpu_training.py [--device cuda] [--minutes 0.5]
 
-Of fine-tuning on two simulated sections, as it comes, of sections that do not fit on the card, and
-with parts of it left out: samples per second of its late steps by phase, and the share of the
-card's time that goes into data, computing or idle (`train.data_time`); of blocks, for how long
-files were waited for.
+Of fine-tuning on two simulated sections, as it comes, of sections that do not fit on the card, of
+the autoencoders, and with parts of it left out: samples per second of its late steps by phase, and
+the share of the card's time that goes into data, computing or idle (`train.data_time`); of blocks,
+for how long files were waited for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,37 +31,51 @@ from napari_damm.events import Notice, TrainStep
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.train import loop
 from napari_damm.train import start as training_start
+from napari_damm.train.autoencoder import preparation
+from napari_damm.train.autoencoder.preparation import USUAL_CROPS
 from napari_damm.train.device_batches import sections_within
 from napari_damm.train.section_blocks import BLOCK_BYTES, SectionBlocks
 
 BATCH = {"cuda": 128}
 ROOM_BLOCKS = 6
 """So many of their 18 blocks have room on the card, where sections do not fit."""
-Way = list[tuple[Any, str, Callable[..., Any]]]
-NOT_RECORDED: Way = [(loop, "recorder_for", lambda *_: None)]
-WAYS: dict[str, Way] = {
-    "training": [],
-    "training, sections in blocks": [
-        (training_start, "sections_on_card", partial(sections_within, ROOM_BLOCKS * BLOCK_BYTES)),
-    ],
-    "training, steps not recorded": NOT_RECORDED,
-    "training, as on a CPU": [
-        *NOT_RECORDED,
-        (training_start, "sections_on_card", lambda *_: None),
-    ],
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is done otherwise, and with which settings."""
+
+    instead: tuple[tuple[Any, str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    anywhere: bool = False
+    """Whether it makes sense on a processor too."""
+
+
+NO_RECORDER = tuple((place, "recorder_for", lambda *_: None) for place in (loop, preparation))
+NO_SECTIONS = (training_start, "sections_on_card", lambda *_: None)
+IN_BLOCKS = partial(sections_within, ROOM_BLOCKS * BLOCK_BYTES)
+ALL_ADAPT = (preparation, "POOR_R2", 2.0)  # none is so good
+OF_STAGES = {"adapt_first_stages": True, "minutes": 0.02}
+WAYS = {
+    "training": Way(anywhere=True),
+    "training, sections in blocks": Way(
+        ((training_start, "sections_on_card", IN_BLOCKS),), anywhere=True
+    ),
+    "training, autoencoders": Way((ALL_ADAPT,), OF_STAGES, anywhere=True),
+    "training, steps not recorded": Way(NO_RECORDER),
+    "training, as on a CPU": Way((*NO_RECORDER, NO_SECTIONS)),
+    "training, autoencoders as on a CPU": Way((ALL_ADAPT, *NO_RECORDER, NO_SECTIONS), OF_STAGES),
 }
-"""What is done otherwise."""
-ANYWHERE = 2
-"""The first of them make sense on a processor too."""
+STAGE_STEPS = {"cuda": 100}
+
+
+def ways_on(device: str) -> list[str]:
+    """Return what is measured on a device."""
+    return [name for name, way in WAYS.items() if way.anywhere or device == "cuda"]
 
 
 def training(device: str, minutes: float, way: str = "training") -> dict[str, Any]:
     """Fine-tune on simulated sections; return what the steps say."""
-    layers = []
-    for seed in range(2):
-        made = simulate_slide(768, EVALUATION_SEEDS_FROM + seed)
-        images = made.vessels, made.nuclei, made.nanoparticles
-        layers.append(SectionSource(dict(zip(ROLES, images, strict=True)), made.pixel_size_um))
     steps: dict[str, list[TrainStep]] = {}
     said, blocks = [], list[SectionBlocks]()
     made = SectionBlocks.__init__
@@ -70,33 +85,49 @@ def training(device: str, minutes: float, way: str = "training") -> dict[str, An
         made(self, *given)
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as otherwise:
-        for place, name, instead in WAYS[way]:
+        for place, name, instead in WAYS[way].instead:
             otherwise.enter_context(patch.object(place, name, instead))
         otherwise.enter_context(patch.object(SectionBlocks, "__init__", noted))
         if device != "cuda":  # to try it: as if a card had so much memory
             memory = partial(patch.object, torch.cuda, "mem_get_info")
             otherwise.enter_context(memory(lambda *_: (2**30, 2**30)))
+        settings = {"minutes": minutes, **WAYS[way].settings}
+        if "adapt_first_stages" in settings:
+            settings["first_stage_steps"] = STAGE_STEPS.get(device, 2)
         config = api.TrainConfig(
-            name="gpu", minutes=minutes, device=device, validations=1,
-            batch_size=BATCH.get(device, 8),
-        )  # fmt: skip
-        for event in api.fine_tune(layers, None, config, Path(folder) / "run"):
+            name="gpu", device=device, validations=1, batch_size=BATCH.get(device, 8), **settings
+        )
+        for event in api.fine_tune(_simulated(), None, config, Path(folder) / "run"):
             if isinstance(event, TrainStep):
                 steps.setdefault(event.phase, []).append(event)
             elif isinstance(event, Notice):
                 said.append(event.message)
     found: dict[str, Any] = {"said": said}
-    for phase, events in steps.items():
-        late = events[len(events) // 4 :]
-        found[phase] = {
-            "steps": len(events),
-            "steps/s": statistics.median(step.samples_per_s for step in late) / config.batch_size,
-            "samples/s": statistics.median(step.samples_per_s for step in late),
-            "waiting for data": statistics.mean(step.waiting for step in late),
-        }
+    found |= {phase: _of_phase(phase, each, config.batch_size) for phase, each in steps.items()}
     for each in blocks:
         found["blocks"] = {"read": each.blocks_read, "s waited for files": each.waited_s}
     return found
+
+
+def _simulated() -> list[SectionSource]:
+    layers = []
+    for seed in range(2):
+        made = simulate_slide(768, EVALUATION_SEEDS_FROM + seed)
+        images = made.vessels, made.nuclei, made.nanoparticles
+        layers.append(SectionSource(dict(zip(ROLES, images, strict=True)), made.pixel_size_um))
+    return layers
+
+
+def _of_phase(phase: str, steps: Sequence[TrainStep], batch: int) -> dict[str, Any]:
+    """Return what the late steps of a phase say."""
+    late = steps[len(steps) // 4 :]
+    samples = statistics.median(step.samples_per_s for step in late)
+    return {
+        "steps": len(steps),
+        "steps/s": samples / (USUAL_CROPS[0] if phase.startswith("autoencoder") else batch),
+        "samples/s": samples,
+        "waiting for data": statistics.mean(step.waiting for step in late),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=0.5)
     args = parser.parse_args(arguments)
-    for way in WAYS if args.device == "cuda" else list(WAYS)[:ANYWHERE]:
+    for way in ways_on(args.device):
         print(way, json.dumps(training(args.device, args.minutes, way), indent=1), flush=True)
 
 

@@ -34,15 +34,13 @@ from napari_damm.train.settling import settle_statistics
 from napari_damm.train.state import NotFinite, TrainState
 from napari_damm.train.step import StepLosses, phase_at
 from napari_damm.train.threads import ThreadChoice
-from napari_damm.train.underway import Underway
+from napari_damm.train.underway import LATE, Underway
 from napari_damm.train.window_intervals import window_intervals
 from napari_damm.util.advice import Advice
 from napari_damm.util.devices import backend
 from napari_damm.util.errors import JobFault, is_out_of_memory
 
 MOST_ROLLBACKS = 5
-LATE = 1
-"""Steps that a card is ahead of what is told."""
 SSIM, CORRELATION = "ssim", "r"
 """By what the best model is chosen: texture counts in sampled maps, where there is more and where
 less in an expected one. How bright a window is hangs on its section's own limits.

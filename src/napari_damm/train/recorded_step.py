@@ -17,16 +17,43 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_damm.engine.step_graph import CudaRecorder, Recorder, StepGraph
 from napari_damm.engine.transfers import Transfers
 from napari_damm.events import Notice
-from napari_damm.train.state import NotFinite, TrainState
+from napari_damm.train.state import NotFinite
+
+
+class Learner(Protocol):
+    """What takes a step down its gradients: a `TrainState`, or two that learn together."""
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """All that learns, by name."""
+
+    @property
+    def step(self) -> int:
+        """Steps that were taken."""
+
+    def touched(self) -> list[Tensor]:
+        """Return all that a step changes."""
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Let the next step have this learning rate."""
+
+    def step_down(self, clip: float) -> Tensor:
+        """Step down the clipped gradients; return their norm; ask the host nothing."""
+
+    def stepped(self) -> None:
+        """Count a step."""
+
+    def discard(self) -> None:
+        """Drop the gradients."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +74,9 @@ def recorder_for(kind: str, world: int) -> Recorder | None:
 
 
 class RecordedSteps:
-    """Takes the steps of a state; each kind is recorded at its first."""
+    """Takes the steps of what learns; each kind is recorded at its first."""
 
-    def __init__(self, state: TrainState, clip: float, recorder: Recorder) -> None:
+    def __init__(self, state: Learner, clip: float, recorder: Recorder) -> None:
         self.state, self.clip = state, clip
         self._recorder = recorder
         self._transfers = Transfers(next(iter(state.parameters.values())).device.type)
@@ -102,7 +129,7 @@ def _finite(coming: Callable[[], NDArray[Any]], step: int) -> list[float]:
 class _Step:
     """The function that is recorded: all pieces' tensors in, losses and the norm out."""
 
-    def __init__(self, state: TrainState, pieces: Sequence[Piece], clip: float) -> None:
+    def __init__(self, state: Learner, pieces: Sequence[Piece], clip: float) -> None:
         self._state, self._clip = state, clip
         # what the first step was given is forgotten
         self._pieces = [(len(piece.given), piece.gradients) for piece in pieces]

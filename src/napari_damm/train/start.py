@@ -23,6 +23,7 @@ from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
 from napari_damm.train.config import TrainConfig
 from napari_damm.train.device_batches import BANK_SHARE, DeviceBatches, sections_on_card
+from napari_damm.train.device_views import SectionsOnDevice
 from napari_damm.train.expected import DETAIL_NAMES, choose_parameters, learns_expected_map
 from napari_damm.train.fabric import Machine
 from napari_damm.train.latent_cache import LatentFile, latent_shape
@@ -96,10 +97,14 @@ class TrainingStart:
             start = time.monotonic()
             yield from self._try_base()
             validation_s = time.monotonic() - start
-        autoencoders = AutoencoderPreparation(parts)
+        machine = parts.machine
+        on_card = (
+            sections_on_card(parts.data.fields, machine.device) if machine.world == 1 else None
+        )
+        autoencoders = AutoencoderPreparation(parts, on_card)
         yield from autoencoders.events()
         checkpoints.describe(first_stages=autoencoders.scores)
-        batches = self._batches(autoencoders.fingerprint)
+        batches = self._batches(autoencoders.fingerprint, on_card)
         yield from parts.unreadable.untold()
         yield from batches.warnings()
         state = self._state()
@@ -128,11 +133,10 @@ class TrainingStart:
         validator.compare_with(predicted)
         yield Validated(0, 0.0, scores, scores, False, validator.tiles(predicted))
 
-    def _batches(self, fingerprint: str) -> Batches:
+    def _batches(self, fingerprint: str, on_card: SectionsOnDevice | None) -> Batches:
         """Return the batches, with the latents that are on disk for these autoencoders."""
         parts, data, schedule = self.parts, self.parts.data, self.parts.schedule
         device = parts.machine.device
-        on_card = sections_on_card(data.fields, device) if parts.machine.world == 1 else None
         if on_card is not None:
             bank = int(BANK_SHARE * torch.cuda.mem_get_info(device)[0])
             return DeviceBatches(

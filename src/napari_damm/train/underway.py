@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from napari_damm.events import TrainStep
 
+LATE = 1
+"""Steps that a card is ahead of what is told."""
 Told = Callable[[float], TrainStep]
 """Waits for the losses of a step, and makes its event of them and of the time that it took, s."""
 

@@ -3,17 +3,20 @@
 1. `image_losses`: how far a reconstruction is from its image.
 2. `codebook`: where the latents lie, and the codebook among them.
 3. `adversary`: the patch discriminator that may join late.
-4. `single`: one autoencoder's training; from scratch, or adapting a trained one.
-5. `all_roles`: those of a model, resumable from a folder:
+4. `learning`: one step, which is recorded on a graphics card; `training_state`: what it goes on
+   from.
+5. `single`: one autoencoder's training; from scratch, or adapting a trained one.
+6. `all_roles`: those of a model, resumable from a folder:
 
        train_autoencoders(
            model: DAMM,
            batch: Callable[[str | None, int], Tensor],  # role (None: mixed), step -> (b, c, h, w)
            config: AutoencodersTraining,
            folder: Path,
+           recorder: Callable[[], Recorder | None] = lambda: None,  # of steps on a graphics card
        ) -> Generator[RoleStep, None, None]
 
-6. `quality`: how well a model's autoencoders reproduce the user's images.
+7. `quality`: how well a model's autoencoders reproduce the user's images.
 
 Source: DAMM-Diffusion (arXiv 2503.09491), section 3.1; VQGAN (arXiv 2012.09841).
 """
@@ -37,11 +40,11 @@ if TYPE_CHECKING:
         poor_reconstruction,
         reconstruction_scores,
     )
-    from napari_damm.train.autoencoder.single import (
+    from napari_damm.train.autoencoder.single import train_autoencoder
+    from napari_damm.train.autoencoder.training_state import (
         AutoencoderState,
         AutoencoderStep,
         AutoencoderTraining,
-        train_autoencoder,
     )
 
 __all__ = [
@@ -64,12 +67,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "all_roles": ["AutoencodersTraining", "RoleStep", "training_plan", "train_autoencoders"],
         "image_losses": ["load_lpips"],
-        "single": [
-            "AutoencoderTraining",
-            "AutoencoderState",
-            "AutoencoderStep",
-            "train_autoencoder",
-        ],
+        "single": ["train_autoencoder"],
+        "training_state": ["AutoencoderTraining", "AutoencoderState", "AutoencoderStep"],
         "quality": ["POOR_R2", "poor_reconstruction", "reconstruction_scores"],
     },
 )

@@ -10,7 +10,7 @@ Source: VQGAN (arXiv 2012.09841), equations 5 to 7.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_damm.model.discriminator import PatchDiscriminator
@@ -55,7 +55,53 @@ class Adversary:
 
     def learn(self, image: Tensor, reconstruction: Tensor, learning_rate: float) -> None:
         """Take a step towards telling `image` from `reconstruction` (b, c, h, w)."""
+        self.gradients(image, reconstruction)
+        self.state.apply(learning_rate)
+
+    def gradients(self, image: Tensor, reconstruction: Tensor) -> None:
+        """Compute the gradients of that step."""
         judge = self.state.module
         loss = hinge_loss(judge(image), judge(reconstruction.detach()))
-        # the reward left gradients here that are not the discriminator's own
-        self.state.descend(loss, learning_rate)
+        self.state.discard()  # the reward left some that are not the discriminator's own
+        self.state.backward(loss)
+
+
+class WithAdversary:
+    """An autoencoder's state and its adversary's, which take a step together (a `Learner`)."""
+
+    def __init__(self, stage: TrainState, adversary: TrainState) -> None:
+        self._stage, self._adversary = stage, adversary
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """All that learns, by name."""
+        theirs = self._adversary.parameters.items()
+        return {**self._stage.parameters, **{f"adversary.{name}": each for name, each in theirs}}
+
+    @property
+    def step(self) -> int:
+        """Steps that the autoencoder took."""
+        return self._stage.step
+
+    def touched(self) -> list[Tensor]:
+        """Return all that a step changes."""
+        return [*self._stage.touched(), *self._adversary.touched()]
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Let the next step have this learning rate."""
+        self._stage.set_rate(learning_rate)
+        self._adversary.set_rate(learning_rate)
+
+    def step_down(self, clip: float) -> Tensor:
+        """Step down the gradients, each clipped; return the sum of their norms."""
+        return self._stage.step_down(clip) + self._adversary.step_down(clip)
+
+    def stepped(self) -> None:
+        """Count a step."""
+        self._stage.stepped()
+        self._adversary.stepped()
+
+    def discard(self) -> None:
+        """Drop the gradients of both."""
+        self._stage.discard()
+        self._adversary.discard()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from napari_damm.engine.step_graph import Recorder
 from napari_damm.model.autoencoder import AutoencoderConfig
 from napari_damm.model.damm import DAMM, ROLES, FirstStage
 from napari_damm.model.damm import FirstStageConfig as StageSizes
 from napari_damm.train.autoencoder.codebook import scale_to_unit_spread
-from napari_damm.train.autoencoder.single import (
+from napari_damm.train.autoencoder.single import train_autoencoder
+from napari_damm.train.autoencoder.training_state import (
     AutoencoderState,
     AutoencoderStep,
     AutoencoderTraining,
-    train_autoencoder,
 )
 from napari_damm.train.state import NotFinite, read_extra
 
@@ -42,6 +43,8 @@ LONGEST_REPLANT = 100
 SPREAD_BATCHES, SPREAD_FROM = 8, 10**6
 _FINISHED = "finished"
 
+NewRecorder = Callable[[], Recorder | None]
+"""Makes what records the steps of a training, where there is such."""
 RoleBatch = Callable[[str | None, int], Tensor]
 """(role, or None for all mixed; step) -> images (b, c, h, w) in [-1, 1], by these alone."""
 
@@ -71,6 +74,8 @@ class AutoencodersTraining:
         Weight of the codebook's loss. The paper's 1e-6 moves it too slowly for short trainings.
     checkpoint_seconds
         How often a checkpoint is saved.
+    half
+        Compute in bfloat16 what has no codebook.
     """
 
     roles: tuple[str, ...] = ROLES
@@ -82,6 +87,7 @@ class AutoencodersTraining:
     discriminator_from: int | None = None
     codebook_weight: float = 0.25
     checkpoint_seconds: float = 60.0
+    half: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers that would fail late."""
@@ -98,7 +104,7 @@ class AutoencodersTraining:
 class RoleStep:
     """Step `step` (from 1) of `steps` of a role's training, None being the shared start.
 
-    `progress` (0..1) is that of all trainings together.
+    `progress` (0..1) is that of all trainings together; `said` what there is to be told.
     """
 
     role: str | None
@@ -107,6 +113,7 @@ class RoleStep:
     loss: float
     l1: float
     progress: float
+    said: str = ""
 
 
 def training_plan(config: AutoencodersTraining) -> list[tuple[str | None, AutoencoderTraining]]:
@@ -122,7 +129,11 @@ def training_plan(config: AutoencodersTraining) -> list[tuple[str | None, Autoen
 
 
 def train_autoencoders(
-    model: DAMM, batch: RoleBatch, config: AutoencodersTraining, folder: Path
+    model: DAMM,
+    batch: RoleBatch,
+    config: AutoencodersTraining,
+    folder: Path,
+    recorder: NewRecorder = lambda: None,
 ) -> Generator[RoleStep, None, None]:
     """Train autoencoders of `model` in place, going on from the checkpoints in `folder`.
 
@@ -153,10 +164,10 @@ def train_autoencoders(
             # what guides a decoder is its own: the shared start has none
             stage.load_state_dict({**stage.state_dict(), **shared.state_dict()})
         checkpoint = _Checkpoint(folder, role, config.checkpoint_seconds)
-        with closing(_train(stage, partial(batch, role), each, checkpoint)) as steps:
+        with closing(_train(stage, partial(batch, role), each, checkpoint, recorder())) as steps:
             for step in steps:
                 progress = (before + step.step) / total
-                yield RoleStep(role, step.step, step.steps, step.loss, step.l1, progress)
+                yield RoleStep(role, step.step, step.steps, step.loss, step.l1, progress, step.said)
         before += each.steps
 
 
@@ -182,6 +193,7 @@ def _train(
     batch: Callable[[int], Tensor],
     config: AutoencoderTraining,
     checkpoint: _Checkpoint,
+    recorder: Recorder | None,
 ) -> Generator[AutoencoderStep, None, None]:
     """Train one stage from its checkpoint on, if there is one, and leave it in eval mode."""
     state, path = AutoencoderState(stage, config), checkpoint.path
@@ -190,14 +202,15 @@ def _train(
     if not path.exists() or _FINISHED not in read_extra(path):
         saved = time.monotonic()
         try:
-            for step in train_autoencoder(stage, batch, config, state):
+            for step in train_autoencoder(stage, batch, config, state, recorder):
                 if time.monotonic() - saved >= checkpoint.seconds:
                     state.save(path)
                     saved = time.monotonic()
                 yield step
         except GeneratorExit:
             stage.eval()
-            state.save(path)
+            with suppress(NotFinite):  # of a step whose loss was underway: the one before is kept
+                state.save(path)
             raise
         except NotFinite as error:
             whose = "all images" if checkpoint.role is None else f"the {checkpoint.role} images"
@@ -228,4 +241,5 @@ def _one(
         adapt=config.adapt,
         lpips=config.lpips,
         discriminator_from=config.discriminator_from,
+        half=config.half,
     )
