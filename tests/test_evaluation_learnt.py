@@ -6,15 +6,20 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
+import tifffile
 from evaluations import QUICK, section_file, window_model
 from training_data import layers, write_slide
 
 from napari_damm import api, cli
 from napari_damm.dataset import FolderSource, SimulatedSource, SlideSource, open_sections
+from napari_damm.dataset.sources import ROLES
 from napari_damm.evaluation.drawing import draw
 from napari_damm.evaluation.learnt import Learnt
 from napari_damm.events import Notice
+from napari_damm.slide import Raster
+from napari_damm.slide.pixel_sample import pixel_sample
 
 NAMES = {"primary_channel": "CD31", "secondary_channel": "DAPI", "target_channel": "QD"}
 REMEMBERS = "what it remembers"
@@ -27,9 +32,12 @@ def _small_batches():
         yield
 
 
-def card_of(source, *, base=None, **data):
-    """What a card says of a training on the sections of a source."""
-    sections = [{"name": s.name, "identity": s.identity} for s in open_sections(source)]
+def card_of(source, *, base=None, pixels=False, **data):
+    """What a card says of a training on the sections of a source; those of before had no pixels."""
+    sections = [
+        {"name": s.name, "identity": s.identity} | ({"pixels": s.pixels} if pixels else {})
+        for s in open_sections(source)
+    ]
     listed = json.loads(json.dumps(sections))
     return {"training_data": {"kind": "images", "sections": listed, "base": base, **data}}
 
@@ -151,7 +159,7 @@ def test_sections_that_a_card_leaves_out_may_be_among_those_judged(tmp_path):
     slide = section_file(tmp_path / "s.ome.tif")
     data = {"kind": "images", "sections": [], "number_of_sections": 60}
     model = window_model(tmp_path / "many.safetensors", training_data=data)
-    report, warnings = judged(model, SlideSource(slide), SimulatedSource(1, 256, first_seed=10_000))
+    report, warnings = judged(model, SlideSource(slide), SimulatedSource(1, 256, first_seed=10_007))
     assert report.cautions == tuple(warnings)
     assert len(warnings) == 1
     assert "does not list 60 of the sections" in warnings[0]
@@ -161,7 +169,7 @@ def test_sections_that_a_card_leaves_out_may_be_among_those_judged(tmp_path):
 def test_the_bundled_model_is_not_suspected(slide):
     card = api.load_model(None, "cpu").card
     learnt = Learnt.of_card("small", card)
-    assert (learnt.unlisted, len(learnt.identities)) == (0, 3)
+    assert (learnt.unlisted, len(learnt.entries)) == (0, 3)
     assert not knows(card, SlideSource(slide, **NAMES))
 
 
@@ -173,3 +181,27 @@ def test_patches_of_a_folder_are_known_one_by_one(tmp_path):
     card["training_data"]["sections"] = card["training_data"]["sections"][:2]
     learnt = Learnt.of_card("mine", card)
     assert [learnt.knows(section) for section in open_sections(folder)] == [True, True, False]
+
+
+def test_what_was_saved_anew_without_loss_is_the_same_picture(slide, tmp_path):
+    with tifffile.TiffFile(slide) as file:
+        pixels = file.asarray()
+    given = {f"{role}_channel": k for k, role in enumerate(ROLES)} | {"pixel_size_um": 1.0}
+    again, brighter = tmp_path / "again.tif", tmp_path / "brighter.tif"
+    tifffile.imwrite(again, pixels.astype(np.float32), photometric="minisblack")
+    tifffile.imwrite(brighter, pixels + np.uint16(1), photometric="minisblack")
+    card = card_of(SlideSource(slide, **NAMES), pixels=True)
+    assert knows(card, SlideSource(again, **given))
+    assert not knows(card, SlideSource(brighter, **given))
+    card = card_of(SlideSource(slide, **NAMES))
+    assert not knows(card, SlideSource(again, **given))
+
+
+def test_large_images_are_known_by_squares_and_blank_ones_not_at_all():
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 255, (1100, 1000), np.uint8)
+    other = large.copy()
+    other[1100 * 3 // 8, 1000 * 5 // 8] ^= 1
+    known = [pixel_sample(Raster("x", (image,), 1.0)) for image in (large, large + 0, other)]
+    assert known[0] == known[1] != known[2]
+    assert pixel_sample(Raster("x", (np.full((9, 9), 7),), 1.0)) == ""

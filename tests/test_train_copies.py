@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import tifffile
-from training_data import images, write_folder
+from training_data import images, write_folder, write_slide
 from trainings import base_model, config
 
 from napari_damm.dataset import FolderSource, SectionSource, SlideSource
@@ -100,3 +100,28 @@ def test_a_training_is_not_resumed_on_another_target_of_the_same_intensities(tmp
     paths[2].write_bytes(before)
     with closing(fine_tune(slide, model, config(), out, resume=True)) as events:
         assert next(event for event in events if isinstance(event, TrainStep)).step > 1
+
+
+def saved_anew(path, to):
+    """The same pixels in other bytes: compressed, and of a wider type."""
+    with tifffile.TiffFile(path) as file:
+        pixels = file.asarray().astype(np.uint32)
+    names = {"Name": list(STAINS)}
+    tifffile.imwrite(
+        to, pixels, compression="zlib", metadata={"axes": "CYX", "Channel": names}, ome=True
+    )
+    return to
+
+
+def test_a_section_saved_anew_in_another_file_is_a_copy(tmp_path):
+    first = write_slide(tmp_path / "a.ome.tif")
+    again = saved_anew(first, tmp_path / "b.ome.tif")
+    other = write_slide(tmp_path / "c.ome.tif", seed=1)
+    named = {"pixel_size_um": 1.0}
+    assert len(open_data([SlideSource(first, **named), SlideSource(other, **named)])) == 2
+    with pytest.raises(ValueError, match=r"b.ome.tif is the same as a.ome.tif"):
+        open_data([SlideSource(first, **named), SlideSource(again, **named)])
+    parts = (first, (0, 0, 320, 400)), (again, (0, 200, 320, 576))
+    overlapping = [SlideSource(path, **named, roi=roi) for path, roi in parts]
+    with pytest.raises(ValueError, match=r"two parts of b.ome.tif overlap"):
+        list(fine_tune(overlapping, base_model(), config(), tmp_path / "run"))

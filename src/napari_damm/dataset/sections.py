@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from napari_damm.simulate import EVALUATION_SEEDS_FROM, training_seed
 from napari_damm.simulate.many import simulate_many
 from napari_damm.slide import Raster, Slide, open_beside, open_slide, slide_from_arrays
 from napari_damm.slide.channels import find_channel, guess_channel, listed
+from napari_damm.slide.pixel_sample import pixel_sample
 from napari_damm.util.advice import Advice
 from napari_damm.util.files import is_leftover
 from napari_damm.util.image_names import is_named_as_image
@@ -103,6 +104,16 @@ class Section:
         """What tells this input from another, plain JSON values."""
         shapes = {role: list(self.raster(role).shape) for role in ROLES}
         return {"name": self.name, "shape": shapes["target"], **self.slide.identity}
+
+    @cached_property
+    def pixels(self) -> dict[str, str]:
+        """What both inputs are known by in any file; empty where one is blank, or unreadable."""
+        slide = self.slide
+        try:
+            found = {"vessels": pixel_sample(slide.vessels), "nuclei": pixel_sample(slide.nuclei)}
+        except (OSError, ValueError):  # whoever needs them will say so
+            return {}
+        return found if all(found.values()) else {}
 
 
 def open_sections(source: Source, evaluation: bool = False) -> Iterator[Section]:

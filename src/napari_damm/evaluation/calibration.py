@@ -144,7 +144,8 @@ class _Calibration:
             )
         for other in self.taken:
             same_part = (other.roi, other.region) == (section.roi, section.region)
-            if same_part and Learnt("", (other.identity,)).knows(section):
+            entry = {"identity": other.identity, "pixels": other.pixels}
+            if same_part and Learnt("", (entry,)).knows(section):
                 raise ValueError(f"it is the same picture as {other.name}: it counts once")
         self.taken.append(section)
 

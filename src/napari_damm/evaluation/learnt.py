@@ -3,12 +3,13 @@
 1. A card lists the sections of its training, each with its identity; those of the model that it
    was made from stand below it, under `base`.
 2. Pictures are compared by content: files by the hash of their bytes and the image in them, layers
-   by the hash of their pixels, simulated sections by preset, seed and size. Names, places, planes
-   and regions do not count: a copy is the same picture, and so is another part of it.
+   by the hash of their pixels, either by some of their pixels, simulated sections by preset, seed
+   and size. Names, places, planes and regions do not count: a copy is the same picture, and so is
+   another part of it, and what was saved anew without loss.
 3. A card lists a few dozen sections at most. Where it learnt from more, and not from simulated
    ones, nobody can tell of a section that is not listed; `Learnt.unlisted` says so.
 
-A picture that was saved anew in another format is another one here.
+A picture that was compressed anew, scaled or cropped is another one here.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ DEEPEST = 100
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a model has learnt from, as far as its card says: identities of sections.
+    """What a model has learnt from, as far as its card says.
 
+    `entries` are those of sections on a card: their `identity`, and `pixels` where it has them.
     `unlisted` is how many more sections of images there were.
     """
 
     model: str
-    identities: tuple[Mapping[str, Any], ...]
+    entries: tuple[Mapping[str, Any], ...]
     unlisted: int = 0
 
     @classmethod
@@ -50,8 +52,11 @@ class Learnt:
         for data in _trainings(card):
             listed = data.get("sections")
             entries = listed if isinstance(listed, Sequence) else ()
-            identities = [e.get("identity") for e in entries if isinstance(e, Mapping)]
-            found += [identity for identity in identities if isinstance(identity, Mapping)]
+            found += [
+                each
+                for each in entries
+                if isinstance(each, Mapping) and isinstance(each.get("identity"), Mapping)
+            ]
             number = data.get("number_of_sections")
             if isinstance(number, int) and data.get("kind") != "simulated":
                 unlisted += max(0, number - len(entries))
@@ -60,7 +65,7 @@ class Learnt:
     def knows(self, section: Section) -> bool:
         """Return whether the model learnt from the picture that a section is of (step 2)."""
         judged = _Judged(section)
-        return any(judged.is_of(known) for known in self.identities)
+        return any(judged.is_of(known) for known in self.entries)
 
     def said_of(self, known: Sequence[Section]) -> str:
         """Return what is to be said of sections that the model learnt from."""
@@ -108,10 +113,13 @@ class _Judged:
         slide = self.section.slide
         return dict(zip(ROLES, (slide.vessels, slide.nuclei), strict=True))
 
-    def is_of(self, known: Mapping[str, Any]) -> bool:
-        """Return whether both its images are those of an identity: a blank one is like others."""
+    def is_of(self, entry: Mapping[str, Any]) -> bool:
+        """Return whether both its images are those of an entry: a blank one is like others."""
+        known, pixels = entry["identity"], entry.get("pixels")
         if "simulated" in (known.get("kind"), self.identity.get("kind")):
             return all(known.get(key) == self.identity.get(key) for key in ("kind", *SIMULATED))
+        if pixels and pixels == self.section.pixels:
+            return True
         return all(self._has(role, known.get(role)) for role in ROLES)
 
     def _has(self, role: str, known: Any) -> bool:

@@ -1,8 +1,8 @@
 """Which sections of an evaluation show the same picture: they are no independent ones.
 
-Pictures are compared by their identities, without names, places in the file system and channels: a
-copy is the same picture, and so is another part of it. What was saved anew in another format is
-another one here.
+Pictures are compared by some of their pixels, or, where these say nothing, by their identities,
+without names, places in the file system and channels: a copy is the same picture, and so is another
+part of it, and what was saved anew without loss. What was compressed anew is another one here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Repeated:
         """Note sections; say which show a picture that was given before, "" where none does."""
         again: list[tuple[str, str]] = []
         for section in sections:
-            picture = json.dumps(without_names(section.identity), sort_keys=True, default=str)
+            known = section.pixels or without_names(section.identity)
+            picture = json.dumps(known, sort_keys=True, default=str)
             first = self._seen.setdefault(picture, section.name)
             if first != section.name:
                 again.append((section.name, first))

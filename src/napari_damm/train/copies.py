@@ -3,6 +3,7 @@
 1. Sections of files and layers are compared with their regions: parts of one may be given.
 2. Patches of folders are compared by what their files hold, whatever they are called. Blank ones
    are no copies of each other.
+3. Of a few sections some pixels are compared, too: what was saved anew in another format is a copy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from napari_damm.dataset import Section
 from napari_damm.dataset.sections import without_names
 
 ROLES = ("vessels", "nuclei")
+FEW = 200
+"""Sections whose pixels are read for this: more of them are patches, and would take too long."""
 
 
 def refuse_copies(sections: Sequence[Section]) -> None:
@@ -28,14 +31,16 @@ def refuse_copies(sections: Sequence[Section]) -> None:
     """
     given: dict[str, Section] = {}
     pictures: dict[str, Section] = {}
+    few = len(sections) <= FEW
     for section in sections:
-        picture = _text([without_names(section.identity.get(role)) for role in ROLES])
+        known = section.pixels if few else {}
+        picture = _text(known or [without_names(section.identity.get(role)) for role in ROLES])
         other = pictures.setdefault(picture, section)
         if section.folder:
             key = f"{section.folder} {section.name}"
             in_folders = other is not section and not _blank(section)
         else:
-            key = _text([without_names(section.identity), section.roi, section.use])
+            key = _text([known or without_names(section.identity), section.roi, section.use])
             in_folders = bool(other.folder) and not _blank(section)
         first = other if in_folders else given.get(key)
         if first is not None and section.region is None:

@@ -212,10 +212,11 @@ def _check_apart(fields: Sequence[Field]) -> None:
     by_section: dict[str, list[Field]] = {}
     for field in fields:
         if not field.section.folder:
-            identity = without_names(field.section.identity)
-            by_section.setdefault(json.dumps(identity, sort_keys=True, default=str), []).append(
-                field
-            )
+            section = field.section
+            identity = section.pixels or without_names(section.identity)
+            known = [identity, section.slide.pixel_size_um]
+            key = json.dumps(known, sort_keys=True, default=str)
+            by_section.setdefault(key, []).append(field)
     for parts in by_section.values():
         for k, part in enumerate(parts):
             for other in parts[:k]:
@@ -251,7 +252,7 @@ def describe(base: Base, data: Data, config: TrainConfig, kind: str) -> dict[str
         "pixel_size_um": data.pixel_size_um,
         "data": [
             {"name": field.section.name, "kind": identity.get("kind"), "shape": list(field.shape),
-             "identity": identity}
+             "identity": identity, "pixels": field.section.pixels}
             for field, identity in list(zip(data.fields, identities, strict=True))[:LISTED_SECTIONS]
         ],
         "data_sha256": data.fingerprint,
