@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from analyze_evidence import read_rows, weights_of
 from fit_trust import write
-from interval_scores import FIRST_SEED, PRESET, judge, judge_unet
+from interval_scores import FIRST_SEED, KINDS, OTHER, PRESET, judge, judge_unet
 from measured_sections import MeasuredSection, measure_section, predict_section
 
 from napari_damm import api
@@ -59,8 +59,6 @@ from napari_damm.trust.intervals import (
 
 SIZES = (448, 640)
 """By turns: intensities are relative to the section, and hang a little on how large it is."""
-OTHER = "external"
-KINDS = (PRESET, OTHER)
 HELD_SEED = FIRST_SEED + 300
 """From here on no interval was fitted."""
 OF_MAPS = ("widths", "factor", "count", "unit", "truth", "fitted_on")

@@ -3,8 +3,8 @@
 `fit_intervals.py --judge N` prints what is found here, on N reserved sections of each preset,
 against the noise-free field: `judge` of ours and of one interval that is the same everywhere,
 `judge_unet` of a regression U-Net, with the spread of its residuals (one width for all pixels) and
-with one that grows with the predicted intensity, fitted as ours is. Whatever is fitted is fitted on
-sections of preset internal, of training seeds that no model has seen.
+with one that hangs on the predicted intensity, fitted as ours is. Whatever is fitted is fitted on
+sections of both kinds, of training seeds that no model has seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from napari_damm.trust.widths import LEVEL, NORMAL_90
 
 FIRST_SEED = 9400
 """Below those that are for evaluation, above all that the bundled model and its trust have seen."""
-PRESET = "internal"
+PRESET, OTHER = KINDS = ("internal", "external")
+"""What widths are fitted on, as many sections of each."""
 JUDGED = ("internal", "external", "varied")
 CALIBRATED_ON = 20
 CALIBRATED_PX = 448
@@ -75,7 +76,7 @@ def relative(image: np.ndarray) -> np.ndarray:
 def calibration(maps: Callable[[SimulatedSlide], Maps]) -> list[Maps]:
     """Return predicted and true maps of the sections that widths are fitted on."""
     seeds = range(FIRST_SEED, FIRST_SEED + CALIBRATED_ON)
-    return [maps(simulate_slide(CALIBRATED_PX, seed, PRESET)) for seed in seeds]
+    return [maps(simulate_slide(CALIBRATED_PX, seed, kind)) for seed in seeds for kind in KINDS]
 
 
 def constant_width(pairs: Sequence[Maps]) -> Width:
