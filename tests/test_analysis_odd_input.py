@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import numpy as np
@@ -199,3 +200,15 @@ def test_one_group_alone_is_told(picture, tmp_path):
     table.write_text("file,animal,group\ns.ome.tif,m1,control\n")
     report, _ = report_of(picture, groups=table)
     assert "All sections are of one group, 'control': there is nothing to compare." in report.notes
+
+
+@pytest.mark.parametrize("light_ground", [True, False])
+def test_vessels_that_are_dark_on_a_light_ground_are_told(light_ground):
+    signal, vessels = straight_vessel(SHAPE)
+    images = {"particles": signal, "vessels": 1 - vessels if light_ground else vessels}
+    report, _ = measured(images, name="s")
+    said = re.compile(r"9\d % of the tissue of s count as vessel: are these dark on a light ground")
+    assert any(said.match(each) for each in report.notes) is light_ground
+    drawn = LabelImage((images["vessels"] > 0.5).astype(np.int32))
+    report, _ = measured(images, name="s", vessel_labels=drawn)  # whoever drew them means them
+    assert not any("count as vessel" in each for each in report.notes)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from napari_damm.analysis.counts import Counts
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Band, Region
 from napari_damm.analysis.unseen import said_of_fill
 from napari_damm.analysis.walk import SectionCounts
 from napari_damm.events import Notice
+
+WIDE = 0.5
+"""Share of the tissue: no tissue is vessels for more than half."""
+
+
+def said_of_wide_vessels(section: ParticleMap, tissue: Counts) -> list[str]:
+    """Say that what counts as vessel can hardly be vessels, where it is most of the tissue."""
+    if section.vessel_labels is not None or tissue.vessels <= WIDE * tissue.pixels:
+        return []
+    share = round(100 * tissue.vessels / tissue.pixels)
+    return [
+        f"{share} % of the tissue of {section.name} count as vessel: are these dark on a light "
+        "ground (invert the image), is it another channel, or is the vessel threshold too low?"
+    ]
 
 
 def notices_of(

@@ -26,7 +26,7 @@ from napari_damm.analysis.group_table import Member, member_of, read_groups
 from napari_damm.analysis.groups import check_animals, compare_groups, least_p_notes
 from napari_damm.analysis.measures import MEASURES, NOT_GIVEN, Measured, measures_of
 from napari_damm.analysis.mixed import check_installed
-from napari_damm.analysis.notices import notices_of
+from napari_damm.analysis.notices import notices_of, said_of_wide_vessels
 from napari_damm.analysis.opening import open_source
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.profile import confinement
@@ -205,6 +205,7 @@ def _measure(
         notes = list(cautions_of(section.name, section.record, section.about))
         notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
     notes += said_of_fill(section)
+    notes += said_of_wide_vessels(section, counts.regions[regions[0].name])
     if stays := confinement(counts.regions[regions[0].name].shells.profile()):
         notes.append(f"{section.name}: {stays}")
     return SectionFindings(facts, rows, by_distance, notes)
