@@ -101,14 +101,47 @@ def test_of_several_sections_the_vessels_that_it_was_predicted_from_are_guessed(
     assert driver.vessels.currentText() == "CD31 mouse 2"  # chosen by a person
 
 
-def test_of_a_result_that_was_opened_they_are_found_by_their_file(open_analysis, tmp_path):
+def from_file(layer, path):
+    layer._source = Source(path=str(path))
+    return layer
+
+
+def test_of_a_result_that_was_opened_they_are_found_by_file_and_channel(open_analysis, tmp_path):
     viewer = ViewerModel()
     for number in (1, 2):
-        layer = viewer.add_image(VESSELS, name=f"CD31 {number}", **PLACE)
-        layer._source = Source(path=str(tmp_path / f"{number}.tif"))
+        for name in ("CD31", "other"):
+            layer = viewer.add_image(VESSELS, name=name, **PLACE)
+            from_file(layer, tmp_path / f"{number}.tif")
     path = str(tmp_path / "1.tif")
-    add_map(viewer, {"kind": "files", "vessels": {"path": path}, "nuclei": {"path": path}})
-    assert open_analysis(viewer).vessels.currentText() == "CD31 1"
+    channels = {role: {"path": path, "channel": name} for role, name in
+                (("vessels", "cd31"), ("nuclei", "other"))}  # fmt: skip
+    add_map(viewer, {"kind": "files", **channels})
+    driver = open_analysis(viewer)
+    assert (driver.vessels.currentText(), driver.nuclei.currentText()) == ("CD31", "other")
+    assert driver.widget._form.vessels.picked.layer is viewer.layers[0]
+
+
+def test_of_an_rgb_picture_and_of_a_file_a_stain_they_are_found_too(open_analysis, tmp_path):
+    viewer = ViewerModel()
+    rgb = viewer.add_image(np.stack([VESSELS] * 3, -1), name="01", rgb=True, **PLACE)
+    from_file(rgb, tmp_path / "01.jpg")
+    alone = viewer.add_image(VESSELS, name="scan", **PLACE)
+    from_file(alone, tmp_path / "scan.tif")
+    add_map(viewer, {
+        "kind": "files", "vessels": {"path": str(tmp_path / "01.jpg"), "channel": "red"},
+        "nuclei": {"path": str(tmp_path / "scan.tif"), "channel": "channel 0 (scan.tif)"},
+    })  # fmt: skip
+    driver = open_analysis(viewer)
+    assert (driver.vessels.currentText(), driver.nuclei.currentText()) == ("red · 01", "scan")
+
+
+def test_one_layer_that_holds_both_is_not_guessed_for_both(open_analysis, tmp_path):
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.stack([SLICES, SLICES]), name="stack")
+    path = str(from_file(layer, tmp_path / "stack.tif").source.path)
+    channels = {role: {"path": path, "channel": role} for role in ("vessels", "nuclei")}
+    add_map(viewer, {"kind": "files", **channels})
+    assert open_analysis(viewer).vessels.currentText() == ""
 
 
 def test_an_rgb_picture_keeps_the_vessels_of_its_map_when_its_imaged_particles_are_picked(

@@ -6,6 +6,7 @@ are open, vessels and nuclei of a predicted map are those that it was predicted 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from napari_damm.widgets.viewer.result_maps import MAP, NP, PARTIAL
 from napari_damm.widgets.viewer.roles import (
     NUCLEI,
     RESULT_KEY,
+    RGB_NAMES,
     TARGET,
     VESSELS,
     Channel,
@@ -112,25 +114,33 @@ class ChannelBox(QWidget):
         others = [other for other in ROLES.values() if other is not role]
         images = [c for c in self._channels if not is_drawn(c)]
         drawn = [c for c in self._channels if is_drawn(c)]
-        of_map = self._of_map(images)
-        self._of_last_map = of_map[0] if len(of_map) == 1 else self._of_last_map
-        if len(of_map) == 1:
+        of_map, certain = self._of_map(images)
+        if certain:
+            self._of_last_map = of_map[0]
             return of_map[0]
         found = guess(role, others, of_map or images) or guess(role, others, drawn)
         # Its vessels are those of the imaged particles as well, where no name speaks for others.
         return found or (self._of_last_map if self._of_last_map in images else None)
 
-    def _of_map(self, images: Sequence[Channel]) -> list[Channel]:
-        """Return the images that the picked map was predicted from, as far as that is known."""
+    def _of_map(self, images: Sequence[Channel]) -> tuple[list[Channel], bool]:
+        """Return the images that the picked map may be predicted from, and whether it is one."""
         picked = None if self._particles is None else self._particles.picked
         if picked is None:
-            return []
+            return [], False
         source = notes_of(picked.layer).inputs.get(self._role)
         if source is not None:
-            return [c for c in images if source.is_of(c)]
+            found = [c for c in images if source.is_of(c)]
+            return found, len(found) == 1
         known = (record_of(picked.layer) or {}).get("input") or {}
-        path = (known.get(self._role) or {}).get("path")
-        return [c for c in images if path and _is_same(c.layer.source.path, path)]
+        entries = [known.get(role) or {} for role in DRAWABLE]
+        entry = known.get(self._role) or {}
+        same_file = [c for c in images if _is_same(c.layer.source.path, entry.get("path"))]
+        called = str(entry.get("channel", "")).casefold()
+        named = [c for c in same_file if _channel_name(c).casefold() == called]
+        if len(named) == 1:
+            return named, True
+        alone = entries[0].get("path") != entries[1].get("path")
+        return same_file, alone and len(same_file) == 1
 
     def _choose(self, index: int) -> None:
         self._by_hand = self.picked
@@ -153,8 +163,15 @@ def _state(channel: Channel | None) -> tuple[object, ...]:
     return channel, repr(layer.extent.data), *place
 
 
-def _is_same(path: str | None, other: str) -> bool:
-    return path is not None and Path(path).absolute() == Path(other).absolute()
+def _is_same(path: str | None, other: str | None) -> bool:
+    return None not in (path, other) and Path(str(path)).absolute() == Path(str(other)).absolute()
+
+
+def _channel_name(channel: Channel) -> str:
+    """Return what a file calls a channel, as its layer is called by readers: "CD31 [1]"."""
+    if channel.rgb is not None:
+        return RGB_NAMES[channel.rgb]
+    return re.sub(r" \[\d+\]$", "", str(channel.layer.name))
 
 
 def is_drawn(channel: Channel) -> bool:
