@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from particle_maps import nuclei, straight_vessel
 from qtpy.QtCore import QPointF, Qt
 
+from napari_damm import api
 from napari_damm.events import Preparing
 from napari_damm.widgets.analyze.preview import SHELL_LAYER
 
@@ -140,3 +141,28 @@ def test_cancelled_what_was_measured_before_stays(open_on, monkeypatch):
     assert closed.is_set()
     assert driver.widget.report is before
     assert driver.analyze.isEnabled()
+
+
+def test_numbers_of_areas_are_not_written_beside_others(open_on, monkeypatch):
+    real, go_on = api.analyze, threading.Event()
+
+    def waiting(*arguments):
+        yield Preparing("measuring vessels", 1, 2)
+        go_on.wait(30)
+        yield from real(*arguments)
+
+    monkeypatch.setattr("napari_damm.api.analyze", waiting)
+    driver = open_on(square(10, 20, 250, 220), square(60, 220, 350, 420))
+    shapes = driver.viewer.layers["areas"]
+    driver.click("analyze")
+    driver.wait_for(lambda: driver.progress.format() == "measuring vessels")
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    with driver.qtbot.waitSignal(driver.widget.ended, timeout=60_000):
+        go_on.set()
+    assert "vessel_area (%)" not in shapes.features  # the first is now what was the second
+    driver.shown_region.setCurrentText("areas 1")
+    driver.shown_region.textActivated.emit("areas 1")
+    assert not shapes.selected_data
+    driver.run("analyze")
+    assert shapes.features["vessel_area (%)"].size == 1

@@ -24,10 +24,12 @@ class MeasuredNote(Note):
         super().__init__("measured_of")
         self._of = ""
         self._choices: tuple[Any, ...] = ()
+        self._areas: tuple[Any, ...] = ()
 
     def measured(self, request: AnalyzeRequest) -> None:
         """Remember what was measured."""
         self._of, self._choices = what_is_measured(request), choices_of(request)
+        self._areas = areas_of(request)
         self.compare(request)
 
     def compare(self, request: AnalyzeRequest | None) -> None:
@@ -39,6 +41,10 @@ class MeasuredNote(Note):
         else:
             self.warn(f"Numbers of {self._of}{CHANGED}")
 
+    def has_areas_of(self, request: AnalyzeRequest) -> bool:
+        """Return whether a request has the very areas that were measured."""
+        return bool(self._of) and areas_of(request) == self._areas
+
 
 def what_is_measured(request: AnalyzeRequest) -> str:
     """Name the layers, and where of them."""
@@ -49,11 +55,15 @@ def what_is_measured(request: AnalyzeRequest) -> str:
 
 def choices_of(request: AnalyzeRequest) -> tuple[Any, ...]:
     """Return what tells a request from others: planes, places, settings and areas."""
-    slide, marked = request.slide, request.marked
-    areas: object = None
+    places = request.slide.pixel_sizes_um, request.slide.origins_um
+    return request.shown, places, request.config, areas_of(request)
+
+
+def areas_of(request: AnalyzeRequest) -> tuple[Any, ...]:
+    """Return what tells the areas of a request from others."""
+    marked = request.marked
     if isinstance(marked, MarkedShapes):
-        areas = [area.tolist() for area in marked.areas]
-    elif marked is not None:
-        areas = marked.pixel_size_um, marked.corner_um
-    places = slide.pixel_sizes_um, slide.origins_um
-    return request.shown, places, request.config, request.region_name, areas
+        return request.region_name, [area.tolist() for area in marked.areas]
+    if marked is not None:
+        return request.region_name, marked.pixel_size_um, marked.corner_um
+    return ()

@@ -294,18 +294,19 @@ class AnalyzeWidget(RunWidget):
             form.table.show_report(found)
             form.plot.draw(profile_lines(found))
             form.cautions.say("\n".join(cautions(found)))
-            fill_features(self._marking, found)
             if self._measured is not None and found.path is None:  # not one that was saved
                 form.measured.measured(self._measured)
+                fill_features(self._marking, found)
                 said = show_difference(self._viewer, self._measured, found.sections[0])
                 form.agreement.say(said)
         self._update()
 
     @property
     def _marking(self) -> Layer | None:
-        """The layer that marks the regions, if it is still there."""
+        """The layer that marks the regions, while it marks those that were measured."""
         with suppress(ValueError):
-            return self._form.region.picked()
+            if self._form.measured.has_areas_of(self._frozen()):
+                return self._form.region.picked()
         return None
 
     def _on_row(self, name: str) -> None:
