@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_damm.widgets.viewer.derived_layers import difference_colours
+from napari_damm.widgets.viewer.result_maps import UM_PER_UNIT
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def show_difference(viewer: Any, request: AnalyzeRequest, facts: SectionFacts) -
         colormap=difference_colours(),
         contrast_limits=LIMITS,
         blending="translucent_no_depth",
-        metadata={RESULT_KEY: {}},
+        metadata={RESULT_KEY: {}, UM_PER_UNIT: request.slide.world.um_per_unit},
         **request.slide.world.place(found.pixel_um[0], corner),
     )
     active = viewer.layers.selection.active

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_damm.widgets.viewer.colour_bar import show_colour_bar
 from napari_damm.widgets.viewer.hiding import Hidden, masked_map, predicted_pixels
-from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UNCERTAINTY
+from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UM_PER_UNIT, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import (
     COVER,
     DIFFERENCE,
@@ -65,6 +65,7 @@ def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
         metadata={
             RESULT_KEY: {"shows": COVER},
             COVERED: run.key,
+            UM_PER_UNIT: place.metadata.get(UM_PER_UNIT),
             NOTES: place.metadata.get(NOTES),  # so that the panel stays with its run
         },
     )
@@ -110,7 +111,11 @@ def add_difference(viewer: Any, first: Layer, second: Layer) -> Layer:
         scale=first.scale[-2:],
         translate=corner,
         units=first.units[-2:],
-        metadata={RESULT_KEY: {"shows": DIFFERENCE}, MAP: DIFFERENCE},
+        metadata={
+            RESULT_KEY: {"shows": DIFFERENCE},
+            MAP: DIFFERENCE,
+            UM_PER_UNIT: first.metadata.get(UM_PER_UNIT),
+        },
     )
     active = viewer.layers.selection.active
     viewer.layers.append(layer)
@@ -171,6 +176,7 @@ def _like(layer: Layer, levels: list[Any], name: str, shows: str) -> Layer:
         metadata={
             RESULT_KEY: {**layer.metadata[RESULT_KEY], "shows": shows},
             MAP: shows,
+            UM_PER_UNIT: layer.metadata.get(UM_PER_UNIT),
             NOTES: layer.metadata.get(NOTES),
         },
     )

@@ -66,7 +66,7 @@ def draw(run: RunLayers) -> Figure:
     fits = [k for k, each in enumerate(levels) if max(each.shape) <= LONGEST_PX]
     level = fits[0] if fits else len(levels) - 1
     height, width = (
-        size * um_of(scale, unit)
+        size * (um_of(scale, unit, layer.metadata) or 1.0)
         for size, scale, unit in zip(
             levels[0].shape, layer.scale[-2:], layer.units[-2:], strict=True
         )

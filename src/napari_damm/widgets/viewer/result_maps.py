@@ -42,6 +42,8 @@ DOUBT = [[0.9, 0.2, 0.1, 0.0], [0.9, 0.2, 0.1, 1.0]]
 """Red, from transparent to opaque."""
 PARTIAL = re.compile(r" \(partial, \d+ %\)")
 MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
+UM_PER_UNIT = "napari_damm_um_per_unit"
+"""In a layer's metadata: how many um one of its units is, though that may be no length (pixel)."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,12 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
             {
                 "name": with_share(name, maps.share_done),
                 **looks[name],
-                "metadata": {RESULT_KEY: record, MAP: name, VERDICT: verdict_in_words(record)},
+                "metadata": {
+                    RESULT_KEY: record,
+                    MAP: name,
+                    VERDICT: verdict_in_words(record),
+                    UM_PER_UNIT: world.um_per_unit,
+                },
             },
             "labels" if name == BRANCH else "image",
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_damm.trust.cells import CellTrust
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
-from napari_damm.widgets.viewer.result_maps import MAP, NP, UNCERTAINTY
+from napari_damm.widgets.viewer.result_maps import MAP, NP, UM_PER_UNIT, UNCERTAINTY
 from napari_damm.widgets.viewer.result_tools import TRUST, RunLayers
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES, notes_of
@@ -77,6 +77,7 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
         metadata={
             RESULT_KEY: {**place.metadata[RESULT_KEY], "shows": TRUST},
             MAP: TRUST,
+            UM_PER_UNIT: place.metadata.get(UM_PER_UNIT),
             NOTES: notes_of(place),
         },
     )

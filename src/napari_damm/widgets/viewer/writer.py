@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.widgets.viewer.result_maps import MAP, MASKED
+from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UM_PER_UNIT
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
 
@@ -98,7 +98,11 @@ def _tiles(image: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
 
 def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     size, units = attributes["scale"][-2:], attributes.get("units") or ("um", "um")
-    y, x = (um_of(value, unit) for value, unit in zip(size, units[-2:], strict=True))
+    sides = [um_of(value, unit, metadata) for value, unit in zip(size, units[-2:], strict=True)]
+    physical: dict[str, Any] = {}
+    for axis, side in zip("YX", sides, strict=True):
+        if side is not None:
+            physical |= {f"PhysicalSize{axis}": side, f"PhysicalSize{axis}Unit": "µm"}
     record = metadata.get(RESULT_KEY) or {}
     model = (record.get("model") or {}).get("name", "")
     return {
@@ -106,15 +110,21 @@ def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
         "Name": str(attributes["name"]),
         "Channel": {"Name": [str(attributes["name"])]},
         "Description": f"model {model}, mode {record['mode']}" if "mode" in record else "",
-        "PhysicalSizeX": x,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": y,
-        "PhysicalSizeYUnit": "µm",
+        **physical,
     }
 
 
-def um_of(value: float, unit: Any) -> float:
-    """Return a length in um; what is measured in pixels, or in words, is taken as it is."""
-    if isinstance(unit, str) or not unit.is_compatible_with("micrometer"):
+def um_of(value: float, unit: Any, metadata: Mapping[str, Any]) -> float | None:
+    """Return a layer's scale in um; None where nobody said how large its pixels are.
+
+    Layers of a run know how many um their unit is, though it may be no length, since somebody
+    entered the pixel size. Of others a scale without a length is um, as everywhere here, but 1.
+    """
+    if isinstance(unit, str):
         return float(value)
-    return float((value * unit).to("micrometer").magnitude)
+    if unit.is_compatible_with("micrometer"):
+        return float((value * unit).to("micrometer").magnitude)
+    known = metadata.get(UM_PER_UNIT)
+    if known is not None:
+        return float(value) * float(known)
+    return None if np.isclose(value, 1.0) else float(value)
