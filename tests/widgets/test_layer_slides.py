@@ -142,3 +142,12 @@ def test_an_entry_of_zero_takes_an_entry_back():
     sizes.enter(vessels, 0.3)
     sizes.enter(vessels, 0.0)
     assert sizes.of(vessels) == (0.5, "from the layer")
+
+
+@pytest.mark.parametrize(("shape", "told"), [((3, 2, 40, 60), True), ((3, 40, 60), False)])
+def test_a_layer_of_planes_and_stains_is_to_be_split(shape, told):
+    stack = Channel(Image(np.zeros(shape, np.uint8), name="s"), (0,) * (len(shape) - 2))
+    with pytest.raises(ValueError, match="pick different ones") as refused:
+        request_stains(stack, stack, 1.0)
+    said = "If 's' holds several stains, right-click it in the layer list: Split Stack"
+    assert str(refused.value).endswith(said) is told

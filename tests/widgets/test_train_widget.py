@@ -278,7 +278,7 @@ def test_a_missing_layer_is_asked_for_by_its_modality(open_trainer):
     assert driver.reason.text() == "Pick a nanoparticles layer"
     driver.target.setCurrentText("nuclei")
     assert driver.reason.text() == (
-        "Nuclei and nanoparticles are the same channel: pick three different ones"
+        "Nuclei and nanoparticles are the same channel: pick different ones"
     )
 
 

@@ -278,9 +278,18 @@ def _check_different(channels: Sequence[Channel], names: Sequence[str]) -> None:
         if key in keys[:i]:
             one, other = names[keys.index(key)], names[i]
             raise ValueError(
-                f"{one[:1].upper()}{one[1:]} and {other} are the same channel: "
-                f"pick {'two' if len(keys) == 2 else 'three'} different ones"
+                f"{one[:1].upper()}{one[1:]} and {other} are the same channel: pick different ones"
+                f"{_how_to_split(channels[i])}"
             )
+
+
+def _how_to_split(channel: Channel) -> str:
+    """Say how the stains of a layer become channels, where it has several axes that may be it."""
+    leading = channel.layer.data.shape[: len(channel.index)]
+    if channel.axis is not None or sum(size > 1 for size in leading) < 2:
+        return ""
+    layer = channel.layer.name
+    return f". If '{layer}' holds several stains, right-click it in the layer list: Split Stack"
 
 
 def planes(channel: Channel) -> list[Any]:
