@@ -117,3 +117,24 @@ def test_a_section_is_called_after_its_file(open_analysis):
     analysis = open_analysis(viewer)
     analysis.run("analyze")
     assert analysis.widget.report.sections[0].name == "mouse1.ome.tif"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("vessels", "right-click it in the layer list, Convert to Labels, and pick that"),
+        ("nanoparticles", "pick an image of intensities"),
+    ],
+)
+def test_a_mask_of_true_and_false_is_to_be_made_labels(open_analysis, name, remedy):
+    signal, vessels = straight_vessel(shape=(400, 500))
+    images = {"vessels": vessels, "nanoparticles": signal}
+    images[name] = images[name] > 0.5
+    viewer = ViewerModel()
+    for each, image in images.items():
+        viewer.add_image(image, name=each, **PLACE)
+    driver = open_analysis(viewer)
+    role = {"nanoparticles": "particles"}.get(name, name)
+    said = f"'{name}' ({role}) is a mask (true or false): {remedy}"
+    assert driver.reason.text() == said
+    assert not driver.analyze.isEnabled()

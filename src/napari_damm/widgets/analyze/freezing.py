@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_damm.widgets.analyze.channel_box import is_drawn
+import numpy as np
+
+from napari_damm.widgets.analyze.channel_box import DRAWABLE, is_drawn
 from napari_damm.widgets.analyze.predicted_size import check_finished, check_size
 from napari_damm.widgets.analyze.request import AnalyzeRequest
 from napari_damm.widgets.viewer.layer_slides import request_channels
@@ -38,6 +40,8 @@ def frozen(form: AnalyzeForm, dims: Any, size_um: float) -> AnalyzeRequest:
     if form.imaged.picked is not None and RESULT_KEY not in particles.layer.metadata:
         raise ValueError("Pick a predicted map as Particles to compare it with imaged ones")
     check_finished(particles)
+    for role, channel in channels.items():
+        _check_is_no_mask(role, channel)
     planes = {role: shown_plane(channel, dims) for role, channel in channels.items()}
     shown = {role: plane for role, (plane, _) in planes.items()}
     titles = {role: ", ".join(filter(None, (p.label, w))) for role, (p, w) in planes.items()}
@@ -61,3 +65,13 @@ def frozen(form: AnalyzeForm, dims: Any, size_um: float) -> AnalyzeRequest:
         frozenset(role for role, picked in channels.items() if is_drawn(picked)),
         tuple((role, plane, id(plane.layer.data)) for role, plane in shown.items()),
     )
+
+
+def _check_is_no_mask(role: str, channel: Channel) -> None:
+    """Refuse images of true and false; as labels, drawn vessels and nuclei are welcome."""
+    if is_drawn(channel) or np.dtype(channel.layer.dtype) != bool:
+        return
+    remedy = "pick an image of intensities"
+    if role in DRAWABLE:
+        remedy = "right-click it in the layer list, Convert to Labels, and pick that"
+    raise ValueError(f"'{channel.layer.name}' ({role}) is a mask (true or false): {remedy}")
