@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +12,7 @@ from napari.components import ViewerModel
 from napari.layers._source import Source
 from particle_maps import straight_vessel
 
+from napari_damm.analysis.shown_pictures import moved_maps, other_pictures
 from napari_damm.slide import open_slide, slide_from_arrays
 from napari_damm.widgets.viewer.layer_slides import LayerSource
 from napari_damm.widgets.viewer.roles import Channel
@@ -183,3 +187,42 @@ def test_a_pixel_size_is_taken_as_exactly_as_the_layer_states_it(open_analysis):
     driver = open_analysis(viewer)
     driver.run("analyze")
     assert driver.widget.report.sections[0].pixel_um[0] == pytest.approx(0.50004, abs=1e-8)
+
+
+@pytest.mark.parametrize(("down", "told"), [(0.0, False), (0.8, False), (30.0, True)])
+def test_a_map_that_was_moved_is_told(down, told):
+    images = {"vessels": VESSELS, "nuclei": SIGNAL}
+    origins = {"vessels": (5.0, 7.0), "nuclei": (5.0, 7.0)}
+    slide = slide_from_arrays(images, 1.0, origins)
+    record = {"input": slide.identity, "pixel_size_um": 1.0}
+    shown = slide_from_arrays(images, 1.0, dict.fromkeys(images, (105.0, 7.0)))  # all together
+    rasters = {"vessels": shown.vessels, "nuclei": shown.nuclei}
+    said = moved_maps(record, rasters, (155.0 + down, 27.0), (55.0, 27.0))
+    lies = (
+        "this map lies +30 um (down) and +0 um (right) of where it was predicted beside its vessels"
+    )
+    assert said.startswith(lies) is told
+    assert bool(said) is told
+
+
+def test_what_a_record_does_not_say_is_not_compared():
+    raster = slide_from_arrays({"vessels": VESSELS, "nuclei": SIGNAL}, 1.0).vessels
+    for record in ({}, {"input": "nothing"}, {"input": {"vessels": {}}}):
+        record["pixel_size_um"] = 1.0
+        assert moved_maps(record, {"vessels": raster}, (99.0, 0.0), (0.0, 0.0)) == ""
+        assert other_pictures(record, {"vessels": raster}, {}) == ""
+
+
+def test_the_widget_asks_where_its_map_was_predicted(open_analysis):
+    viewer = ViewerModel()
+    viewer.add_image(VESSELS, name="CD31", **PLACE)
+    layer = add_map(viewer, identity := identified(VESSELS), pixel_size_um=1.0)
+    driver = open_analysis(viewer)
+    result = SimpleNamespace(record={"input": identity, "pixel_size_um": 1.0}, origin=(0.0, 0.0))
+    for down in (0.0, 30.0):
+        layer.translate = (down, 0.0)
+        request = replace(driver.widget._frozen(), result=result)
+        images, corner = {"vessels": VESSELS, "nuclei": SIGNAL}, request.slide.origins_um["vessels"]
+        slide = slide_from_arrays(images, 1.0, dict.fromkeys(images, corner))
+        said = request._other_pictures(slide)
+        assert ("lies +30 um (down)" in said) is bool(down)

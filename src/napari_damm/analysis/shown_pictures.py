@@ -5,6 +5,7 @@
    predicted is read again, and compared.
 3. What is known to be another image is told wherever its numbers stand. It is not refused: it may
    be the same image with less noise.
+4. So is a map that lies elsewhere beside its images than where it was predicted.
 """
 
 from __future__ import annotations
@@ -62,6 +63,43 @@ def other_pictures(
         "they show the same slice of the same section they do not belong to it, and every measure "
         "is wrong"
     )
+
+
+def moved_maps(
+    record: Mapping[str, Any],
+    rasters: Mapping[str, Raster],
+    now: tuple[float, float],
+    then: tuple[float, float],
+) -> str:
+    """Say by how much a map lies elsewhere beside its images than it was predicted, or "".
+
+    Parameters
+    ----------
+    record
+        The job record of the map.
+    rasters
+        The images that are measured with it, by role.
+    now, then
+        Its upper left corner (y, x) in um, as it lies now and as it was predicted.
+    """
+    known = record.get("input")
+    for role in ROLES:
+        entry = known.get(role) if isinstance(known, Mapping) else None
+        was = entry.get("origin_um") if isinstance(entry, Mapping) else None
+        if was is None or role not in rasters:
+            continue
+        image = rasters[role]
+        offsets = [
+            (a - b) - (c - d) for a, b, c, d in zip(now, image.origin, then, was, strict=True)
+        ]
+        if max(map(abs, offsets)) > max(image.pixel_size_um, float(record["pixel_size_um"])):
+            y, x = offsets
+            return (
+                f"this map lies {y:+.3g} um (down) and {x:+.3g} um (right) of where it was "
+                f"predicted beside its {role}: if nobody meant that, move it back, for every "
+                "measure is of another place"
+            )
+    return ""
 
 
 def _is_other_file(known: Mapping[str, Any], role: str, raster: Raster, path: str | None) -> bool:

@@ -105,13 +105,17 @@ class AnalyzeRequest:
         return next((Path(file).name for file in files if file), self.slide.name)
 
     def _other_pictures(self, slide: Slide) -> str:
-        """Say which layers are not those that the map was predicted from."""
-        from napari_damm.analysis.shown_pictures import other_pictures
+        """Say which layers are not those that the map was predicted from, or do not lie so."""
+        from napari_damm.analysis.shown_pictures import moved_maps, other_pictures
 
         images = {"vessels": slide.vessels, "nuclei": slide.nuclei}
         shown = {r: i for r, i in images.items() if r in self.slide.planes and r not in self.drawn}
         files = {role: source.path for role, source in self.slide.sources.items()}
-        return other_pictures(self.record, shown, files)
+        said = other_pictures(self.record, shown, files)
+        if said or self.result is None:
+            return said
+        now = self.slide.origins_um["particles"]
+        return moved_maps(self.result.record, shown, now, self.result.origin)
 
     def _labels(self, role: str) -> LabelImage:
         from napari_damm.analysis.particle_map import LabelImage
