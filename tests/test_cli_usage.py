@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+
 import numpy as np
 import pytest
 import tifffile
@@ -95,3 +97,11 @@ def test_of_a_stack_each_command_advises_what_it_takes(args, more, tmp_path, mon
     none_chosen = f"a.ome.tif has 3 z planes: choose one with --z N{more}"
     out_of_range = "a.ome.tif has 3 z planes and no number 3: choose one of 0..2 with --z N"
     assert said.endswith(out_of_range if more is None else none_chosen)
+
+
+def test_it_runs_as_a_module_where_its_script_is_on_no_path(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["napari_damm", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("napari_damm", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("napari-damm ")
