@@ -112,7 +112,8 @@ def test_each_sample_is_measured_on_its_own():
     assert row.level is None  # not calibrated
 
 
-def test_the_card_s_factor_widens_the_spread_and_gives_a_level():
+def test_the_card_s_factor_widens_the_spread_and_gives_a_level(monkeypatch):
+    monkeypatch.setattr(intervals, "FITTED_SAMPLES", 3)
     known = replace(KNOWN, samples={"l50": 2.0})
     report = of_three_samples(record={KEY: known.to_json()})
     plain, wide = row_of(of_three_samples(), "l50"), row_of(report, "l50")
@@ -120,6 +121,18 @@ def test_the_card_s_factor_widens_the_spread_and_gives_a_level():
     assert (wide.value, wide.level) == (plain.value, 0.9)
     assert row_of(report, "auc_100").level is None
     assert "Those of half-distance L50" in report.notes[0]
+
+
+def test_fewer_samples_than_the_factor_was_fitted_with_give_no_level():
+    known = replace(KNOWN, samples={"l50": 2.0})
+    report = of_three_samples(record={KEY: known.to_json()})
+    row, plain = row_of(report, "l50"), row_of(of_three_samples(), "l50")
+    assert row.level is None
+    assert row.high - row.low == pytest.approx(2 * (plain.high - plain.low))
+    assert "fitted with 8 samples of each section; 3 tell too little" in report.notes[0]
+    drawn = [Measured("l50", 10.0 + k, 5) for k in range(8)]
+    assert intervals.of_samples(drawn[0], drawn, known)[1][2] == 0.9
+    assert intervals.of_samples(drawn[0], drawn[:7], known)[1][2] is None
 
 
 def test_regions_have_the_spread_of_samples_too_and_what_was_imaged_has_none():

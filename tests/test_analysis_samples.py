@@ -167,7 +167,8 @@ def test_samples_differ_enough_that_the_intervals_say_something(values):
         assert values[name].std() > 0.01 * values[name].mean(), name
 
 
-def test_a_factor_widens_each_by_its_own(values):
+def test_a_factor_widens_each_by_its_own(values, monkeypatch):
+    monkeypatch.setattr("napari_damm.analysis.intervals.FITTED_SAMPLES", len(SAMPLES))
     card = Intervals(Widths((0.0,), (0.3,)), 1.2, 40, "s", "t", "d", {}, samples=FACTORS)
     rows = report_of(SAMPLES, record={KEY: card.to_json()})
     for name, factor in FACTORS.items():

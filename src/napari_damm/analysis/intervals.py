@@ -26,6 +26,9 @@ OF_PARTICLES = (
 )  # fmt: skip
 """Measures of the predicted particles; the others are of images that were taken."""
 FEWEST_SAMPLES = 2
+FITTED_SAMPLES = 8
+"""With so many of each section the factors were fitted. Two samples tell their spread so poorly
+that a nominal 90 % interval of theirs would hold 69 % (of normal values, by Student's t)."""
 PART = (
     "No intervals: those on the model's card are of whole sections, and only a part of this one "
     "was predicted."
@@ -57,9 +60,9 @@ def of_samples(
     """Return a measure as its mean over samples, with low, high and level.
 
     A measure of the mean of samples is another: that map is smoother than any of them. The limits
-    are the normal 90 % interval of the samples, widened by the card's factor; without a factor
-    they have no level: they are not calibrated. Where a sample does not give the measure it stays
-    that of the map, without limits.
+    are the normal 90 % interval of the samples, widened by the card's factor; without a factor, or
+    of fewer samples than it was fitted with, they have no level: they are not calibrated. Where a
+    sample does not give the measure it stays that of the map, without limits.
     """
     values = [each.value for each in drawn if each.value is not None]
     if found.measure not in OF_PARTICLES or found.value is None:
@@ -70,7 +73,8 @@ def of_samples(
     half = NORMAL_90 * float(np.std(values, ddof=1)) * (1.0 if factor is None else factor)
     mean = float(np.mean(values))
     low, high = _possible(found.measure, mean - half, mean + half)
-    return replace(found, value=mean), (low, high, None if factor is None else LEVEL)
+    calibrated = factor is not None and len(values) >= FITTED_SAMPLES
+    return replace(found, value=mean), (low, high, LEVEL if calibrated else None)
 
 
 def profile_spread(
@@ -129,6 +133,12 @@ def note(known: Intervals | None, samples: int = 0, part: bool = False) -> str:
         fitted = () if known is None else [name for name in OF_PARTICLES if name in known.samples]
         if not fitted or known is None:
             return f"{drawn}: not calibrated, they hold the truth less often than it seems."
+        if samples < FITTED_SAMPLES:
+            return (
+                f"{drawn}. What they are widened by was fitted with {FITTED_SAMPLES} samples of "
+                f"each section; {samples} tell too little of how much they spread: the intervals "
+                f"have no level. Predict with {FITTED_SAMPLES} samples or more for 90 % ones."
+            )
         titles = ", ".join(MEASURES[name].title for name in fitted)
         return (
             f"{drawn}. Those of {titles} are widened until they held the truth of 90 % of sections "
