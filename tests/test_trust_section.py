@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from models import CARD
 from trusting import card, section, slide
 
 from napari_damm.slide import Normalisation
+from napari_damm.trust import words
 from napari_damm.trust.section import assess, look
 from napari_damm.trust.statistics import window_statistics
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, in_a_line, verdict_of
 
+BRIGHT = "the vessels image is bright on {} of the tissue than the model knows"
 RNG = np.random.default_rng(0)
 
 
@@ -45,12 +48,24 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_each_kind_of_nonsense_is_named(kind):
-    make, words = BAD[kind]
+    make, expected = BAD[kind]
     vessels, nuclei, um = make(*section())
     found = look(slide(vessels, nuclei, um), card())
     assert found is not None
     assert found.verdict != USE
-    assert any(words in reason for reason in found.reasons), found.reasons
+    assert any(expected in reason for reason in found.reasons), found.reasons
+
+
+def test_brightness_says_in_which_direction():
+    def said(**off):
+        evidence = SimpleNamespace(by_role=[("primary", "vessels")], off=lambda name: off[name[8:]])
+        return list(words._intensities(evidence))
+
+    assert said(mean=4.0, dark=-1.0) == [BRIGHT.format("more")]
+    assert said(mean=-4.0, dark=1.0) == [BRIGHT.format("less")]
+    assert said(mean=1.0, dark=4.0) == [BRIGHT.format("less")]
+    assert said(mean=1.0, dark=-4.0) == [BRIGHT.format("more")]
+    assert said(mean=1.0, dark=2.0) == []
 
 
 HOPELESS = ("swapped", "twice", "blank")

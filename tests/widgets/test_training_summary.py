@@ -86,6 +86,20 @@ def test_a_linear_model_stands_beside_and_is_named_where_it_is_better():
     )
 
 
+def test_a_gain_in_one_score_is_named_as_that():
+    base = {"ssim": 0.546, "r": 0.28}
+    told = replace(PLANNED, record={"linear_scores": {"r": 0.71}})
+    mixed = Validated(9, 0.1, {"ssim": 0.533, "r": 0.76}, base, True)
+    assert summarise(told, mixed).state() == (
+        "Step 9: SSIM 0.546 → 0.533 on 5 validation windows, r 0.28 → 0.76 (a linear model 0.71); "
+        "better than the base model in r, not in SSIM so far"
+    )
+    below = Validated(9, 0.1, {"ssim": 0.533, "r": 0.7}, base, True)
+    said = summarise(told, below).state()
+    assert said.startswith("Step 9: not better than a linear model, SSIM 0.546 → 0.533")
+    assert "better than the base model in r, not in SSIM" in said
+
+
 def test_a_gain_is_claimed_only_beyond_chance():
     def said(low, high):
         scores = {"ssim": 0.5, "ssim_gain_low": low, "ssim_gain_high": high}

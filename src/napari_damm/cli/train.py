@@ -142,6 +142,7 @@ def _left(folder: Path) -> str:
 def _summary(trained: Any) -> Iterator[str]:
     from napari_damm.events import GAIN
     from napari_damm.model_file import NO_BETTER, loses_to_linear
+    from napari_damm.train.compared import Compared
     from napari_damm.trust.intervals import KEY
 
     now, before = trained.scores, trained.base_scores
@@ -151,8 +152,11 @@ def _summary(trained: Any) -> Iterator[str]:
             was = f"{before[name]:.4g} -> " if name in before else ""
             beside = f" (a linear model: {linear[name]:.4g})" if name in linear else ""
             yield f"{name if name == 'r' else name.upper():5} {was}{now[name]:.4g}{unit}{beside}"
-    if "ssim" in before and now["ssim"] <= before["ssim"]:
+    compared = Compared.of(now, before)
+    if compared.in_nothing:
         yield "the new model is not better than its base on the validation windows"
+    elif compared.said_of_some:
+        yield f"the new model is better than its base {compared.said_of_some}"
     elif "ssim" in before and all(name in now for name in GAIN):
         low, high = (now[name] for name in GAIN)
         said = "may be chance" if low <= 0 else "is beyond chance"

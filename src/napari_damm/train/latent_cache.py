@@ -27,6 +27,7 @@ from napari_damm.dataset.sources import ROLES
 from napari_damm.model.damm import DAMM
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_own
+from napari_damm.util.text import gigabytes
 from napari_damm.util.tiling import WINDOW
 
 CHECKSUM = 4
@@ -74,8 +75,9 @@ class LatentFile:
         free = shutil.disk_usage(path.parent).free
         if size - there + SPARE_BYTES > free:
             self.warning = (
-                f"the latents would take {size / 2**30:.1f} GB and {free / 2**30:.1f} GB are free "
-                f"in {path.parent}: they are computed anew in every epoch, which is slower"
+                f"the latents would take {gigabytes(size)}, and {gigabytes(SPARE_BYTES)} are to be "
+                f"left, of {gigabytes(free)} that are free in {path.parent}: they are computed "
+                "anew in every epoch, which is slower"
             )
             return
         check_own(path)

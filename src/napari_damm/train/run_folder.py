@@ -197,13 +197,13 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
     there = state.record
     older = {"targets_sha256": wanted["targets_sha256"]}  # which trainings of before lack
     for key, what in (
-        ("base_sha256", "base model"),
-        ("data_sha256", "images or their intensities"),
-        ("targets_sha256", "images of the target"),
+        ("base_sha256", "base model is another than the one"),
+        ("data_sha256", "images or their intensities differ from those"),
+        ("targets_sha256", "images of the target differ from those"),
     ):
         if there.get(key, older.get(key)) != wanted[key]:
             raise ValueError(
-                f"{path} cannot be resumed: the {what} differ from those that it was begun with; "
+                f"{path} cannot be resumed: the {what} that it was begun with; "
                 "give the same, or train into another folder"
             )
     before, now = state.config.to_dict(), wanted["config"]

@@ -181,9 +181,11 @@ def _sharpness(e: Evidence) -> Iterator[str]:
 
 def _intensities(e: Evidence) -> Iterator[str]:
     for role, name in e.by_role:
-        worst = max((e.off(f"{role} {what}") for what in ("mean", "dark")), key=abs)
+        brighter, darker = e.off(f"{role} mean"), e.off(f"{role} dark")
+        worst = max(brighter, -darker, key=abs)
         if abs(worst) > FAR:
-            yield f"the {name} image is bright on more or less of the tissue than the model knows"
+            much = "more" if worst > 0 else "less"
+            yield f"the {name} image is bright on {much} of the tissue than the model knows"
 
 
 def _texture(e: Evidence) -> Iterator[str]:

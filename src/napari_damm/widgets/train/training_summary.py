@@ -15,6 +15,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.train.compared import Compared
 from napari_damm.widgets.run.eta import duration
 from napari_damm.widgets.run.run_summary import RunSummary
 from napari_damm.widgets.train.request import Kept
@@ -119,7 +120,7 @@ class TrainingSummary(RunSummary):
         scores, base = validated.scores, validated.base_scores
         if validated.step == 0:
             known = base or scores
-            beside = _beside(known, self._linear)
+            beside = _beside(known, {}, self._linear)
             return f"The base model has {_pair('SSIM', 'ssim', known, {})}{beside}"
         return f"Step {validated.step}: {self._verdict(scores, base)} so far"
 
@@ -138,18 +139,16 @@ class TrainingSummary(RunSummary):
         if "psnr" in scores:
             told.append(f"{_pair('PSNR', 'psnr', scores, base, 1)} dB")
         numbers = f"{', '.join(told)} on {_count(self.validation_windows, 'validation window')}"
-        numbers += _beside(scores, self._linear)
-        worse = [
-            name
-            for name, other, by in (
-                ("the base model", base, "ssim"),
-                ("a linear model", self._linear, "r"),
-            )
-            if by in other and by in scores and scores[by] <= other[by]
-        ]
+        numbers += _beside(scores, base, self._linear)
+        compared, linear = Compared.of(scores, base), self._linear.get("r")
+        worse = ["the base model"] if compared.in_nothing else []
+        if linear is not None and scores.get("r", linear + 1) <= linear:
+            worse.append("a linear model")
+        if compared.said_of_some:
+            numbers += f"; better than the base model {compared.said_of_some}"
         if worse:
             return f"not better than {' and '.join(worse)}, {numbers}"
-        return f"{numbers}{_gain(scores)}"
+        return f"{numbers}{'' if compared.said_of_some else _gain(scores)}"
 
 
 def _gain(scores: Mapping[str, float]) -> str:
@@ -162,11 +161,13 @@ def _gain(scores: Mapping[str, float]) -> str:
     return f"; the gain may be chance ({low:+.3f} to {high:+.3f} SSIM)"
 
 
-def _beside(scores: Mapping[str, float], linear: Mapping[str, float]) -> str:
-    """Set the correlation with the truth beside that of a linear model."""
+def _beside(
+    scores: Mapping[str, float], base: Mapping[str, float], linear: Mapping[str, float]
+) -> str:
+    """Set the correlation with the truth beside that of the base and of a linear model."""
     if "r" not in scores or "r" not in linear:
         return ""
-    return f", r {scores['r']:.2f} (a linear model {linear['r']:.2f})"
+    return f", {_pair('r', 'r', scores, base, 2)} (a linear model {linear['r']:.2f})"
 
 
 def _pair(
