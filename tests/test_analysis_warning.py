@@ -6,6 +6,7 @@ import pytest
 
 from napari_damm.analysis import page
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
+from napari_damm.trust.verdict import said_of_model
 
 
 def test_the_warning_says_what_each_model_was_trained_on():
@@ -47,3 +48,15 @@ def test_that_a_model_knows_no_real_tissue_is_said_once():
     facts = SectionFacts("s", (8, 8), (1.0, 1.0), True, "v", "n", {}, {}, record)
     warning = AnalysisReport({}, (facts,), (), ()).warning
     assert "(trained on simulated sections, no real tissue (640 px)): on other" in warning
+
+
+def test_a_model_no_better_than_a_linear_one_is_a_caution_above_all_numbers():
+    record = {"trust": {"verdict": "use"}, "model": {"warning": "does not beat a linear model"}}
+    facts = SectionFacts("s", (8, 8), (1.0, 1.0), True, "v", "n", {}, {}, record)
+    report = AnalysisReport({}, (facts,), (), ())
+    assert report.cautions == ("s: the model does not beat a linear model",)
+
+
+@pytest.mark.parametrize("record", [{}, {"model": 3}, {"model": {"warning": 3}}, {"model": {}}])
+def test_a_record_without_a_warning_says_nothing_of_its_model(record):
+    assert said_of_model(record) == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from models import CARD, randomise
@@ -9,7 +11,10 @@ from scipy import ndimage
 from trainings import of, run
 
 from napari_damm import api
-from napari_damm.events import Finished, TrainPlanned, Validated
+from napari_damm.cli import batch, predict
+from napari_damm.cli.progress import Tally
+from napari_damm.engine.batch import BatchReport
+from napari_damm.events import Finished, Planned, SectionDone, TrainPlanned, Validated
 from napari_damm.model import DAMM, DAMMConfig
 from napari_damm.model_file import NO_BETTER, loses_to_linear, read_card, summary
 from napari_damm.slide import slide_from_arrays
@@ -103,6 +108,11 @@ def test_every_record_of_such_a_model_says_so():
         metrics = {"mean": {"r": own}, "linear": {"r": 0.2}}
         card = {**CARD, "name": "mine", "metrics": metrics}
         model = randomise(DAMM(DAMMConfig.of_preset("tiny"), card))
-        *_, finished = api.predict(slide, model, api.PredictConfig(steps=1, device="cpu"))
-        record = finished.result.record["model"]
+        *events, event = api.predict(slide, model, api.PredictConfig(steps=1, device="cpu"))
+        tally = Tally(planned=of(events, Planned)[0])
+        record = event.result.record["model"]
         assert (record.get("warning") == NO_BETTER) == says
+        lines = list(predict.summary(Path("r"), tally, event))
+        assert (f"            the model {NO_BETTER}" in lines) == says
+        report = BatchReport((SectionDone("s", event.result, 1.0),), ())
+        assert (f"the model {NO_BETTER}" in "".join(batch.listed(report))) == says

@@ -62,6 +62,19 @@ def test_each_sentence_comes_with_its_input(qtbot, note, sentence):
     assert VERDICT_COLOURS["use"] not in note.styleSheet()
 
 
+def test_a_model_no_better_than_a_linear_one_is_never_green(qtbot, note, monkeypatch):
+    metrics = {"metrics": {"mean": {"r": 0.7}, "linear": {"r": 0.74}}}
+    monkeypatch.setattr("napari_damm.model_file.read_card", lambda path: card() | metrics)
+    poor = "the model does not beat a linear model of the same images"
+    assert said(qtbot, note, request(*section())) == f"{FAMILIAR}; {poor}"
+    assert VERDICT_COLOURS["with care"] in note.styleSheet()
+    note.clear_answer()
+    vessels, nuclei = section()
+    text = said(qtbot, note, request(nuclei, vessels))
+    assert text.endswith(f"; {poor}")
+    assert "look swapped" in text
+
+
 def test_a_model_that_does_not_know_says_nothing(qtbot, note, monkeypatch):
     said(qtbot, note, request(*section()))
     monkeypatch.setattr("napari_damm.model_file.read_card", lambda path: CARD)

@@ -10,7 +10,13 @@ from napari.layers import Layer
 
 from napari_damm.store import ResultLayout, ResultStore, ShardMaps
 from napari_damm.widgets.viewer.reader import read_result
-from napari_damm.widgets.viewer.verdict import VERDICT, VERDICT_COLOURS, verdict_in_words
+from napari_damm.widgets.viewer.verdict import (
+    VERDICT,
+    VERDICT_COLOURS,
+    tell_verdict,
+    verdict_colour,
+    verdict_in_words,
+)
 
 SHARES = {"use": 0.03, "with care": 0.97}
 SWAPPED = {
@@ -24,6 +30,28 @@ SAID = (
     "care (unusual images)"
 )
 COARSE = {"verdict": "with care", "reasons": ["is the pixel size right?"], "shares": SHARES}
+
+
+POOR = {"model": {"name": "mine", "warning": "does not beat a linear model of the same images"}}
+
+
+@pytest.mark.parametrize(
+    ("trust", "said", "colour"),
+    [
+        ({"verdict": "use", "shares": {"use": 1}}, "Use. 100 % of the tissue: use. ", "with care"),
+        (COARSE, "With care: is the pixel size right? 3 % of the tissue: use; 97 % with care. ",
+         "with care"),
+        (SWAPPED, f"{SAID}. ", "do not use"),
+        (None, "", "with care"),
+    ],
+)  # fmt: skip
+def test_a_model_no_better_than_a_linear_one_is_said_with_the_verdict(told, trust, said, colour):
+    record = {"trust": trust, **POOR}
+    line = f"{said}The model does not beat a linear model of the same images"
+    assert verdict_in_words(record) == line
+    assert verdict_colour(record) == VERDICT_COLOURS[colour]
+    tell_verdict("np", record)
+    assert told == [(f"np: {line}", True)]
 
 
 def stored(path, **trust):

@@ -1,8 +1,9 @@
 """What is to be said before any number of a predicted map is read.
 
 1. The verdict on the prediction itself, where that is not plain use.
-2. That its section may be another picture.
-3. Of single measures: that a prediction does not give them.
+2. That its model is no better than a trivial one.
+3. That its section may be another picture.
+4. Of single measures: that a prediction does not give them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from napari_damm.analysis.measures import NOT_GIVEN
-from napari_damm.trust.verdict import VERDICTS
+from napari_damm.trust.verdict import VERDICTS, said_of_model
 
 UNREAD = "not to be read from a predicted map"
 TRUSTED_IS = (
@@ -28,6 +29,8 @@ def cautions_of(name: str, record: Mapping[str, Any], about: Mapping[str, Any]) 
         reasons = [str(reason) for reason in trust.get("reasons") or ()]
         because = f" ({'; '.join(reasons)})" if reasons else ""
         yield f'{name}: the verdict on the prediction was "{verdict}"{because}'
+    if warning := said_of_model(record):
+        yield f"{name}: {warning}"
     if about.get("caution"):
         yield f"{name}: {about['caution']}"
 

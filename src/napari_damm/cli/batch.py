@@ -21,6 +21,7 @@ from napari_damm.cli.streams import echo
 from napari_damm.engine.batch_sections import ENDING, images_in
 from napari_damm.engine.crate import write_crate
 from napari_damm.events import Event, SectionDone
+from napari_damm.trust.verdict import said_of_model
 from napari_damm.util.areas import Areas, areas_of_geojson
 from napari_damm.util.errors import one_line
 from napari_damm.util.text import count
@@ -222,6 +223,7 @@ def listed(report: BatchReport) -> Iterator[str]:
         trust = (record.get("trust") or {}).get("verdict")
         facts = [f"{done.seconds:.1f} s"]
         facts += [f"trust: {trust}"] if trust else []
+        facts += [said_of_model(record)] if said_of_model(record) else []
         facts += [f"{count(len(done.failed), 'window')} failed"] if done.failed else []
         yield f"done        {done.section}  ({', '.join(facts)})"
     for failed in report.failed:

@@ -41,6 +41,7 @@ from napari_damm.engine.batch_sections import in_all_ways
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.crate import check_crates, write_crate
 from napari_damm.trust.cells import shares_in_words
+from napari_damm.trust.verdict import said_of_model
 from napari_damm.util.advice import advice_of
 from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 from napari_damm.util.text import name_or_index
@@ -316,6 +317,8 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     if record.get("samples", 1) > 1:
         yield f"samples     mean of {record['samples']}; their spread is NP std"
     yield from trust_lines(record.get("trust"))
+    if warning := said_of_model(record):
+        yield f"            {warning}"
     yield f"interval    {interval_in_words(record)}"
     used = branch_use_in_words(record, tally.windows_multi_modal, tally.windows_done)
     yield f"branch      {used}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
 VERDICTS = USE, WITH_CARE, DO_NOT_USE
@@ -40,3 +41,13 @@ def in_a_line(verdict: str, reasons: Iterable[str]) -> str:
     for reason in reasons:
         line += {"": "", "?": " "}.get(line[-1:], "; ") + reason
     return f"{verdict}: {line}" if line else verdict
+
+
+def said_of_model(record: Mapping[str, Any]) -> str:
+    """Say what a job record warns of in its model: that a trivial one is as good; "" if nothing.
+
+    The verdict speaks of the images alone: those that a poor model knows are "use", too.
+    """
+    model = record.get("model")
+    warning = model.get("warning") if isinstance(model, Mapping) else None
+    return f"the model {warning}" if isinstance(warning, str) and warning else ""

@@ -2,7 +2,8 @@
 
 1. When layers, pixel size or model change, nine windows are read in a thread: no GUI waits for it.
 2. The line is green where the model knows such images, else amber or red, with the reasons. It is
-   empty where the model does not say which images it knows, or nothing is picked.
+   empty where the model does not say which images it knows, or nothing is picked. That a model is
+   no better than a trivial one is said with it: then no line is green.
 3. What was asked for last is shown; answers to earlier questions are dropped.
 
 The thread knows a queue and nothing of Qt: a widget may be gone before the answer comes.
@@ -17,7 +18,7 @@ from queue import SimpleQueue
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 
-from napari_damm.trust.verdict import USE, Assessment, in_a_line
+from napari_damm.trust.verdict import USE, WITH_CARE, Assessment, in_a_line
 from napari_damm.widgets.notes import Note
 from napari_damm.widgets.viewer.layer_slides import SlideRequest
 from napari_damm.widgets.viewer.verdict import VERDICT_COLOURS
@@ -25,8 +26,8 @@ from napari_damm.widgets.viewer.verdict import VERDICT_COLOURS
 log = logging.getLogger(__name__)
 POLL_MS = 50
 FAMILIAR = "The images look like those that the model knows"
-Answers = SimpleQueue[tuple[int, Assessment | None]]
-"""Of the questions by their numbers; None where there is nothing to say."""
+Answers = SimpleQueue[tuple[int, Assessment | None, str]]
+"""Of the questions by their numbers; None where there is nothing to say. And of the model."""
 
 
 class TrustNote(Note):
@@ -37,6 +38,7 @@ class TrustNote(Note):
     def __init__(self) -> None:
         super().__init__("trust")
         self._asked = self._begun = 0
+        self._of_model = ""
         self.found.connect(self._show)
         self._answers: Answers = SimpleQueue()
         self._timer = QTimer(self)
@@ -59,7 +61,7 @@ class TrustNote(Note):
     def _collect(self) -> None:
         """Pass on what was found; the last answer is all that is waited for."""
         while not self._answers.empty():
-            number, assessment = self._answers.get()
+            number, assessment, self._of_model = self._answers.get()
             if number == self._begun:
                 self._timer.stop()
             self.found.emit(number, assessment)
@@ -70,22 +72,27 @@ class TrustNote(Note):
         if assessment is None:
             self.say("")
             return
-        self.setStyleSheet(f"color: {VERDICT_COLOURS[assessment.verdict]}")
-        if assessment.verdict == USE:
-            self.say(FAMILIAR)
+        familiar = assessment.verdict == USE
+        colour = WITH_CARE if familiar and self._of_model else assessment.verdict
+        self.setStyleSheet(f"color: {VERDICT_COLOURS[colour]}")
+        more = (self._of_model,) if self._of_model else ()
+        if familiar:
+            self.say("; ".join([FAMILIAR, *more]))
         else:
-            self.say(in_a_line(assessment.verdict.capitalize(), assessment.reasons))
+            self.say(in_a_line(assessment.verdict.capitalize(), (*assessment.reasons, *more)))
 
 
 def _look(number: int, request: SlideRequest, model: Path, answers: Answers) -> None:
     """Look at a section; whatever is wrong with it or the model, Predict says it better."""
-    from napari_damm.model_file import read_card
+    from napari_damm.model_file import NO_BETTER, loses_to_linear, read_card
     from napari_damm.trust.section import look
 
-    found = None
+    found, of_model = None, ""
     try:
-        found = look(request.slide(), read_card(model))
+        card = read_card(model)
+        of_model = f"the model {NO_BETTER}" if loses_to_linear(card) else ""
+        found = look(request.slide(), card)
     except (OSError, ValueError) as error:
         log.debug("The section cannot be looked at: %s", error)
     finally:
-        answers.put((number, found))
+        answers.put((number, found, of_model))
