@@ -7,9 +7,14 @@ import os
 
 import pytest
 
+from napari_damm.cli.train import _check_name
+from napari_damm.evaluation.calibrated_file import CalibratedFile
+from napari_damm.model_file import import_model, load_model
+from napari_damm.train import run_folder
 from napari_damm.util import files
 from napari_damm.util.files import (
     check_new,
+    check_writable,
     copy_file,
     replace_file,
     sha256,
@@ -166,3 +171,38 @@ def test_a_disk_that_fills_while_a_folder_is_written_is_told_with_the_folder(tmp
     with pytest.raises(OSError, match=r"^it is damaged$"), written_folder(tmp_path / "out"):
         raise OSError("it is damaged")  # a sentence of ours stays as it is
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """A folder that may not be written, for root too; what is in `free` below it may."""
+    folder, ask = tmp_path / "kept", os.access
+    (folder / "free").mkdir(parents=True)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != folder and ask(path, mode)
+    )  # fmt: skip
+    return folder
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(read_only, tmp_path):
+    said = r"^the folder .*kept may not be written: choose another place$"
+    for refuse in (check_new, check_writable):
+        with pytest.raises(PermissionError, match=said):
+            refuse(read_only / "out")
+    with pytest.raises(PermissionError, match=said):
+        check_writable(read_only / "new" / "out")
+    check_writable(read_only / "free")
+    assert check_new(read_only / "free" / "out").parent.name == "free"
+
+
+def test_trainings_models_and_calibrations_are_refused_there_at_once(read_only, monkeypatch):
+    monkeypatch.setenv("NAPARI_DAMM_MODELS", str(read_only / "models"))
+    with pytest.raises(PermissionError, match="kept may not be written"):
+        run_folder.check_new(read_only / "run")
+    with pytest.raises(PermissionError, match="kept may not be written"):
+        _check_name("mine", resume=False)
+    model = load_model(None, "cpu")
+    with pytest.raises(PermissionError, match="kept may not be written"):
+        CalibratedFile.of(model, "new")
+    with pytest.raises(PermissionError, match="kept may not be written"):
+        import_model(model.file, "new")

@@ -183,9 +183,11 @@ def _config(given: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig
 
 
 def _check_name(name: str, resume: bool) -> None:
-    """Refuse, before hours of training, a name that cannot be installed."""
-    from napari_damm.model_file import list_models
+    """Refuse, before hours of training, a name that cannot be installed, or a folder."""
+    from napari_damm.model_file import list_models, user_folder
+    from napari_damm.util.files import check_writable
 
+    check_writable(user_folder())
     for info in list_models():
         if info.name == name and info.bundled:
             raise ValueError(f"a model named {name!r} is bundled: choose another --name")

@@ -20,6 +20,7 @@ from napari_damm.model_file import (
 )
 from napari_damm.model_file.weights import SUFFIX
 from napari_damm.trust.intervals import KEY, Intervals
+from napari_damm.util.files import check_writable
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
@@ -48,6 +49,7 @@ class CalibratedFile:
             folder = user_folder()
             if folder.exists() and not folder.is_dir():
                 raise NotADirectoryError(f"{folder} is no folder: models cannot be kept there")
+            check_writable(folder)
             return cls(folder / f"{check_new_name(name)}{SUFFIX}", name)
         if model.file is None:
             raise ValueError("the model came from no file: give the name to save it under")

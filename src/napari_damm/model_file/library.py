@@ -19,7 +19,7 @@ from platformdirs import user_data_path
 from napari_damm.model_file.header import first_few, read_card, summary
 from napari_damm.model_file.weights import SUFFIX, read_model
 from napari_damm.util.advice import Advice
-from napari_damm.util.files import LONGEST_NAME, check_new, copy_file
+from napari_damm.util.files import LONGEST_NAME, check_new, check_writable, copy_file
 from napari_damm.util.given import shown
 from napari_damm.util.settings import DEVICES
 
@@ -192,6 +192,7 @@ def import_model(path: str | Path, name: str | None = None, replace: bool = Fals
     if not (replace and name in _files(folder)):
         check_new_name(name)
     target = folder / f"{name}{SUFFIX}"
+    check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     copy_file(path, target, checked.card["sha256"])
     return _describe(target, bundled=False)

@@ -29,7 +29,13 @@ from platformdirs import user_data_path
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.advice import Advice
 from napari_damm.util.bounded_json import read_json
-from napari_damm.util.files import RESUME_OR_REMOVE, check_own, output_exists, replace_file
+from napari_damm.util.files import (
+    RESUME_OR_REMOVE,
+    check_own,
+    check_writable,
+    output_exists,
+    replace_file,
+)
 from napari_damm.util.lock import LOCK, WriterLock
 
 STATE_FILE = "run.json"
@@ -172,8 +178,8 @@ def check_new(path: Path) -> None:
     ------
     OutputExists
         If so.
-    NotADirectoryError
-        If it cannot be made, since a file is in the way.
+    NotADirectoryError, PermissionError
+        If it cannot be made, since a file is in the way, or nothing may be written there.
     """
     if path.exists() and (
         not path.is_dir() or any(each.name not in LEFTOVERS for each in path.iterdir())
@@ -182,6 +188,7 @@ def check_new(path: Path) -> None:
     parent = next(p for p in path.absolute().parents if p.exists())
     if not parent.is_dir():
         raise NotADirectoryError(f"{parent} is no folder: choose another place for {path.name}")
+    check_writable(path)
 
 
 def check_same(path: Path, wanted: Mapping[str, Any]) -> None:

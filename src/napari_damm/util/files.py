@@ -67,8 +67,8 @@ def check_new(path: Path, remedy: str = REMOVE) -> Path:
     ------
     OutputExists
         If it exists, if only as a link that leads nowhere; `remedy` is a template of `Advice`.
-    FileNotFoundError
-        If the folder around it does not exist.
+    FileNotFoundError, PermissionError
+        If the folder around it does not exist, or may not be written.
     """
     if os.path.lexists(path):
         raise output_exists(path, remedy)
@@ -82,16 +82,31 @@ def output_exists(path: Path, remedy: str = REMOVE) -> OutputExists:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse an output whose folder is not there.
+    """Refuse an output whose folder is not there, or may not be written.
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, PermissionError
         If so.
     """
     parent = path.absolute().parent
     if not parent.is_dir():
         raise FileNotFoundError(f"the folder {parent} does not exist: create it first")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place in a folder that may not be written, before work is done for it.
+
+    Raises
+    ------
+    PermissionError
+        Naming that folder: the place itself, if it is one, or the nearest above that there is.
+    """
+    path = path.absolute()
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if nearest.is_dir() and not os.access(nearest, os.W_OK):
+        raise PermissionError(f"the folder {nearest} may not be written: choose another place")
 
 
 def check_own(*paths: Path) -> None:
