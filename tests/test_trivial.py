@@ -11,13 +11,22 @@ from scipy import ndimage
 from trainings import of, run
 
 from napari_damm import api
-from napari_damm.cli import batch, predict
+from napari_damm.cli import batch, predict, train
 from napari_damm.cli.progress import Tally
 from napari_damm.engine.batch import BatchReport
 from napari_damm.events import Finished, Planned, SectionDone, TrainPlanned, Validated
 from napari_damm.model import DAMM, DAMMConfig
-from napari_damm.model_file import NO_BETTER, loses_to_linear, read_card, summary
+from napari_damm.model_file import (
+    CHANCE,
+    NO_BETTER,
+    loses_to_linear,
+    read_card,
+    summary,
+    warning_of,
+)
 from napari_damm.slide import slide_from_arrays
+from napari_damm.train.run_folder import TrainedModel
+from napari_damm.train.start import _said_of_unrelated
 from napari_damm.trust.trivial import SIGMAS, LinearModel
 
 pytestmark = pytest.mark.usefixtures("quick_training")
@@ -80,6 +89,39 @@ def test_a_card_tells_by_r_whether_a_model_loses(own, linear, loses):
 @pytest.mark.parametrize("metrics", [None, [], {"mean": 1}, {"mean": {"r": 0.1}, "linear": []}])
 def test_a_card_without_the_comparison_says_nothing(metrics):
     assert not loses_to_linear({**CARD, "metrics": metrics})
+
+
+@pytest.mark.parametrize(
+    ("own", "linear", "warning"),
+    [
+        (0.03, 0.02, CHANCE),
+        (-0.3, -0.4, CHANCE),
+        (0.05, 0.5, CHANCE),
+        (0.3, 0.5, NO_BETTER),
+        (0.5, 0.5, NO_BETTER),
+        (0.5, 0.3, ""),
+        (None, 0.3, ""),
+        (0.3, None, ""),
+    ],
+)
+def test_a_model_near_chance_is_warned_of_though_it_beats_a_linear_one(own, linear, warning):
+    card = {**CARD, "name": "mine", "metrics": {"mean": {"r": own}, "linear": {"r": linear}}}
+    assert warning_of(card) == warning
+    assert (warning in summary(card)) or not warning
+    said = list(train._summary(TrainedModel(Path("m"), "m", card, {}, {}, Path())))
+    assert ("do the three images show the same place?" in said[0]) == (warning == CHANCE)
+    assert ("linear model" in said[0]) == (warning == NO_BETTER)
+
+
+def test_images_that_tell_nothing_of_each_other_are_told_before_the_first_step():
+    names = ("vessels", "nuclei", "dots")
+    (notice,) = _said_of_unrelated({"r": 0.032}, names)
+    assert notice.level == "warning"
+    assert notice.message.startswith(
+        "a linear model of vessels and nuclei finds next to nothing of the dots (r 0.03, "
+    )
+    for known in ({"r": 0.1}, {"r": float("nan")}, {}):
+        assert list(_said_of_unrelated(known, names)) == []
 
 
 def test_a_training_reports_it_beside_its_own_scores(tmp_path):

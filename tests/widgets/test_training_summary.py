@@ -100,6 +100,15 @@ def test_a_gain_in_one_score_is_named_as_that():
     assert "better than the base model in r, not in SSIM" in said
 
 
+def test_what_is_near_chance_is_called_so_though_it_beats_a_linear_model():
+    told = replace(PLANNED, record={"linear_scores": {"r": 0.02}})
+    chance = Validated(9, 0.1, {"ssim": 0.6, "r": 0.05}, {"ssim": 0.5, "r": 0.01}, True)
+    assert summarise(told, chance).state() == (
+        "Step 9: hardly better than chance, SSIM 0.500 → 0.600 on 5 validation windows, r 0.01 → "
+        "0.05 (a linear model 0.02) so far"
+    )
+
+
 def test_a_gain_is_claimed_only_beyond_chance():
     def said(low, high):
         scores = {"ssim": 0.5, "ssim_gain_low": low, "ssim_gain_high": high}

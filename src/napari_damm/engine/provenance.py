@@ -50,7 +50,7 @@ def job_record(
     """Return the record of a job that is about to start, as plain JSON values."""
     import torch
 
-    from napari_damm.model_file import NO_BETTER, content_hash, loses_to_linear, trained_on
+    from napari_damm.model_file import content_hash, trained_on, warning_of
     from napari_damm.util.version import __version__
 
     lattice = planned.lattice
@@ -61,7 +61,7 @@ def job_record(
             "sha256": model.card.get("sha256") or content_hash(model),
             "modalities": list(model.card["modalities"]),
             "training_data": trained_on(model.card),
-            **({"warning": NO_BETTER} if loses_to_linear(model.card) else {}),
+            **({"warning": warning_of(model.card)} if warning_of(model.card) else {}),
         },
         "mode": sampling.mode,
         "steps": sampling.steps,

@@ -10,6 +10,8 @@ Nothing is ever unpickled. Every complaint is one sentence that names the file.
 
 from napari_damm.model_file.autoencoder import save_autoencoder, take_trained_autoencoders
 from napari_damm.model_file.header import (
+    CHANCE,
+    LEAST_R,
     NO_BETTER,
     card_and_sum,
     first_few,
@@ -18,6 +20,7 @@ from napari_damm.model_file.header import (
     spread_factor,
     summary,
     trained_on,
+    warning_of,
 )
 from napari_damm.model_file.library import (
     ModelInfo,
@@ -36,6 +39,8 @@ from napari_damm.model_file.weights import content_hash, save_model
 from napari_damm.util.files import sha256
 
 __all__ = [
+    "CHANCE",
+    "LEAST_R",
     "NO_BETTER",
     "ModelInfo",
     "bundled_folder",
@@ -60,4 +65,5 @@ __all__ = [
     "take_trained_autoencoders",
     "trained_on",
     "user_folder",
+    "warning_of",
 ]

@@ -37,6 +37,9 @@ LONGEST_PART = 300
 LINEAR = "linear"
 """Where a card keeps the scores of a linear model, beside those of the "mean" of its own."""
 NO_BETTER = "does not beat a linear model of the same images"
+CHANCE = "does not follow the imaged particles in its own validation"
+LEAST_R = 0.1
+"""Correlation with the truth from which on maps follow it at all: 0 is chance."""
 COARSEST_UM = 1e6
 """No microscope has pixels of a metre."""
 
@@ -241,8 +244,8 @@ def summary(card: Mapping[str, Any]) -> str:
         f"{float(pixel_size)} µm/px" if pixel_size else "pixel size unknown",
         f"trained on {training}" if training else "training data unknown",
     ]
-    if loses_to_linear(card):
-        parts.insert(2, NO_BETTER)  # before what may be cut
+    if warning := warning_of(card):
+        parts.insert(2, warning)  # before what may be cut
     return printable(" · ".join(_cut(part) for part in parts))
 
 
@@ -258,18 +261,34 @@ def _cut(part: str) -> str:
     return part if len(part) <= LONGEST_PART else f"{part[: LONGEST_PART - 4]} ..."
 
 
+def warning_of(card: Mapping[str, Any]) -> str:
+    """Return what a card says against its model, after "the model"; "" for nothing.
+
+    A training whose three images do not belong together ends near chance, and so does the linear
+    model beside it: to beat that one means nothing then.
+    """
+    found, _ = _correlations(card)
+    if found is not None and found < LEAST_R:
+        return CHANCE
+    return NO_BETTER if loses_to_linear(card) else ""
+
+
 def loses_to_linear(card: Mapping[str, Any]) -> bool:
     """Return whether a card says that its model is not better than the linear one, by r."""
+    found, trivial = _correlations(card)
+    return found is not None and trivial is not None and found <= trivial
+
+
+def _correlations(card: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return r of a model and of the linear one, as far as its card knows both kinds of scores."""
     metrics = card.get("metrics")
     if not isinstance(metrics, Mapping):
-        return False
-    own, linear = metrics.get("mean"), metrics.get(LINEAR)
-    if not isinstance(own, Mapping) or not isinstance(linear, Mapping):
-        return False
-    found, trivial = own.get("r"), linear.get("r")
-    if not isinstance(found, int | float) or not isinstance(trivial, int | float):
-        return False
-    return found <= trivial
+        return None, None
+    kinds = metrics.get("mean"), metrics.get(LINEAR)
+    if not all(isinstance(scores, Mapping) for scores in kinds):
+        return None, None
+    own, linear = (scores.get("r") for scores in kinds if isinstance(scores, Mapping))
+    return (own if _is_number(own) else None), (linear if _is_number(linear) else None)
 
 
 def _is_number(value: Any) -> bool:

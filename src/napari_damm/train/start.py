@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ import torch
 from napari_damm.evaluation.registration import said_of_predicted
 from napari_damm.events import Event, Notice, TrainPlanned, Validated
 from napari_damm.model.layers import memory_format
+from napari_damm.model_file import LEAST_R
 from napari_damm.train.autoencoder.preparation import AutoencoderPreparation
 from napari_damm.train.batches import Batches, Schedule
 from napari_damm.train.checkpointing import Checkpointer
@@ -91,6 +92,7 @@ class TrainingStart:
         if parts.machine.first:
             linear = yield from linear_scores(parts)
             checkpoints.describe(linear_scores=linear)
+            yield from _said_of_unrelated(linear, checkpoints.record["modalities"])
         yield self._planned()
         validation_s = 0.0
         if not parts.from_scratch and parts.machine.first:
@@ -184,4 +186,16 @@ class TrainingStart:
             minutes=parts.config.minutes,
             steps_done=checkpoints.step,
             validation_corners_um=parts.validator.corners_um,
+        )
+
+
+def _said_of_unrelated(linear: Mapping[str, float], names: Sequence[str]) -> Iterator[Notice]:
+    """Say that both inputs together tell next to nothing of the target, before hours are spent."""
+    if linear.get("r", LEAST_R) < LEAST_R:
+        primary, secondary, target = names
+        yield Notice(
+            f"a linear model of {primary} and {secondary} finds next to nothing of the {target} "
+            f"(r {linear['r']:.2f}, 1 is perfect, 0 is chance): do all three images show the same "
+            "place, the same way up?",
+            "warning",
         )

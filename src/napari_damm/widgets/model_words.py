@@ -37,7 +37,7 @@ def model_in_words(card: Mapping[str, Any], path: Path) -> str:
 
 
 def _lines(card: Mapping[str, Any], path: Path) -> Iterator[str]:
-    from napari_damm.model_file import loses_to_linear
+    from napari_damm.model_file import CHANCE, warning_of
 
     *given, target = (_plain(name) for name in card["modalities"])
     yield f"Predicts {target} from {' and '.join(given)}"
@@ -45,7 +45,10 @@ def _lines(card: Mapping[str, Any], path: Path) -> Iterator[str]:
     if size is not None:
         yield f"Made for pixels of {size:g} µm: images with others are brought to that"
     yield f"Learnt from: {_learnt_from(card)}"
-    if loses_to_linear(card):
+    warning = warning_of(card)
+    if warning == CHANCE:
+        yield "In its own validation its maps did not follow the imaged particles"
+    elif warning:
         yield "In its own validation it was not better than a linear model of the two images"
     if card.get("intended_use"):
         yield f"For: {_plain(card['intended_use'])}"

@@ -84,13 +84,13 @@ class TrustNote(Note):
 
 def _look(number: int, request: SlideRequest, model: Path, answers: Answers) -> None:
     """Look at a section; whatever is wrong with it or the model, Predict says it better."""
-    from napari_damm.model_file import NO_BETTER, loses_to_linear, read_card
+    from napari_damm.model_file import read_card, warning_of
     from napari_damm.trust.section import look
 
     found, of_model = None, ""
     try:
         card = read_card(model)
-        of_model = f"the model {NO_BETTER}" if loses_to_linear(card) else ""
+        of_model = f"the model {warning_of(card)}" if warning_of(card) else ""
         found = look(request.slide(), card)
     except (OSError, ValueError) as error:
         log.debug("The section cannot be looked at: %s", error)

@@ -15,6 +15,7 @@ from napari_damm.events import (
     TrainStep,
     Validated,
 )
+from napari_damm.model_file import LEAST_R
 from napari_damm.train.compared import Compared
 from napari_damm.widgets.run.eta import duration
 from napari_damm.widgets.run.run_summary import RunSummary
@@ -146,6 +147,8 @@ class TrainingSummary(RunSummary):
             worse.append("a linear model")
         if compared.said_of_some:
             numbers += f"; better than the base model {compared.said_of_some}"
+        if linear is not None and scores.get("r", LEAST_R) < LEAST_R:
+            return f"hardly better than chance, {numbers}"
         if worse:
             return f"not better than {' and '.join(worse)}, {numbers}"
         return f"{numbers}{'' if compared.said_of_some else _gain(scores)}"
