@@ -78,10 +78,12 @@ class Field:
         ValueError, OSError
             If the pixels are not finite, or cannot be read.
         """
-        pixels = read_region(
-            self.section.raster(role), box, self.model_um, self.section.slide.origin, self.shape
-        )
-        return normalise(pixels, *self.limits[role])
+        return normalise(self.read_raw(role, box), *self.limits[role])
+
+    def read_raw(self, role: str, box: Box) -> NDArray[np.float32]:
+        """Read a box of model pixels of an image, in its own intensities."""
+        raster, origin = self.section.raster(role), self.section.slide.origin
+        return read_region(raster, box, self.model_um, origin, self.shape)
 
     def read_planted(self, box: Box) -> NDArray[np.float32] | None:
         """Read where divergence was planted, 0..1 in a box of model pixels; None: not known."""

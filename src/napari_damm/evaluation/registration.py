@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from napari_damm.dataset import Field
-from napari_damm.dataset.patches import corners_inside
+from napari_damm.evaluation.saturated import said_of_saturated
 from napari_damm.evaluation.scores import Floats, Ground
+from napari_damm.evaluation.some_windows import MOST_WINDOWS, some_windows
 from napari_damm.trust.moved import moved_by
 from napari_damm.trust.statistics import cross_correlogram
-from napari_damm.util.tiling import CELL, STRIDE, WINDOW, Box
+from napari_damm.util.tiling import STRIDE, WINDOW, Box
 
 CLEAR = 9.0
-MOST_WINDOWS = 16
 
 
 def said_of_moved(fields: Sequence[Field], names: Sequence[str]) -> Iterator[str]:
@@ -33,15 +33,14 @@ def said_of_moved(fields: Sequence[Field], names: Sequence[str]) -> Iterator[str
 
     `names` is what the images of the three roles are called.
     """
-    boxes = [(field, box) for field in fields for box in _windows(field)]
-    if not boxes:
+    windows = some_windows(fields)
+    if not windows:
         return
-    kept = np.linspace(0, len(boxes) - 1, min(MOST_WINDOWS, len(boxes))).round().astype(int)
     for role, name in (("target", names[2]), ("secondary", names[1])):
         try:
             fits = [
                 cross_correlogram(field.read("primary", box), field.read(role, box))
-                for field, box in (boxes[k] for k in kept)
+                for field, box in windows
             ]
         except (OSError, ValueError):  # whoever needs this place will say so
             continue
@@ -86,14 +85,22 @@ class Placed:
 
     def __init__(self) -> None:
         self._told: set[str] = set()
+        self._saturated: set[str] = set()
         self._names: set[str] = set()
 
     def said_of(self, field: Field, card: Mapping[str, Any]) -> list[str]:
-        """Say which images of a section look moved; `card` is that of the model."""
-        folder = field.section.folder
-        if folder in self._told:
-            return []
-        return self._noted(field, said_of_moved([field], [str(n) for n in card["modalities"]]))
+        """Say which images of a section look moved, and whether its target is saturated.
+
+        `card` is that of the model.
+        """
+        folder, names = field.section.folder, [str(name) for name in card["modalities"]]
+        said = []
+        if folder not in self._told:
+            said = self._noted(field, said_of_moved([field], names))
+        if folder not in self._saturated and (cut := said_of_saturated([field], names[2])):
+            self._saturated |= {folder} - {""}
+            said.append(cut)
+        return said
 
     def said_beside(
         self, field: Field, ground: Ground, predicted: Floats, card: Mapping[str, Any]
@@ -124,11 +131,3 @@ def _pairs(ground: Ground, predicted: Floats) -> list[tuple[Floats, Floats]]:
             if ground.inside[at].all():
                 found.append((predicted[at], ground.truth[at]))
     return found
-
-
-def _windows(field: Field) -> list[Box]:
-    """Return some windows of a section, each wholly where it may be used, those of tissue."""
-    corners = np.argwhere(corners_inside(field.usable & field.tissue))
-    chosen = np.linspace(0, len(corners) - 1, min(MOST_WINDOWS, len(corners))).round().astype(int)
-    square = Box(0, 0, WINDOW, WINDOW)
-    return [square.shifted(*(int(v) * CELL for v in corners[k])) for k in chosen]

@@ -25,6 +25,7 @@ from napari_damm.dataset import Field, Section, Source, open_sections, survey
 from napari_damm.dataset.patches import Split, split_patches
 from napari_damm.dataset.sections import without_names
 from napari_damm.evaluation.registration import said_of_moved
+from napari_damm.evaluation.saturated import said_of_saturated
 from napari_damm.events import Notice, Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
 from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
@@ -196,8 +197,9 @@ def measure(
     for k, field in enumerate(fields):
         together.setdefault(field.section.folder or str(k), []).append(field)
     for group in together.values():
-        for sentence in said_of_moved(group, names):
-            yield Notice(sentence, "warning")
+        for sentence in (*said_of_moved(group, names), said_of_saturated(group, names[2])):
+            if sentence:
+                yield Notice(sentence, "warning")
     return Data(tuple(fields), split_patches(fields, config.validation_share, config.seed))
 
 
