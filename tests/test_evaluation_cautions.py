@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from napari_damm.dataset import (
     SlideSource,
     open_sections,
 )
+from napari_damm.evaluation import predicting
 from napari_damm.evaluation.opening import open_all
 from napari_damm.evaluation.repeated import Repeated
-from napari_damm.events import Notice
+from napari_damm.events import Finished, Notice
 from napari_damm.simulate import simulate_slide
 
 
@@ -97,3 +99,16 @@ def test_layers_and_simulated_sections_are_compared_too():
     pictures = {r: section.raster(r).planes[0] for r in ("primary", "secondary", "target")}
     (said,) = said_of(SectionSource(pictures, 1.0), SectionSource(pictures, 1.0))
     assert "layers (2) shows the same picture as layers" in said
+
+
+def test_a_verdict_names_its_section_and_other_warnings_none(monkeypatch):
+    said = ("do not use: out of focus?", "with care: dim", "memory ran out: smaller batches")
+    done = Finished(SimpleNamespace(), 0.0)
+    events = [*(Notice(each, "warning") for each in said), done]
+    monkeypatch.setattr(predicting.engine, "predict", lambda *_: iter(events))
+    field, warned = SimpleNamespace(section=SimpleNamespace(name="a.tif", slide=None)), set()
+    told = [list(predicting.predict_section(field, None, None, "", warned)) for _ in range(2)]
+    assert [[notice.message for notice in once] for once in told] == [
+        [f"a.tif: {said[0]}", f"a.tif: {said[1]}", said[2]],
+        [],
+    ]

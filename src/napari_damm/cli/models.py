@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ IMPORT_HELP = (
     "Add a model to your own: a checkpoint of the authors' code, or a .safetensors model file."
 )
 EXPORT_HELP = "Copy a model into a file of its own, or pack it for other programs."
+SHOWN_NUMBERS, FIRST_NUMBERS = 24, 8
+"""A card's longer lists are cut: the statistics of the images that a model knows have 1,369."""
 _MODEL_FILE = ".safetensors"
 _OWN_FORMAT = "safetensors"
 FORMATS = {
@@ -136,9 +138,16 @@ def card_lines(card: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{key}:"
             yield from card_lines(value, indent + "  ")
         elif isinstance(value, (list, tuple)):
-            yield f"{indent}{key}: {', '.join(map(str, value))}"
+            yield f"{indent}{key}: {_listed(value)}"
         else:
             yield f"{indent}{key}: {value}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Write values in a row; of many numbers the first, and how many there are."""
+    cut = len(values) > SHOWN_NUMBERS and all(isinstance(v, int | float) for v in values)
+    shown = ", ".join(map(str, values[:FIRST_NUMBERS] if cut else values))
+    return f"{shown}, ... ({len(values)} in all)" if cut else shown
 
 
 def _import_checkpoint(file: Path, name: str, pixel_size_um: float | None) -> Path:

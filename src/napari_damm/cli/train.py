@@ -141,7 +141,7 @@ def _left(folder: Path) -> str:
 
 def _summary(trained: Any) -> Iterator[str]:
     from napari_damm.events import GAIN
-    from napari_damm.model_file import CHANCE, warning_of
+    from napari_damm.model_file import LEAST_R, warning_of
     from napari_damm.train.compared import Compared
     from napari_damm.trust.intervals import KEY
 
@@ -162,10 +162,10 @@ def _summary(trained: Any) -> Iterator[str]:
         said = "may be chance" if low <= 0 else "is beyond chance"
         yield f"its gain over the base {said}: SSIM {low:+.4f} to {high:+.4f} (95 %)"
     warning = warning_of(trained.card)
-    if warning == CHANCE:
-        yield f"the new model {CHANCE}: do the three images show the same place?"
-    elif warning:
-        yield f"the new model {warning} on the validation windows"
+    if warning:
+        unrelated = (linear.get("r") or 1) < LEAST_R
+        ask = ": do the three images show the same place?" if unrelated else ""
+        yield f"the new model {warning}{ask}"
     if KEY not in trained.card:
         yield "not calibrated: sections kept aside give it 90 % intervals (napari-damm calibrate)"
     yield f"model {trained.path}"

@@ -13,12 +13,15 @@ from napari_damm.engine.config import PredictConfig
 from napari_damm.evaluation.scores import Ground
 from napari_damm.events import Event, Finished, Notice, Preparing, Step
 from napari_damm.store import Result
+from napari_damm.trust.verdict import VERDICTS
 from napari_damm.util.text import count
 
 if TYPE_CHECKING:
     from napari_damm.model.damm import DAMM
 
 
+DOUBTFUL = VERDICTS[1:]
+"""What a verdict begins with: that is of one section, other warnings are of all."""
 LARGE_PX = 8192
 BYTES_PER_PIXEL = 80
 
@@ -60,7 +63,8 @@ def predict_section(
                     yield Preparing(what, done, total)
                 case Notice(message, "warning") if message not in warned:
                     warned.add(message)
-                    yield event
+                    of = f"{surveyed.section.name}: " if message.startswith(DOUBTFUL) else ""
+                    yield Notice(f"{of}{message}", "warning")
                 case Finished():
                     finished = event
     if finished is None or finished.failed:

@@ -37,7 +37,7 @@ LONGEST_PART = 300
 LINEAR = "linear"
 """Where a card keeps the scores of a linear model, beside those of the "mean" of its own."""
 NO_BETTER = "does not beat a linear model of the same images"
-CHANCE = "does not follow the imaged particles in its own validation"
+CHANCE = "does not follow the imaged particles in its validation windows"
 LEAST_R = 0.1
 """Correlation with the truth from which on maps follow it at all: 0 is chance."""
 COARSEST_UM = 1e6
