@@ -46,7 +46,8 @@ def test_a_cut_is_of_the_size_asked_for_even_from_a_small_picture():
     for shape in ((40, 300), (64, 64), (500, 70)):
         picture = rng.random(shape, np.float32)
         for _ in range(8):
-            assert camera.cut(picture, rng, 64).shape == (64, 64)
+            drawn = camera.draw_cut(shape, rng, 64)
+            assert camera.cut(picture, drawn, 64).shape == (64, 64)
 
 
 def test_the_faithful_loss_of_a_picture_and_itself_is_zero():

@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_right import GREY, ladder, predicted, rightness, section
-from gpu_training import training, ways_on
+from gpu_training import of_pictures, training, ways_on
 from notes import Notes
 from precision import compared
 from supervised import supervised
@@ -202,14 +202,21 @@ def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) ->
     }
     if device == "cuda":
         # of the card's own events: those of the host name the time of the kernels that they start
-        kernels = [e for e in counts.values() if e.device_type == DeviceType.CUDA]
-        busy = sum(event.self_device_time_total for event in kernels) / 1e6
+        of_card = [e for e in counts.values() if e.device_type == DeviceType.CUDA]
+        copies = [e for e in of_card if e.key.startswith(("Memcpy", "Memset"))]
+        busy, copying = (
+            sum(event.self_device_time_total for event in events) / 1e6
+            for events in (of_card, copies)
+        )
+        waits = [e for e in counts.values() if e.key.endswith("Synchronize")]
         found |= {
             "launches per step": of("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch"),
             "waits of the host per step": of("cudaStreamSynchronize", "cudaDeviceSynchronize"),
             "paced waits per step": of("cudaEventSynchronize"),
             "copies from and to the host per step": of("cudaMemcpyAsync"),
-            "share of the time the card computes": busy / wall,
+            "share of the time the card computes": (busy - copying) / wall,
+            "share of the time the card copies": copying / wall,
+            "share of the time the host waits": sum(e.cpu_time_total for e in waits) / 1e6 / wall,
         }
     return found
 
@@ -289,6 +296,7 @@ def all_parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]
     for mode in args.modes:
         yield f"bf16, {mode}", partial(half, args, mode)
     yield last, partial(speed, device, args.size, batch, last)
+    yield "autoencoder of pictures", partial(of_pictures, device)
     for way in others:
         yield way, partial(training, device, args.train_minutes, way)
 

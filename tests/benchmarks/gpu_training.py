@@ -5,7 +5,7 @@ Run: python tests/benchmarks/gpu_training.py [--device cuda] [--minutes 0.5]
 Of fine-tuning on two simulated sections, as it comes, of sections that do not fit on the card, of
 the autoencoders, and with parts of it left out: samples per second of its late steps by phase, and
 the share of the card's time that goes into data, computing or idle (`train.data_time`); of blocks,
-for how long files were waited for.
+for how long files were waited for. And of the autoencoder that learns from pictures of many kinds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import argparse
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,12 +30,18 @@ from napari_damm import api
 from napari_damm.dataset import SectionSource
 from napari_damm.dataset.sources import ROLES
 from napari_damm.events import Notice, TrainStep
+from napari_damm.model import DAMM, DAMMConfig
+from napari_damm.model.layers import memory_format
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.train import loop
 from napari_damm.train import start as training_start
-from napari_damm.train.autoencoder import preparation
+from napari_damm.train.autoencoder import AutoencoderTraining, preparation, train_autoencoder
+from napari_damm.train.autoencoder.device_pictures import DevicePictures
+from napari_damm.train.autoencoder.pictures import PicturePool
 from napari_damm.train.autoencoder.preparation import USUAL_CROPS
+from napari_damm.train.data_time import DataTime
 from napari_damm.train.device_batches import sections_within
+from napari_damm.train.recorded_step import recorder_for
 from napari_damm.train.section_blocks import BLOCK_BYTES, SectionBlocks
 
 BATCH = {"cuda": 128}
@@ -67,6 +75,8 @@ WAYS = {
     "training, autoencoders as on a CPU": Way((ALL_ADAPT, *NO_RECORDER, NO_SECTIONS), OF_STAGES),
 }
 STAGE_STEPS = {"cuda": 100}
+OF_PICTURES, PICTURE_PX = {True: (64, 200), False: (4, 3)}, 128
+"""Crops of a batch and steps, with a card and without, and the side of a crop."""
 
 
 def ways_on(device: str) -> list[str]:
@@ -109,6 +119,30 @@ def training(device: str, minutes: float, way: str = "training") -> dict[str, An
     return found
 
 
+def of_pictures(device: str) -> dict[str, float]:
+    """Train the autoencoder of `train_autoencoder.py` on a few pictures; return what steps take."""
+    count, steps = OF_PICTURES[device == "cuda"]
+    stage = DAMM(DAMMConfig.of_preset("small", "ours")).first_stage("primary")
+    stage = stage.to(device=device, memory_format=memory_format(device))
+    made = DevicePictures(PicturePool(sections=2, drawn=10), count, PICTURE_PX, device)
+    config = AutoencoderTraining(steps, 0, 1e-3, ema_decay=0.999, half=device == "cuda")
+    on_data, times, waited = DataTime(device), [time.perf_counter()], 0.0
+
+    def batch(step: int) -> torch.Tensor:
+        with on_data.spent():
+            return made.batch(step)
+
+    for _ in train_autoencoder(stage, batch, config, recorder=recorder_for(device, 1)):
+        times.append(time.perf_counter())
+        waited += on_data.taken()()
+    made.close()
+    taken = [later - earlier for earlier, later in pairwise(times)]
+    return {
+        "samples/s": count / statistics.median(taken[len(taken) // 4 :]),
+        "waiting for data": waited / sum(taken),
+    }
+
+
 def _simulated() -> list[SectionSource]:
     layers = []
     for seed in range(2):
@@ -136,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=0.5)
     args = parser.parse_args(arguments)
+    print("autoencoder of pictures", json.dumps(of_pictures(args.device), indent=1), flush=True)
     for way in ways_on(args.device):
         print(way, json.dumps(training(args.device, args.minutes, way), indent=1), flush=True)
 

@@ -118,7 +118,7 @@ class SectionsOnDevice(ABC):
         )[1]
         gain = column([view.gain for view in views])
         changed = torch.where(gain == 1, moved, ((moved + 1) * gain - 1).clamp(-1, 1))
-        changed = _blurred(changed, [view.blur for view in views])
+        changed = blurred(changed, [view.blur for view in views])
         spots = [view.spot or (0.0, 0.0, float("inf")) for view in views]
         far = torch.hypot(
             y - column([spot[0] for spot in spots]), x - column([spot[1] for spot in spots])
@@ -127,7 +127,8 @@ class SectionsOnDevice(ABC):
         images = torch.stack([plain[0], torch.where(inside, changed, plain[1]), plain[2]], dim=1)
         misleads = inside & (column([float(view.misleads) for view in views]) > 0)
         share = F.avg_pool2d(torch.maximum(plain[3], misleads.float())[:, None], cell)
-        return _turned(images, views), _turned(share, views)[:, 0]
+        ways = [view.turns for view in views], [view.flip for view in views]
+        return turned(images, *ways), turned(share, *ways)[:, 0]
 
     def _window(self, which: Tensor, row: Tensor, col: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """Gather pixels (y, x) of windows: (4, n, 256, 256)."""
@@ -197,25 +198,25 @@ def placed(values: Sequence[float], device: torch.device) -> Tensor:
     return sent(torch.tensor(values), device)
 
 
-def _turned(images: Tensor, views: Sequence[View]) -> Tensor:
-    """Turn images (n, c, s, s) by quarters, then flip them, each as its view says."""
+def turned(images: Tensor, quarters: Sequence[int], flips: Sequence[bool]) -> Tensor:
+    """Turn images (n, c, s, s) by quarters, then flip them top to bottom, each in its way."""
     n, channels, size, _ = images.shape
     device = images.device
     i = torch.arange(size, device=device)[None, :, None].expand(n, size, size)
     j = torch.arange(size, device=device)[None, None, :].expand(n, size, size)
-    flip = placed([view.flip for view in views], device).reshape(-1, 1, 1)
+    flip = placed(flips, device).reshape(-1, 1, 1)
     i = torch.where(flip, size - 1 - i, i)
     ways = torch.stack(
         [i * size + j, j * size + size - 1 - i,
          (size - 1 - i) * size + size - 1 - j, (size - 1 - j) * size + i]
     )  # fmt: skip
-    turns = placed([view.turns % 4 for view in views], device)
+    turns = placed([each % 4 for each in quarters], device)
     source = ways[turns, torch.arange(n, device=device)].reshape(n, 1, -1)
     flat = images.flatten(2).gather(2, source.expand(-1, channels, -1))
     return flat.reshape(images.shape)
 
 
-def _blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:
+def blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:
     """Blur images (n, s, s), each by its own Gaussian, as `scipy.ndimage.gaussian_filter` does."""
     rows = [k for k, sigma in enumerate(sigmas) if sigma > 0]
     if not rows:

@@ -5,7 +5,8 @@
    that fades from lines: each drawn from a seed.
 3. `photographs`: pictures that scikit-image ships; nothing is downloaded.
 
-4. `PicturePool` holds some of each and cuts batches from them, each by the number of its step.
+4. `PicturePool` holds some of each and cuts batches from them, each by the number of its step;
+   `device_pictures` does so on a graphics card.
 
 All are float32 (y, x) in 0..1, sharp and clean: blur, noise and tones come later (`camera`).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from skimage import data, draw
 from torch import Tensor
 
 from napari_damm.simulate import simulate_slide
-from napari_damm.train.autoencoder.camera import cut, expose
+from napari_damm.train.autoencoder.camera import Cut, Exposure, cut, draw_cut, draw_exposure, expose
 
 Picture = NDArray[np.float32]
 LIMITS = (0.1, 99.9)
@@ -50,6 +51,15 @@ PHOTOGRAPHS = (
 )
 
 
+class DrawnPicture(NamedTuple):
+    """A crop of a batch: of which picture, where, and what befalls it."""
+
+    kind: str
+    number: int
+    cut: Cut
+    exposure: Exposure
+
+
 class PicturePool:
     """Pictures of every kind: so many simulated sections, and so many drawn ones in all.
 
@@ -66,15 +76,25 @@ class PicturePool:
             self.pictures[kinds[seed % len(kinds)]].append(procedural(seed, DRAWN_PX))
         self.pictures["photographs"] = list(photographs())
 
-    def batch(self, step: int, count: int, size: int) -> Tensor:
-        """Return crops (count, 1, size, size) in [-1, 1], by the step alone."""
+    def drawn(self, step: int, count: int, size: int) -> list[DrawnPicture]:
+        """Draw the crops of a batch, by the step alone."""
         rng = np.random.default_rng([step, 7])
         kinds, shares = list(SHARES), np.array(list(SHARES.values()))
         made = []
         for _ in range(count):
-            pictures = self.pictures[kinds[rng.choice(len(kinds), p=shares / shares.sum())]]
-            picture = pictures[int(rng.integers(len(pictures)))]
-            made.append(expose(cut(picture, rng, size), rng))
+            kind = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
+            number = int(rng.integers(len(self.pictures[kind])))
+            shape = self.pictures[kind][number].shape
+            place = draw_cut(shape, rng, size)
+            made.append(DrawnPicture(kind, number, place, draw_exposure(rng, size)))
+        return made
+
+    def batch(self, step: int, count: int, size: int) -> Tensor:
+        """Return crops (count, 1, size, size) in [-1, 1], by the step alone."""
+        made = []
+        for each in self.drawn(step, count, size):
+            picture = self.pictures[each.kind][each.number]
+            made.append(expose(cut(picture, each.cut, size), each.exposure))
         return torch.from_numpy(np.stack(made)[:, None] * 2 - 1)
 
 
