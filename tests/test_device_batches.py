@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from jobs import quick_first_stages
 from tape import Waits
 from training_data import blobs, layers
 from trainings import base_model, config, of, run
@@ -16,7 +17,7 @@ from napari_damm.dataset import open_sections, survey
 from napari_damm.dataset.patches import Patch, split_patches
 from napari_damm.dataset.views import View, planted_share, read_view
 from napari_damm.events import TrainStep
-from napari_damm.train import start
+from napari_damm.train import device_batches, start
 from napari_damm.train.batches import Batches
 from napari_damm.train.device_batches import DeviceBatches, sections_on_card
 from napari_damm.train.device_views import DeviceSections
@@ -119,6 +120,13 @@ def bytes_for(records):
     return records * (2 * 3 * 4 * 32**2 + 4 * 32**2)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Encode by plain pooling: what it is done with has tests of its own."""
+    quick_first_stages(monkeypatch.setattr)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("records", [8, 11, 100])
 def test_whatever_the_bank_has_room_for_a_step_sees_what_it_sees_in_the_loop(data, records):
     loop, device, *_ = both(data, bytes_for(records))
@@ -130,6 +138,7 @@ def test_whatever_the_bank_has_room_for_a_step_sees_what_it_sees_in_the_loop(dat
     assert (device.encoded == device.bank.size) == (records == 100)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_tenth_of_the_bank_is_renewed_at_a_time_and_known_windows_are_not_read(data, monkeypatch):
     _, device, *_ = both(data, bytes_for(30), batch_size=1, variants=40)
     read, counts = device.sections.read, []
@@ -141,6 +150,33 @@ def test_a_tenth_of_the_bank_is_renewed_at_a_time_and_known_windows_are_not_read
     for step in range(9):
         device.batch(step)
     assert counts == [3, 3, 3]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("records", "variants", "together"), [(100, 3, 4), (0, 3, 4), (100, 40, 6), (0, 40, 4)]
+)
+def test_latents_are_encoded_as_many_at_a_time_whatever_lies_there(
+    data, monkeypatch, records, variants, together
+):
+    monkeypatch.setattr(device_batches, "TOGETHER", 6)
+    made = []
+    for first in (0, 3, 5):  # begun anew, and resumed
+        _, device, model, _ = both(data, bytes_for(records), batch_size=4, variants=variants)
+        encode, counts = model.encode, []
+        monkeypatch.setattr(
+            model,
+            "encode",
+            lambda image, role, encode=encode, counts=counts: (
+                counts.append(len(image)) or encode(image, role)
+            ),
+        )
+        for step in range(first, 6):
+            latents = device.batch(step)
+        assert set(counts) == {together}
+        made.append(latents)
+    for other in made[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(made[0], other, strict=True))
 
 
 def test_a_bank_of_less_than_two_batches_is_of_no_use(data):

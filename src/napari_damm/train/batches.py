@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -66,6 +66,20 @@ class Crops(NamedTuple):
     planted: Tensor
 
 
+@lru_cache(maxsize=2)
+def _order(split: Split, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the patches of an epoch in their order; of many it takes milliseconds."""
+    return epoch_order(split.train, seed, epoch)
+
+
+@lru_cache(maxsize=1)
+def _chances(split: Split) -> NDArray[np.float64]:
+    """Return with which chance each patch is drawn."""
+    chances = np.array([patch.chance for patch in split.train])
+    found: NDArray[np.float64] = chances / chances.sum()
+    return found
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Steps and epochs of a training."""
@@ -99,7 +113,7 @@ class Schedule:
     def views(self, split: Split, step: int) -> list[tuple[int, int]]:
         """Return (patch, variant) of each sample of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        order = epoch_order(split.train, self.config.seed, epoch)
+        order = _order(split, self.config.seed, epoch)
         places = within * self.config.batch_size + np.arange(self.config.batch_size)
         rounds, at = np.divmod(places, len(order))
         return [
@@ -175,10 +189,10 @@ class Batches:
     def _drawn_crops(self, step: int, count: int, side: int) -> list[DrawnCrop]:
         """Draw which crops a step sees."""
         rng = np.random.default_rng((self.config.seed, step, 5))
-        chances = np.array([patch.chance for patch in self.split.train])
+        chances = _chances(self.split)
         places = (WINDOW - side) // self.model.config.latent_factor + 1
         drawn = []
-        for index in rng.choice(len(chances), count, p=chances / chances.sum()):
+        for index in rng.choice(len(chances), count, p=chances):
             variant = int(rng.integers(2**31))
             y, x = rng.integers(0, places, 2)
             drawn.append(DrawnCrop(int(index), variant, int(y), int(x)))

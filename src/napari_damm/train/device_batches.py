@@ -37,7 +37,7 @@ from napari_damm.util.tiling import WINDOW
 SECTIONS_SHARE, BANK_SHARE = 0.2, 0.3
 """How much of the card's free memory sections and latents may take."""
 TOGETHER = 64
-"""Windows that are encoded at a time."""
+"""Windows that are encoded at a time, where there are many."""
 RENEWED = 10
 """One of so many parts of the bank is renewed at a time."""
 
@@ -81,6 +81,9 @@ class DeviceBatches(Batches):
         self.sections = sections
         records = self.schedule.patches * self.schedule.variants
         self.bank = LatentBank(model, records, config.batch_size, bank_bytes)
+        # whatever lies there already: bits depend on the size of a batch, also after a resume
+        many = max(config.batch_size, records // RENEWED if self.bank.size else 0)
+        self._together = min(TOGETHER, many)
 
     def _batch(self, step: int, progress: float, rank: int, world: int) -> Batch:
         pairs = self.schedule.views(self.split, step)[rank::world]
@@ -161,7 +164,7 @@ class DeviceBatches(Batches):
         wanted = dict.fromkeys(self.bank.lacks(records))
         share, ahead = self.bank.size // RENEWED, 0
         if self.sections.in_blocks:  # little at a time, while what is next is being read
-            share, ahead = min(share, TOGETHER), TOGETHER
+            share, ahead = min(share, self._together), self._together
         room = max(len(wanted), share)
         for later in range(step + 1, step + 1 + room + ahead):
             if len(wanted) >= room + ahead:
@@ -169,8 +172,8 @@ class DeviceBatches(Batches):
             pairs = self.schedule.views(self.split, later)[rank::world]
             wanted |= dict.fromkeys(self.bank.lacks([self._record_of(*pair) for pair in pairs]))
         found, variants = list(wanted), self.schedule.variants
-        for start in range(0, min(room, len(found)), TOGETHER):
-            some = found[start : min(start + TOGETHER, room)]
+        for start in range(0, min(room, len(found)), self._together):
+            some = found[start : min(start + self._together, room)]
             self.bank.put(some, *self._encoded([divmod(each, variants) for each in some]), records)
         self._ask([divmod(each, variants) for each in found[room:]], None)
 
@@ -181,12 +184,15 @@ class DeviceBatches(Batches):
         half = self.config.precision == "bf16-mixed"
         made = []
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            for some in torch.split(images, TOGETHER):
-                roles = []
+            for some in torch.split(images, self._together):
+                roles, count = [], len(some)
+                if count < self._together:  # filled up with the last
+                    last = some[-1:].expand(self._together - count, -1, -1, -1)
+                    some = torch.cat([some, last])
                 for k, role in enumerate(ROLES):
                     channels = self.model.first_stage(role).config.image_channels
                     image = some[:, k : k + 1].expand(-1, channels, WINDOW, WINDOW)
-                    roles.append(self.model.encode(image, role).half())
+                    roles.append(self.model.encode(image, role)[:count].half())
                 made.append(torch.stack(roles, dim=1))
         self.encoded += len(images)
         return torch.cat(made), planted
