@@ -266,7 +266,7 @@ def test_adapting_on_the_device_is_that_of_the_loop(data, tmp_path, monkeypatch)
         assert 0 < sum(event.waiting for event in steps) <= 6
     for name, value in loop.model.first_stages.state_dict().items():
         made = there.model.first_stages.state_dict()[name]
-        torch.testing.assert_close(made, value, rtol=0, atol=2e-5, msg=name)
+        torch.testing.assert_close(made, value, rtol=0, atol=1e-5, msg=name)
 
 
 def test_fine_tune_cuts_their_crops_on_the_card_and_tells_what_is_not_recorded(

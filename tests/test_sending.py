@@ -29,10 +29,11 @@ class Sent(TorchFunctionMode):
 
 
 class Stub:
-    def __init__(self, nbytes, pinned=False):
-        self.nbytes, self.pinned = nbytes, pinned
+    def __init__(self, nbytes, pinned=False, device="cpu"):
+        self.nbytes, self.pinned, self.device = nbytes, pinned, torch.device(device)
 
     def pin_memory(self):
+        assert self.device.type == "cpu"  # torch refuses others
         return Stub(self.nbytes, True)
 
     def to(self, device, non_blocking=False):
@@ -46,6 +47,10 @@ def test_only_on_cuda_nothing_waits_and_what_is_large_is_pinned(device, at_once)
     for nbytes in (STAGED_BYTES, STAGED_BYTES + 1):
         pinned = at_once and nbytes > STAGED_BYTES
         assert sent(Stub(nbytes), torch.device(device)) == (device, at_once, pinned)
+
+
+def test_what_lies_on_a_card_already_is_not_pinned():
+    assert sent(Stub(STAGED_BYTES + 1, device="cuda"), "cuda") == ("cuda", False, False)
 
 
 def test_the_sampler_of_other_devices_never_sends_without_waiting():

@@ -29,7 +29,7 @@ from napari_damm.util.tiling import CELL, WINDOW, Box
 TRUNCATE = 4.0
 """Standard deviations at which a blur ends, as scipy's."""
 FLOAT_BYTES = 4
-BAND = 512
+BAND = 256
 """Rows of a section that are read at a time where all of it is."""
 IMAGES = len(ROLES) + 1
 """Of a section: those of the three roles, and where divergence was planted."""

@@ -15,10 +15,12 @@ STAGED_BYTES = 1 << 16
 def sent(value: Tensor, device: torch.device | str) -> Tensor:
     """Return a tensor of the host on a device; on CUDA nothing is waited for.
 
+    One that is on a card already stays as it is.
+
     Apple's mps would read what may be gone by then (pytorch issue 189690): elsewhere the copy is
     waited for.
     """
-    if not takes_at_once(device):
+    if value.device.type != "cpu" or not takes_at_once(device):
         return value.to(device)
     if value.nbytes > STAGED_BYTES:
         value = value.pin_memory()
