@@ -192,10 +192,10 @@ def data():
     return fields, split_patches(fields, 0.3, 0)
 
 
-def prepared(data, room, kind="cpu", precision="32-true", folder=Path()):
+def prepared(data, room, kind="cpu", precision="32-true", folder=Path(), device="cpu"):
     fields, split = data
     parts = SimpleNamespace(
-        model=guided(),
+        model=guided().to(device),
         data=SimpleNamespace(fields=fields, split=split),
         config=config(first_stage_steps=3),
         machine=SimpleNamespace(
@@ -206,7 +206,7 @@ def prepared(data, room, kind="cpu", precision="32-true", folder=Path()):
         schedule=SimpleNamespace(variants=2),
         checkpoints=SimpleNamespace(folder=SimpleNamespace(path=folder)),
     )
-    sections = None if room is None else sections_within(room, fields, "cpu")
+    sections = None if room is None else sections_within(room, fields, device)
     return preparation.AutoencoderPreparation(parts, sections)
 
 
