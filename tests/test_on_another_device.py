@@ -1,4 +1,4 @@
-"""What a training does on a card mixes nothing with what lies on the host, and reads nothing back.
+"""What is done on a card mixes nothing with what lies on the host, and reads nothing back.
 
 The device "meta" stands in for a card: its tensors have shapes and no values, so that what is read
 back is refused; what mixes it with the host, `OneDevice` refuses.
@@ -14,12 +14,16 @@ import pytest
 import torch
 from models import guided
 from test_device_batches import CELL, VIEWS, Pictures
+from test_device_sampler import windows
 from test_recorded_autoencoder import KINDS, OURS, data, prepared  # noqa: F401 (a fixture)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from trainings import base_model, config
 
 from napari_damm.engine import transfers
+from napari_damm.engine.config import STEPS
+from napari_damm.engine.device_sampler import DeviceSampler
+from napari_damm.engine.setup import Sampling
 from napari_damm.model import VQGAN, Autoencoder
 from napari_damm.train import recorded_step
 from napari_damm.train.autoencoder import AutoencoderState, AutoencoderTraining
@@ -153,3 +157,19 @@ def test_crops_of_pictures_are_made_there():
     made = DevicePictures(pool, 8, 64, META)
     assert made.batch(0).device.type == META
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "steps", "samples", "precision"),
+    [("expected", 1, 3, "full"), ("fast", 2, 2, "bf16"), ("reference", 3, 2, "full")],
+)
+def test_windows_are_sampled_there(monkeypatch, mode, steps, samples, precision):
+    def fetched(self, value):
+        kind = bool if value.dtype == torch.bool else np.float32
+        return lambda: np.zeros(value.shape, kind)
+
+    monkeypatch.setattr(transfers.Transfers, "fetch", fetched)
+    monkeypatch.setitem(STEPS, "fast", 2)
+    how = Sampling(mode, steps, 7, 0.5, 2, samples, precision=precision)
+    *_, last = DeviceSampler(guided().to(META), how, META).run(windows(3))
+    assert len(last) == 3
