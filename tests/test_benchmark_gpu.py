@@ -20,7 +20,7 @@ def test_what_is_done_otherwise_is_there(way):
 def test_a_card_is_compared_with_what_it_does_without_and_a_processor_tries_the_rest():
     names = {}
     for device in ("cpu", "cuda"):
-        args = argparse.Namespace(device=device, quick=True, **ARGS)
+        args = argparse.Namespace(device=device, quick=True, compiled=False, **ARGS)
         names[device] = [name for name, _ in gpu.all_parts(args)]
         assert len(set(names[device])) == len(names[device])
     assert set(names["cpu"]) < set(names["cuda"])

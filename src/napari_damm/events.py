@@ -205,8 +205,8 @@ class Preparing:
 class TrainStep:
     """One step of a training.
 
-    `phase` is "joint", "gated", "detail" or "autoencoder of <modality>"; for the last two only
-    `loss` means anything. `progress` (0..1) and `seconds_left` (None: not known yet) are of the
+    `phase` is "joint", "gated", "detail" or "autoencoder of <modality>"; for the last two
+    `loss` is the only loss. `progress` (0..1) and `seconds_left` (None: not known yet) are of the
     whole training, `waiting` is the share of the time since the last step that went into its data:
     on a graphics card of the card's own time, computing them or idle (see `train.data_time`).
     """

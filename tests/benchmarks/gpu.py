@@ -2,6 +2,7 @@
 
 Run: PYTHONPATH=src python tests/benchmarks/gpu.py [--device cuda] [--size 4096] [--batch 256]
          [--modes expected fast draft reference] [--train-minutes 0.3] [--json FILE]
+         [--compiled]
 Try it without a card, in two minutes: --device cpu --quick
 
 1. Right: a small section on the device against the CPU, twice against itself, a region against the
@@ -19,6 +20,8 @@ Try it without a card, in two minutes: --device cpu --quick
    of sections that do not fit there, of the autoencoders, with steps that are not recorded, and as
    on a CPU (`gpu_training.py`).
 
+7. With --compiled, what `torch.compile` of a step takes and gains; that may take minutes more.
+
 Meant to take under five minutes. What is found is printed, and written to `--json`, part by part:
 none is lost where a later one fails or the time is up. A part that leaves its process without the
 card, or ends it, costs no other: those after it are done in a new one (`supervised.py`). Needs no
@@ -29,7 +32,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -41,6 +43,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_right import GREY, ladder, predicted, rightness, section
+from gpu_speed import compiled, per_second, used_up, wait_for_card, windows_in_memory
 from gpu_training import of_pictures, training, ways_on
 from notes import Notes
 from precision import compared
@@ -57,31 +60,6 @@ from napari_damm.engine.step_graph import CudaRecorder
 from napari_damm.engine.windows import WindowInput
 
 STEPS = 50
-LONG_S = 2.0
-
-
-def windows_in_memory(sampler: WindowSampler, count: int) -> list[WindowInput]:
-    """Return windows of noise: what they show does not matter for the time."""
-    side = 256
-    rng = np.random.default_rng(0)
-    pair = rng.uniform(-1, 1, (2, side, side)).astype(np.float32)
-    return [WindowInput((0, k), (0, side * k), *pair) for k in range(count)]
-
-
-def per_second(count: int, work: Callable[[], object], rounds: int = 3) -> float:
-    """Return how many of `count` things a second; the first time is not counted.
-
-    Rounds end where they have taken `LONG_S`: a slow card is measured once.
-    """
-    work()
-    _wait()
-    seconds: list[float] = []
-    while len(seconds) < rounds and sum(seconds) < LONG_S:
-        began = time.perf_counter()
-        work()
-        _wait()
-        seconds.append(time.perf_counter() - began)
-    return count / statistics.median(seconds)
 
 
 @torch.inference_mode()
@@ -150,11 +128,6 @@ def by_batch(device: str, mode: str, most: int) -> dict[str, float]:
     return found
 
 
-def used_up(sampler: WindowSampler, windows: list[WindowInput]) -> None:
-    """Sample windows, and forget them."""
-    list(sampler.run(windows))
-
-
 def recorded(batch: int) -> dict[str, Any]:
     """Compare steps that are recorded with steps that are not, and what recording takes."""
     model = api.load_model(None, "cuda")
@@ -187,7 +160,7 @@ def launches(sampler: WindowSampler, windows: list[WindowInput], device: str) ->
         began = time.perf_counter()
         for _ in sampler.run(windows):
             pass
-        _wait()
+        wait_for_card()
         wall = time.perf_counter() - began
     steps = max(1, sampler.sampling.steps)
     counts = {event.key: event for event in profiler.key_averages()}
@@ -244,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--minutes", type=float, default=8, help="no part is begun after these")
     parser.add_argument("--quick", action="store_true", help="a little of all, to try it")
+    parser.add_argument("--compiled", action="store_true", help="try torch.compile: minutes more")
     parser.add_argument("--only", nargs="+", metavar="PART", help="these parts, in this process")
     given = list(sys.argv[1:] if arguments is None else arguments)
     args = parser.parse_args(given)
@@ -297,19 +271,16 @@ def all_parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]
         yield f"bf16, {mode}", partial(half, args, mode)
     yield last, partial(speed, device, args.size, batch, last)
     yield "autoencoder of pictures", partial(of_pictures, device)
+    if args.compiled:
+        yield "fast, compiled", partial(compiled, device, batch)
     for way in others:
         yield way, partial(training, device, args.train_minutes, way)
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def _usable() -> bool:
     """Tell whether this process can still compute: a fault in a kernel is told ever after."""
     try:
-        _wait()
+        wait_for_card()
     except RuntimeError:
         return False
     return True
