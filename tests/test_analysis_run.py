@@ -155,7 +155,11 @@ def test_predicted_and_imaged_sections_in_one_report_are_told_apart(result, pict
     assert "in 16 steps (mode fast, seed 0), as the mean of 2 samples." in said
     record = {**report.sections[0].record, "steps": 1, "mode": "expected"}
     one = replace(report, sections=(replace(report.sections[0], record=record),))
-    assert "in one step (mode expected" in methods_paragraph(one)
+    said = methods_paragraph(one)
+    assert (
+        "in one step (mode expected, seed 0); beside it 2 samples were drawn (mode fast)." in said
+    )
+    assert "mean of 2" not in said  # the map is none
 
 
 def test_sections_become_animals_and_groups(picture, tmp_path):

@@ -9,6 +9,7 @@ from napari_damm.analysis.cells import DRAWN
 from napari_damm.analysis.config import TESTS
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
 from napari_damm.analysis.thresholds import WITHOUT_FEW
+from napari_damm.engine.config import EXPECTED, FAST
 from napari_damm.util.extravasation import BLUR_UM, SPECK_UM2
 from napari_damm.util.version import __version__
 
@@ -87,7 +88,11 @@ def _origin(sections: Sequence[SectionFacts]) -> Iterator[str]:
 def _prediction(record: Mapping[str, Any]) -> str:
     model: Mapping[str, Any] = record.get("model", {})
     samples, steps = int(record.get("samples", 1)), record.get("steps")
-    drawn = f", as the mean of {samples} samples" if samples > 1 else ""
+    drawn = ""
+    if samples > 1 and record.get("mode") == EXPECTED:
+        drawn = f"; beside it {samples} samples were drawn (mode {FAST})"
+    elif samples > 1:
+        drawn = f", as the mean of {samples} samples"
     taken = "in one step" if steps == 1 else f"in {steps} steps"
     return (
         "The particle map was not imaged but predicted from the images of vessels and nuclei by "

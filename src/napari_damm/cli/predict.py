@@ -38,7 +38,7 @@ from napari_damm.cli.options import said, with_settings
 from napari_damm.cli.progress import JobInterrupted, JobStopped, Tally, follow
 from napari_damm.cli.streams import echo
 from napari_damm.engine.batch_sections import in_all_ways
-from napari_damm.engine.config import PredictConfig
+from napari_damm.engine.config import EXPECTED, PredictConfig
 from napari_damm.engine.crate import check_crates, write_crate
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.trust.verdict import said_of_model
@@ -314,8 +314,10 @@ def summary(out: Path, tally: Tally, finished: Finished) -> Iterator[str]:
     yield f"result      {out}"
     yield f"map         {width} x {height} px of {planned.pixel_size_um:g} um"
     yield f"windows     {planned.windows} predicted, {planned.background_windows} background"
-    if record.get("samples", 1) > 1:
-        yield f"samples     mean of {record['samples']}; their spread is NP std"
+    if (samples := record.get("samples", 1)) > 1:
+        # in mode expected they are drawn beside the map
+        what = str(samples) if record.get("mode") == EXPECTED else f"mean of {samples}"
+        yield f"samples     {what}; their spread is NP std"
     yield from trust_lines(record.get("trust"))
     if warning := said_of_model(record):
         yield f"            {warning}"
