@@ -16,7 +16,7 @@ from napari_damm.dataset import SlideSource
 from napari_damm.events import Finished, TrainStep, Validated
 from napari_damm.model_file import read_card
 from napari_damm.train import fine_tune
-from napari_damm.train.run_folder import read_training
+from napari_damm.train.run_folder import _difference, read_training
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
@@ -199,3 +199,16 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     (other / "last.ckpt").replace(out / "last.ckpt")
     with pytest.raises(ValueError, match="another"):
         run(out, resume=True)
+
+
+def test_it_is_named_in_what_the_images_differ():
+    def record(name, um):
+        return {"data": [{"name": name, "identity": {"vessels": {"pixel_size_um": um}}}] * 4}
+
+    begun = record("02", 0.69)
+    assert _difference(begun, record("02", 0.69)) == ""
+    assert _difference(begun, record("05", 0.5)) == (
+        " (begun on 02, 02, 02, ..., given 05, 05, 05, ...)"
+    )
+    assert _difference(begun, record("02", 0.5)) == " (pixels of 0.69 um then, of 0.5 um now)"
+    assert _difference({"data": [{"name": "02", "identity": 3}] * 4}, begun) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
@@ -155,5 +156,13 @@ def test_errors_read_as_one_sentence():
     refused = readable(ValueError(Advice("no size", "give {pixel_size_um}")))
     assert refused == "no size: give the pixel size"
     assert readable(KeyError()) == "KeyError"
+    full = OSError(errno.ENOSPC, "cannot be written: No space left on device", "/d/last.ckpt")
+    assert readable(full) == (
+        "The disk is full: /d/last.ckpt: cannot be written: No space left on device; free some "
+        "space"
+    )
+    assert readable(PermissionError(errno.EACCES, "Permission denied", "/d")) == (
+        "/d: Permission denied"
+    )
     assert readable(MemoryError()).startswith("Out of memory:")
     assert "tried to allocate" in readable(OutOfMemoryError("tried to allocate"))

@@ -19,7 +19,7 @@ RUN/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,11 @@ from napari_damm.util.files import (
     replace_file,
 )
 from napari_damm.util.lock import LOCK, WriterLock
+from napari_damm.util.text import printable
 
 STATE_FILE = "run.json"
 LAST = "last.ckpt"
+NAMED = 3
 CURVES = "curves.csv"
 LATENTS = "latents"
 MOST_BYTES = 64 * 2**20
@@ -209,8 +211,9 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
         ("targets_sha256", "images of the target differ from those"),
     ):
         if there.get(key, older.get(key)) != wanted[key]:
+            known = _difference(there, wanted) if key == "data_sha256" else ""
             raise ValueError(
-                f"{path} cannot be resumed: the {what} that it was begun with; "
+                f"{path} cannot be resumed: the {what} that it was begun with{known}; "
                 "give the same, or train into another folder"
             )
     before, now = state.config.to_dict(), wanted["config"]
@@ -220,6 +223,31 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
                 f"{path} cannot be resumed: {key} is {before.get(key)!r} there and {now[key]!r} "
                 "here; give the same, or train into another folder"
             )
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in which names or pixel sizes the data of two records differ; "" for neither."""
+    names, sizes = zip(*(_names_and_sizes(record) for record in (before, now)), strict=True)
+    if names[0] != names[1]:
+        return f" (begun on {_few(names[0])}, given {_few(names[1])})"
+    if all(sizes) and sizes[0] != sizes[1]:
+        return f" (pixels of {_few(sizes[0])} um then, of {_few(sizes[1])} um now)"
+    return ""
+
+
+def _names_and_sizes(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    names, sizes = [], []
+    for section in record["data"]:
+        names.append(str(section["name"]))
+        identity = section.get("identity")
+        vessels = identity.get("vessels") if isinstance(identity, Mapping) else None
+        size = vessels.get("pixel_size_um") if isinstance(vessels, Mapping) else None
+        sizes += [f"{size:g}"] if isinstance(size, int | float) else []
+    return names, list(dict.fromkeys(sizes))
+
+
+def _few(names: Sequence[str]) -> str:
+    return printable(", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else ""))
 
 
 def check_checkpoint(state: TrainingState) -> None:

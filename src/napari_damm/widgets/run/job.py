@@ -28,7 +28,7 @@ from typing import Any
 
 from napari_damm.events import Event, Notice
 from napari_damm.util.advice import advice_of
-from napari_damm.util.errors import JobFault
+from napari_damm.util.errors import JobFault, is_disk_full, one_line
 from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready, no_garbage_collection, stepped_back
 
@@ -150,6 +150,10 @@ def readable(error: BaseException) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         detail = f" ({text})" if text else ""
         return f"Out of memory{detail}: close other programs or choose the device 'cpu'"
+    if isinstance(error, OSError) and error.strerror:  # the system's own, with its number
+        text = one_line(error)
+        if is_disk_full(error) and "disk is full" not in text:
+            return f"The disk is full: {text}; free some space"
     if isinstance(error, ValueError | OSError | JobFault) and text:
         return text
     return f"Stopped by {type(error).__name__}: {text}" if text else type(error).__name__
