@@ -70,7 +70,9 @@ def test_of_samples_it_is_their_scaled_spread(model):
     found = api.prediction_interval(drawn)
     half = (np.asarray(found.high) - np.asarray(found.low)) / 2
     np.testing.assert_allclose(half, NORMAL_90 * np.asarray(drawn.np_std), atol=1e-5)
-    assert found.fitted_on == "the spread of 2 samples, times 1.3"
+    said = "the spread of 2 samples, times 1.3"
+    assert found.fitted_on == f"{said}, which was fitted with 8: of fewer it holds less"
+    assert fitted_on({**drawn.record, "samples": 8}) == said.replace("2", "8")
     unscaled = replace(drawn, record={**drawn.record, "spread_factor": 1.0})
     assert api.prediction_interval(unscaled) is None
 

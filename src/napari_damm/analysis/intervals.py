@@ -16,7 +16,7 @@ import numpy as np
 from napari_damm.analysis.measures import MEASURES, Measured
 from napari_damm.analysis.particle_map import ParticleMap
 from napari_damm.analysis.regions import Region, Tissue
-from napari_damm.trust.intervals import Intervals
+from napari_damm.trust.intervals import FITTED_SAMPLES, Intervals
 from napari_damm.trust.widths import LEVEL, NORMAL_90
 from napari_damm.util.extravasation import Profile
 
@@ -26,9 +26,6 @@ OF_PARTICLES = (
 )  # fmt: skip
 """Measures of the predicted particles; the others are of images that were taken."""
 FEWEST_SAMPLES = 2
-FITTED_SAMPLES = 8
-"""With so many of each section the factors were fitted. Two samples tell their spread so poorly
-that a nominal 90 % interval of theirs would hold 69 % (of normal values, by Student's t)."""
 PART = (
     "No intervals: those on the model's card are of whole sections, and only a part of this one "
     "was predicted."

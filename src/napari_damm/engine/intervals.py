@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_damm.store import Result
 from napari_damm.trust import widths
-from napari_damm.trust.intervals import KEY, Intervals
+from napari_damm.trust.intervals import FITTED_SAMPLES, KEY, Intervals
 from napari_damm.trust.verdict import DO_NOT_USE
 from napari_damm.trust.widths import NORMAL_90, Widths
 
@@ -105,7 +105,11 @@ def fitted_on(record: Mapping[str, Any]) -> str:
     if int(record.get("samples", 1)) > 1:
         if not _scaled(record):
             return NOT_CALIBRATED
-        return f"the spread of {record['samples']} samples, times {record['spread_factor']:g}"
+        few = int(record["samples"]) < FITTED_SAMPLES
+        return (
+            f"the spread of {record['samples']} samples, times {record['spread_factor']:g}"
+            + f", which was fitted with {FITTED_SAMPLES}: of fewer it holds less" * few
+        )
     known = Intervals.of_card(record)
     if known is None:
         return NOT_CALIBRATED
