@@ -109,6 +109,8 @@ def test_the_line_after_a_run_says_how_wide_it_is_and_why():
     record["trust"]["verdict"] = "do not use"
     assert interval_in_words(record).endswith("field); not for images like these")
     assert interval_in_words({"samples": 1}) == "not calibrated"
+    of_before = interval_in_words({"samples": 1, KEY: KNOWN.to_json()})
+    assert of_before.startswith("90 % (from 40 sections that")
 
 
 class Windows:

@@ -128,8 +128,10 @@ def interval_in_words(record: Mapping[str, Any]) -> str:
     rests_on = fitted_on(record)
     trust = record.get("trust") or {}
     width = trust.get("interval_width")
-    if rests_on == NOT_CALIBRATED or width is None:
+    if rests_on == NOT_CALIBRATED:
         return rests_on
+    if width is None:
+        return f"90 % (from {rests_on})"
     said = f"90 %: {width:.2f} wide on average, where the map goes from 0 to 1 (from {rests_on})"
     return f"{said}; not for images like these" if trust.get("verdict") == DO_NOT_USE else said
 
