@@ -47,7 +47,7 @@ def test_glass_and_fill_around_good_tissue_are_not_held_against_it(dark, bundled
     given = slide_from_arrays(images, 1.0)
     assert look(given, bundled_card).verdict == "use"
     planned = plan(given, bundled_card)
-    found = trust_before(given, SimpleNamespace(card=bundled_card), planned)
+    found, _ = trust_before(given, SimpleNamespace(card=bundled_card), planned)
     assert (found["verdict"], found["reasons"]) == ("use", [])
 
 

@@ -10,7 +10,10 @@ from models import random_model, tiny_config
 from trusting import card, section, slide
 
 from napari_damm import api
+from napari_damm.engine import job, pipeline
 from napari_damm.events import Finished, Notice, Tile
+from napari_damm.simulate import simulate_slide
+from napari_damm.slide import slide_from_arrays
 from napari_damm.store import open_result
 
 QUICK = {"seed": 1, "batch_size": 2, "lanes": 1, "shard": 64, "device": "cpu"}
@@ -23,7 +26,7 @@ def model():
 
 
 def predict(model, given, out=None, **more):
-    return list(api.predict(given, model, api.PredictConfig(**QUICK, **more), store=out))
+    return list(api.predict(given, model, api.PredictConfig(**QUICK | more), store=out))
 
 
 def result_of(events):
@@ -54,6 +57,27 @@ def test_maps_do_not_change_by_a_bit_and_familiarity_comes_with_them(model, tmp_
     assert (trust["verdict"], trust["reasons"]) == ("use", [])
     assert sum(trust["shares"].values()) == pytest.approx(1)
     assert not [e for e in events if isinstance(e, Notice) and "use" in str(e.message)]
+
+
+def test_windows_that_the_verdict_looked_at_are_not_measured_again(model, monkeypatch):
+    """832 px: 16 windows, of which the verdict looks at nine; the map is the same to the bit."""
+    model.card.update(card())
+    drawn = simulate_slide(832, 7)
+    given = slide_from_arrays({"vessels": drawn.vessels, "nuclei": drawn.nuclei}, 1.0)
+    measured = []
+    statistics = pipeline.window_statistics
+    monkeypatch.setattr(
+        pipeline, "window_statistics", lambda *pair: measured.append(0) or statistics(*pair)
+    )
+    few = {"mode": "draft", "steps": 1, "shard": 1024, "batch_size": 8}
+    once = result_of(predict(model, given, **few))
+    assert len(measured) == 16 - 9
+    before = job.trust_before
+    monkeypatch.setattr(job, "trust_before", lambda *of: (before(*of)[0], of[-1]))
+    again = result_of(predict(model, given, **few))
+    assert len(measured) == 16 - 9 + 16
+    np.testing.assert_array_equal(np.asarray(once.familiarity), np.asarray(again.familiarity))
+    assert len(np.unique(np.asarray(once.familiarity))) > 3
 
 
 def test_without_a_distribution_it_says_not_assessed(model):

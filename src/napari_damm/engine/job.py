@@ -249,7 +249,8 @@ def prepare(
     if surveyed.earlier is None:
         expected = record["mode"] == "expected" and record["samples"] == 1
         known = intervals_of(model, expected, record["samples"] > 1)
-        record = {**record, "trust": trust_before(slide, model, planned), **known}
+        trust, planned = trust_before(slide, model, planned)
+        record = {**record, "trust": trust, **known}
         notices += trust_notices(record["trust"])
     opened: ResultStore | None = None
     if surveyed.earlier is not None and store is not None:

@@ -229,7 +229,9 @@ class Pipeline:
         if self._known is None:
             return cut
         with self._work.clock.timing("familiarity"):
-            row = window_statistics(cut.primary, cut.secondary)
+            row = self._work.plan.measured.get(window)
+            if row is None:
+                row = window_statistics(cut.primary, cut.secondary)
             return replace(cut, familiarity=self._known.windows.familiarity(row))
 
     def _pause(self, seconds: float) -> None:

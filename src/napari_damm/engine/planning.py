@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_damm.engine.config import PredictConfig, plain_roi
 from napari_damm.slide import (
@@ -60,6 +61,7 @@ class Plan:
     `windows` are those still to run, in the order in which `shards`, those still to do, first ask
     for them. `shards_done` and `windows_done` count what an earlier run has stored already.
     `inner` are those of all windows, in the order of the lattice, that hold nothing but tissue.
+    `measured` are statistics of windows that the verdict on the section was made from.
     """
 
     model_um: float
@@ -75,6 +77,7 @@ class Plan:
     areas: Areas | None = None
     focus: tuple[float, float] | None = None
     inner: tuple[Window, ...] = ()
+    measured: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     @property
     def all_windows(self) -> int:
@@ -105,7 +108,8 @@ class Plan:
 
     def bare(self) -> Plan:
         """Return the plan without its shards: small, for whoever gets them one by one."""
-        return replace(self, shards=(), windows=(), inner=(), shards_done=0, windows_done=0)
+        less = replace(self, shards=(), windows=(), inner=(), measured={})
+        return replace(less, shards_done=0, windows_done=0)
 
     def only(self, shard: Shard) -> Plan:
         """Return the plan of one shard, for whoever computes it alone."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +36,20 @@ CELLS_DOWN, CELLS_ACROSS, MOST_THREADS = 16, 128, 4
 """Cells of a block that is read at once, and how many blocks are."""
 
 
-def trust_before(slide: Slide, model: DAMM, planned: Plan) -> dict[str, Any]:
-    """Return the verdict on a section, for the record of a job that is about to begin."""
+def trust_before(slide: Slide, model: DAMM, planned: Plan) -> tuple[dict[str, Any], Plan]:
+    """Return the verdict on a section, for the record of a job that is about to begin.
+
+    Also return the plan, with the statistics of the windows that were looked at.
+    """
     known = Known.of_card(model.card)
     if known is None:
-        return cells.before(None)
+        return cells.before(None), planned
     # In the order of the lattice, wherever the run begins: the verdict is the section's. Where
     # tissue ends is glass, which no model has learnt: it is judged place by place.
     windows = planned.inner or sorted(planned.windows)
     found = assess(slide, model.card, planned.model_um, planned.normalisation, windows)
-    return cells.before(found, known.fitted_on)
+    measured = {} if found is None else found.windows
+    return cells.before(found, known.fitted_on), replace(planned, measured=measured)
 
 
 def trust_after(store: ResultStore) -> dict[str, Any]:

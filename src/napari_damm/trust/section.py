@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,16 +81,22 @@ def assess(
     if known is None:
         return None
     most = min(max(FEWEST_WINDOWS, len(windows) // ONE_OF), MOST_WINDOWS)
-    pairs = _readable(slide, _some(windows, most), model_um)
+    read, pairs = _readable(slide, _some(windows, most), model_um)
     kept = all_tissue(pairs)
     if len(kept) < min(ENOUGH_FOR_A_MEAN, len(pairs)):
-        pairs = _readable(slide, _some(windows, MORE * most), model_um)
+        read, pairs = _readable(slide, _some(windows, MORE * most), model_um)
         kept = all_tissue(pairs) or list(range(len(pairs)))
+    if not kept:
+        return None
     limits = normalisation.vessels, normalisation.nuclei
     images = [
         tuple(normalise(i, *at) for i, at in zip(pairs[k], limits, strict=True)) for k in kept
     ]
-    return _judge(images, known, card, model_um, slide.nuclei_share) if images else None
+    found, rows = _judge(images, known, card, model_um, slide.nuclei_share)
+    if len(kept) < ENOUGH_FOR_A_MEAN:  # parts of them were measured
+        return found
+    measured = zip((read[k] for k in kept), rows, strict=True)
+    return replace(found, windows=dict(measured))
 
 
 def look(slide: Slide, card: Mapping[str, Any]) -> Assessment | None:
@@ -129,7 +136,7 @@ def _look_at(
     images = [
         tuple(normalise(i, *at) for i, at in zip(pairs[k], limits, strict=True)) for k in there
     ]
-    return _judge(images, known, card, model_um, slide.nuclei_share), enough
+    return _judge(images, known, card, model_um, slide.nuclei_share)[0], enough
 
 
 def _with_tissue(pairs: Sequence[tuple[Floats, Floats]]) -> list[int]:
@@ -149,11 +156,13 @@ def _judge(
     card: Mapping[str, Any],
     model_um: float,
     nuclei_share: float,
-) -> Assessment:
+) -> tuple[Assessment, NDArray[np.float64]]:
+    """Return the verdict, and the statistics that it was made from."""
     pairs = [(pair[0], pair[1]) for pair in images]
     if len(pairs) < ENOUGH_FOR_A_MEAN:  # all of a small section counts, not its middle alone
         pairs = [corner for pair in pairs for corner in _corners(*pair)]
-    row = section_statistics(pairs).mean(axis=0)
+    rows = section_statistics(pairs)
+    row = rows.mean(axis=0)
     familiarity = known.sections.familiarity(row)
     verdict = verdict_of(familiarity)
     said: list[str] = []
@@ -173,7 +182,7 @@ def _judge(
             verdict = DO_NOT_USE
     elif said:
         verdict = WITH_CARE
-    return Assessment(verdict, familiarity, tuple(said), tuple(mistaken))
+    return Assessment(verdict, familiarity, tuple(said), tuple(mistaken)), rows
 
 
 def _corners(first: Floats, second: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -187,15 +196,15 @@ def _corners(first: Floats, second: Floats) -> Iterator[tuple[Floats, Floats]]:
 
 def _readable(
     slide: Slide, windows: Sequence[Window], model_um: float
-) -> list[tuple[Floats, Floats]]:
-    """Read both images of windows, as far as they can be read."""
-    pairs = []
+) -> tuple[list[Window], list[tuple[Floats, Floats]]]:
+    """Return those of the windows that can be read, and both images of each."""
+    pairs = {}
     for window in windows:
         try:
-            pairs.append(_read(slide, window, model_um))
+            pairs[window] = _read(slide, window, model_um)
         except (OSError, ValueError):  # whoever needs this place will say so
             continue
-    return pairs
+    return list(pairs), list(pairs.values())
 
 
 def _read(slide: Slide, window: Window, model_um: float) -> tuple[Floats, Floats]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_damm.util.tiling import Window
 
 USE, WITH_CARE, DO_NOT_USE = "use", "with care", "do not use"
 VERDICTS = USE, WITH_CARE, DO_NOT_USE
@@ -19,13 +24,14 @@ class Assessment:
     """A verdict on a section, how familiar it is (0..1), and why, in sentences.
 
     `mistakes` is what looks like a slip of whoever chose the images: one twice, a blank one, two
-    that were swapped.
+    that were swapped. `windows` are the statistics of the windows that it was made from.
     """
 
     verdict: str
     familiarity: float
     reasons: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
+    windows: Mapping[Window, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
 
 def verdict_of(familiarity: float) -> str:
