@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -99,9 +100,8 @@ def test_of_a_stack_each_command_advises_what_it_takes(args, more, tmp_path, mon
     assert said.endswith(out_of_range if more is None else none_chosen)
 
 
-def test_it_runs_as_a_module_where_its_script_is_on_no_path(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["napari_damm", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("napari_damm", run_name="__main__")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("napari-damm ")
+def test_it_runs_as_a_module_where_its_script_is_on_no_path():
+    """In a process of its own: as it ends, the command ignores signals from then on."""
+    command = [sys.executable, "-m", "napari_damm", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("napari-damm ")
