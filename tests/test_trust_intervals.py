@@ -83,6 +83,16 @@ def test_a_few_pixels_of_an_intensity_have_no_width_of_their_own():
     assert len(found.intensities) > 3
 
 
+def test_a_model_that_is_far_off_has_a_card_that_can_be_read():
+    """After a training that went astray, say: what is written must not be called damaged."""
+    predicted = np.concatenate([np.full(500, -30.0), np.linspace(0, 1, 500), np.full(500, 50.0)])
+    found = Widths.fit(predicted, 40 * predicted)
+    again = Widths.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.at(50.0) == again.at(1e30) == 10
+    close = Widths((0.1, 0.1000001), (0.2, 0.3))
+    assert Widths.from_json(close.to_json()) == close
+
+
 def test_what_an_earlier_version_wrote_is_read():
     plain = fitted().to_json()
     del plain["intensities"], plain["half_widths"]

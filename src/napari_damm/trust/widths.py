@@ -45,10 +45,11 @@ class Widths:
     @classmethod
     def fit(cls, predicted: Vector, error: Vector) -> Widths:
         """Fit them to what pixels (n,) were predicted to be, and what they were off by (n,)."""
+        predicted, off = np.clip(predicted, 0, UP_TO), np.abs(error).clip(max=WIDEST)
         part = np.searchsorted(_edges(predicted), predicted)
         of = [part == k for k in np.unique(part)]
         at = [float(np.median(predicted[here])) for here in of]
-        return cls(tuple(at), tuple(float(np.quantile(np.abs(error[here]), LEVEL)) for here in of))
+        return cls(tuple(at), tuple(float(np.quantile(off[here], LEVEL)) for here in of))
 
     @classmethod
     def of_weights(cls, a: float, b: float, c: float) -> Widths:
@@ -60,7 +61,8 @@ class Widths:
     def at(self, predicted: ArrayLike, factor: float = 1.0) -> Floats:
         """Return how far the interval reaches above and below a map, in its shape."""
         table = np.clip(self._table * np.float32(factor), NARROWEST, WIDEST)
-        step = (np.asarray(predicted, np.float32) * np.float32(STEPS)).astype(np.intp)
+        x = np.minimum(np.asarray(predicted, np.float32), np.float32(UP_TO))
+        step = (x * np.float32(STEPS)).astype(np.intp)
         found: Floats = table.take(step, mode="clip")
         return found
 
@@ -92,7 +94,7 @@ class Widths:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the card."""
         return {
-            "intensities": [round(value, 5) for value in self.intensities],
+            "intensities": list(self.intensities),  # not rounded: two would become one
             "half_widths": [float(f"{value:.5g}") for value in self.half],
         }
 
