@@ -8,6 +8,7 @@ from collections import namedtuple
 import jobs
 import pytest
 import torch
+from disks import DiskUsage
 from jobs import of, run
 
 from napari_damm import api, cli
@@ -15,7 +16,6 @@ from napari_damm.engine import cost
 from napari_damm.events import Notice, Planned, ShardDone
 from napari_damm.util.text import duration, gigabytes
 
-Disk = namedtuple("Disk", "total used free")
 Memory = namedtuple("Memory", "available")
 
 pytestmark = pytest.mark.usefixtures("quick_first_stages")
@@ -78,7 +78,7 @@ def test_timing_a_window_leaves_the_number_of_threads_alone(folder, threads):
 
 
 def test_too_little_disk_is_refused_with_what_would_fit(folder, out, monkeypatch):
-    monkeypatch.setattr(cost.shutil, "disk_usage", lambda path: Disk(0, 0, 300_000))
+    monkeypatch.setattr(cost.shutil, "disk_usage", lambda path: DiskUsage(0, 0, 300_000))
     with pytest.raises(ValueError, match=r"at most 3.. x 3.. model pixels") as caught:
         run(folder, out)
     assert "1 MB are free" in str(caught.value) or "0 MB are free" in str(caught.value)

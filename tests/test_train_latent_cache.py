@@ -8,8 +8,10 @@ import os
 import numpy as np
 import pytest
 import torch
+from disks import DiskUsage
 from models import random_model, tiny_config
 
+from napari_damm.train import latent_cache
 from napari_damm.train.latent_cache import LatentFile, encode_windows
 
 
@@ -43,6 +45,15 @@ def test_a_torn_record_counts_as_none(tmp_path):
     data[-10] ^= 1
     path.write_bytes(data)
     assert LatentFile(path, (4, 2, 2), 3).read(1) is None
+
+
+def test_too_little_room_is_told_and_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(latent_cache.shutil, "disk_usage", lambda path: DiskUsage(0, 0, 2**30))
+    file = LatentFile(tmp_path / "z.bin", (4, 2, 2), 3)
+    assert "would take 1 MB, and 1.1 GB are to be left, of 1.1 GB that are free" in file.warning
+    file.write(0, np.zeros((3, 4, 2, 2), np.float16))
+    assert file.read(0) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
