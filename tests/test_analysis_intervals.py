@@ -13,14 +13,16 @@ from particle_maps import measured, straight_vessel
 from napari_damm.analysis import intervals
 from napari_damm.analysis.measures import Measured
 from napari_damm.analysis.regions import Band, Outline, Tissue
-from napari_damm.trust.intervals import DIFFERENCE, KEY, RATIO, Intervals, MeasureInterval
+from napari_damm.trust.intervals import KEY, Intervals
+from napari_damm.trust.measure_intervals import DIFFERENCE, RATIO, MeasureInterval
 from napari_damm.trust.widths import Widths
 
 KNOWN = Intervals(
     Widths((0.0,), (0.3,)), 1.2, 40, "sections", "noise-free field", "drawn",
     {
-        "l50": MeasureInterval(0.8, 1.5, RATIO, 40),
-        "extravasated_area": MeasureInterval(-6.0, 8.0, DIFFERENCE, 38),
+        "l50": MeasureInterval((0.8,), (1.5,), RATIO, 40),
+        "extravasated_area": MeasureInterval((-6.0,), (8.0,), DIFFERENCE, 38),
+        "cell_dose": MeasureInterval((0.8, 0.5), (1.1, 2.0), RATIO, 40, "gini", (0.2, 0.4)),
     },
 )  # fmt: skip
 
@@ -30,14 +32,24 @@ def section(predicted=True, record=None):
     return SimpleNamespace(predicted=predicted, record=kept)
 
 
-def found(measure, value, region=None, **more):
+def found(measure, value, region=None, gini=None, **more):
     known = intervals.intervals_of(section(**more))
-    return intervals.interval(known, region or Tissue(), Measured(measure, value, 100))
+    here = region or Tissue()
+    return intervals.interval(known, here, Measured(measure, value, 100), {"gini": gini})
 
 
 def test_a_distance_is_off_by_a_factor_and_a_share_by_a_difference():
     assert found("l50", 20.0) == (pytest.approx(16.0), pytest.approx(30.0), 0.9)
     assert found("extravasated_area", 30.0) == (24.0, 38.0, 0.9)
+
+
+def test_it_hangs_on_another_measure_of_the_section():
+    at = [found("cell_dose", 2.0, gini=gini)[:2] for gini in (0.1, 0.2, 0.3, 0.5)]
+    np.testing.assert_allclose(at, [(1.6, 2.2), (1.6, 2.2), (1.3, 3.1), (1.0, 4.0)])
+
+
+def test_where_that_is_not_known_the_widest_holds():
+    assert found("cell_dose", 2.0)[:2] == (1.0, 4.0)
 
 
 def test_a_share_stays_within_0_and_100_percent():

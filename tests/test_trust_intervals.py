@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 from models import CARD
 
-from napari_damm.trust.intervals import (
-    DIFFERENCE,
-    FEWEST,
-    KEY,
-    RATIO,
-    Intervals,
-    MeasureInterval,
-    fit_factor,
-    fit_measure,
-)
+from napari_damm.trust.intervals import FEWEST, KEY, Intervals
+from napari_damm.trust.measure_intervals import DIFFERENCE, RATIO, MeasureInterval
 from napari_damm.trust.score_rules import interval_score, normal_crps
 from napari_damm.trust.widths import LEVEL, NORMAL_90, Widths
 
 SIDE = 64
+PARTED = MeasureInterval((0.8, 0.7), (1.2, 1.3), RATIO, 60, "gini", (10.0, 20.0)).__dict__
 
 
 def sections(count, seed=0, wider=0.15):
@@ -39,17 +32,6 @@ def fitted(count=40, **more):
 
 def covered(intervals, pairs):
     return [np.mean(np.abs(t - p) <= intervals.half_width(p)) for p, t in pairs]
-
-
-@pytest.mark.parametrize(("kind", "same"), [(RATIO, 1.0), (DIFFERENCE, 0.0)])
-@pytest.mark.parametrize("biased", [0.5, 2.0])
-def test_a_predicted_measure_lies_in_its_own_interval_however_biased_it_is(kind, same, biased):
-    predicted = np.linspace(1, 2, 40)
-    found = fit_measure(biased * predicted, predicted, kind)
-    assert found.low <= same <= found.high
-    assert min(found.high - same, same - found.low) == 0
-    low, high = found.around(1.5)
-    assert low <= 1.5 <= high
 
 
 def test_they_cover_nine_of_ten_of_sections_that_they_never_saw():
@@ -127,7 +109,10 @@ def test_a_perfect_prediction_has_intervals_too():
 
 
 def test_a_card_brings_them_back():
-    measures = {"l50": MeasureInterval(0.8, 1.3, RATIO, 40)}
+    measures = {
+        "l50": MeasureInterval((0.8,), (1.3,), RATIO, 40),
+        "gini": MeasureInterval((-0.1, -0.2), (0.1, 0.3), DIFFERENCE, 60, "l50", (10.0, 20.0)),
+    }
     made = fitted()
     made = Intervals(
         made.widths, made.factor, made.count, made.unit, made.truth, made.fitted_on, measures
@@ -159,6 +144,12 @@ def test_a_card_brings_them_back():
         {"measures": [1]},
         {"measures": {"l50": {"low": 1, "high": 2, "kind": "other", "count": 3}}},
         {"measures": {"l50": 4}},
+        {"measures": {"l50": PARTED | {"low": [0.8]}}},
+        {"measures": {"l50": PARTED | {"high": [1.2, float("nan")]}}},
+        {"measures": {"l50": PARTED | {"at": [20.0, 10.0]}}},
+        {"measures": {"l50": PARTED | {"at": [10.0, float("nan")]}}},
+        {"measures": {"l50": PARTED | {"by": ""}}},
+        {"measures": {"l50": PARTED | {"low": [], "high": [], "at": []}}},
     ],
 )
 def test_damaged_ones_are_refused(change):
@@ -166,32 +157,6 @@ def test_damaged_ones_are_refused(change):
         Intervals.of_card({KEY: fitted().to_json() | change})
     with pytest.raises(ValueError, match="damaged"):
         Intervals.of_card({KEY: [1, 2]})
-
-
-# ---------------------------------------------------------------- measures
-
-
-@pytest.mark.parametrize("kind", [RATIO, DIFFERENCE])
-def test_a_measure_of_nine_in_ten_new_sections_lies_inside(kind):
-    rng = np.random.default_rng(0)
-
-    def drawn(count):
-        predicted = rng.uniform(10, 40, count)
-        if kind == RATIO:
-            return predicted, predicted * np.exp(0.2 * rng.standard_normal(count))
-        return predicted, predicted + 3 * rng.standard_normal(count)
-
-    predicted, true = drawn(60)
-    found = fit_measure(true, predicted, kind)
-    predicted, true = drawn(2000)
-    low, high = found.around(predicted)
-    assert np.mean((low <= true) & (true <= high)) == pytest.approx(LEVEL, abs=0.06)
-
-
-def test_too_few_sections_give_a_measure_no_interval():
-    assert fit_measure(np.ones(19), np.ones(19), DIFFERENCE) is None
-    missing = np.r_[np.ones(19), np.nan]
-    assert fit_measure(missing, np.ones(20), DIFFERENCE) is None
 
 
 # ---------------------------------------------------------------- score rules
@@ -218,10 +183,3 @@ def test_the_interval_score_is_width_and_what_lies_outside():
     assert interval_score([0.0, 1.0], [0.0, 0.0], [0.25, 0.25]) == pytest.approx(
         0.5 + 20 * 0.75 / 2
     )
-
-
-def test_the_spread_of_samples_is_widened_until_nine_tenths_of_sections_lie_within():
-    off = np.arange(1.0, 21.0)  # of 20 sections the ceil(21 * 0.9) = 19th smallest
-    assert fit_factor(off[::-1]) == 19.0
-    assert fit_factor([*off, np.nan]) == 19.0
-    assert fit_factor(off[:19]) is None

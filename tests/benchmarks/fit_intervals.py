@@ -8,8 +8,8 @@ measured as predicted and as they truly are. What predictions were off by is wri
         [--measured 30] [--rows FILE.jsonl] [--maps | --measures | --held]
 
 Maps are fitted on `--sections` of preset internal and as many of preset external together, measures
-on `--measured` of each, so that they allow for not knowing which kind of tissue it is. A measure's
-interval is widened until it holds 90 % of each kind, and left out where it never does.
+on `--measured` of each (`fit_measure_intervals`), so that they allow for not knowing which kind of
+tissue it is.
 --maps and --measures fit one of the two and leave the other as it is on the card; --rows keeps
 what was measured.
 
@@ -30,13 +30,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from analyze_evidence import read_rows, weights_of
+from fit_measure_intervals import SIZES, fit_measures, measured_rows, print_held
 from fit_trust import write
 from interval_scores import FIRST_SEED, KINDS, OTHER, PRESET, judge, judge_unet
 from measured_sections import MeasuredSection, measure_section, predict_section
@@ -47,27 +45,13 @@ from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.regions import TISSUE
 from napari_damm.model.damm import DAMM
 from napari_damm.simulate import simulate_slide
-from napari_damm.trust.intervals import (
-    DIFFERENCE,
-    KEY,
-    RATIO,
-    Intervals,
-    MeasureInterval,
-    fit_factor,
-    fit_measure,
-)
+from napari_damm.trust.intervals import KEY, Intervals
+from napari_damm.trust.measure_intervals import fit_factor
 
-SIZES = (448, 640)
-"""By turns: intensities are relative to the section, and hang a little on how large it is."""
-HELD_SEED = FIRST_SEED + 300
-"""From here on no interval was fitted."""
+HELD_SEED = 10_700
+"""Of reserved sections that nothing is fitted or chosen by."""
 OF_MAPS = ("widths", "factor", "count", "unit", "truth", "fitted_on")
 LEAST_HELD = 0.85
-WANTED_HELD, LEVELS = 0.9, tuple(k / 100 for k in range(90, 100))
-"""Measures are off by more in one kind of tissue than in the other: the level is raised until the
-interval holds in either."""
-
-Row = Mapping[str, Any]
 
 
 def fit(model: object, count: int) -> Intervals:
@@ -89,74 +73,6 @@ def said_of(count: int) -> str:
         f"{count} {PRESET} and {count} {OTHER} simulated sections of "
         f"{' and '.join(map(str, SIZES))} px, seeds from {FIRST_SEED}"
     )
-
-
-def measured_rows(
-    model: DAMM, count: int, kept: Path | None, first_seed: int = FIRST_SEED
-) -> list[Row]:
-    """Return true and predicted measures of so many sections of each kind; kept ones are read."""
-    rows = read_rows(kept, weights_of(model))
-    done = {(row["preset"], row["seed"]) for row in rows}
-    for k, preset in ((k, preset) for k in range(count) for preset in KINDS):
-        seed = first_seed + k
-        if (preset, seed) in done:
-            continue
-        found = measure_section(simulate_slide(SIZES[k % len(SIZES)], seed, preset), model)
-        pairs = {n: [found.true.value(n), found.predicted.value(n)] for n in OF_PARTICLES}
-        known = {"preset": preset, "seed": seed, "weights": weights_of(model)}
-        rows.append({**known, "measures": pairs})
-        if kept is not None:
-            with kept.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
-    return rows
-
-
-def fit_measures(rows: Sequence[Row]) -> dict[str, MeasureInterval]:
-    """Fit the intervals of measures over all kinds of sections, where they hold on each kind."""
-    made = {}
-    for name in OF_PARTICLES:
-        for level in LEVELS:
-            interval = fit_measure(*pairs_of(rows, name).T, kind(name), level)
-            if interval is None:
-                break
-            held = {preset: share_held(interval, rows, name, preset) for preset in KINDS}
-            if min(held.values()) >= WANTED_HELD:
-                said = ", ".join(f"{preset} {share:.0%}" for preset, share in held.items())
-                print(f"{name}: {said}, at level {level:g}")
-                made[name] = interval
-                break
-    return made
-
-
-def share_held(interval: MeasureInterval, rows: Sequence[Row], name: str, preset: str) -> float:
-    """Return the share of a kind of sections whose truth an interval holds."""
-    pairs = pairs_of([row for row in rows if row["preset"] == preset], name)
-    edges = [interval.around(float(predicted)) for _, predicted in pairs]
-    held = [low <= true <= high for (true, _), (low, high) in zip(pairs, edges, strict=True)]
-    return float(np.mean(held)) if held else 0.0
-
-
-def print_held(known: Intervals, rows: Sequence[Row]) -> None:
-    """Print the share of sections of each kind that the interval of each measure held."""
-    print("| measure | " + " | ".join(KINDS) + " |")
-    print("|---|" + "---|" * len(KINDS))
-    for name, interval in known.measures.items():
-        shares = []
-        for preset in KINDS:
-            n = len(pairs_of([row for row in rows if row["preset"] == preset], name))
-            shares.append(f"{share_held(interval, rows, name, preset):.1%} of {n}")
-        print(f"| {MEASURES[name].title} | " + " | ".join(shares) + " |")
-
-
-def pairs_of(rows: Sequence[Row], name: str) -> np.ndarray:
-    """Return (n, 2) true and predicted values of a measure, where both are there."""
-    pairs = np.array([row["measures"][name] for row in rows], float).reshape(-1, 2)
-    return pairs[np.isfinite(pairs).all(axis=1)]
-
-
-def kind(name: str) -> str:
-    """Return how a measure is off: by a factor, or, of shares and other bounded ones, by a sum."""
-    return RATIO if MEASURES[name].unit in ("um", "a.u. um", "a.u.") else DIFFERENCE
 
 
 def fit_spreads(
@@ -251,7 +167,7 @@ def main() -> None:
         print_held_samples(model, asked.samples, asked.measured)
         return
     if asked.held:
-        print_held(known, measured_rows(model, asked.measured, asked.rows, HELD_SEED))
+        print_held(known.measures, measured_rows(model, asked.measured, asked.rows, HELD_SEED))
         return
     if asked.maps:
         fitted = fit(model, asked.sections)

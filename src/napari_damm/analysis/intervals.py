@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,12 +42,18 @@ MAP_ALONE = (
 )
 
 
-def interval(known: Intervals | None, region: Region, found: Measured) -> Limits:
-    """Return low, high and level of a measure; Nones where nobody has measured them."""
+def interval(
+    known: Intervals | None, region: Region, found: Measured, beside: Mapping[str, float | None]
+) -> Limits:
+    """Return low, high and level of a measure; Nones where nobody has measured them.
+
+    `beside` are all measures of the region, by name.
+    """
     off = None if known is None else known.measures.get(found.measure)
     if off is None or found.value is None or not isinstance(region, Tissue):
         return NO_LIMITS
-    low, high = _possible(found.measure, *off.around(found.value))
+    low, high = (float(limit) for limit in off.around(found.value, beside.get(off.by)))
+    low, high = _possible(found.measure, low, high)
     return low, high, LEVEL
 
 

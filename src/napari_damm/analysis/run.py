@@ -234,11 +234,13 @@ def _rows(
         list(measures_of(s.regions[region.name], s.cells[region.name], s.thresholds))
         for s in counts.samples
     ]
-    for k, found in enumerate(measures_of(of_region, cells, counts.thresholds)):
+    all_found = list(measures_of(of_region, cells, counts.thresholds))
+    beside = {each.measure: each.value for each in all_found}
+    for k, found in enumerate(all_found):
         if drawn:
             found, limits = intervals.of_samples(found, [each[k] for each in drawn], about[1])
         else:
-            limits = intervals.interval(about[1], region, found)
+            limits = intervals.interval(about[1], region, found, beside)
         yield _row(section, region, about[0], found, limits, share)
 
 

@@ -4,15 +4,13 @@
 2. One factor widens that until 90 % of the truth lies inside, on average over sections (or windows)
    that nothing was trained on: conformal risk control, whose sections and not pixels are the
    subjects (arXiv 2208.02814). From `ENOUGH_TO_CONTROL` sections on it allows for their number.
-3. A measure of a section (how far particles reach, say) has an interval of its own: what 90 % of
-   such sections were off by.
+3. A measure of a section has an interval of its own (`measure_intervals`).
 
 All of it is a few numbers on the model's card. They say nothing about other tissue.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,39 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_damm.trust.measure_intervals import ENOUGH_TO_CONTROL, MeasureInterval
 from napari_damm.trust.widths import LEVEL, Floats, Vector, Widths, within
 
 KEY = "intervals"
 FEWEST = 8
 """Windows or sections from which intervals can be fitted at all."""
-ENOUGH_TO_CONTROL = 20
 FITTED_SAMPLES = 8
 """With so many of each section it was fitted what the spread of samples is widened by. Two tell
 their spread so poorly that a nominal 90 % interval of theirs would hold 69 % (of normal values, by
 Student's t)."""
 PIXELS_EACH = 4000
 LONGEST_TEXT = 200
-RATIO, DIFFERENCE = "ratio", "difference"
 Pair = tuple[ArrayLike, ArrayLike]
-
-
-@dataclass(frozen=True)
-class MeasureInterval:
-    """By what 90 % of sections were off in a measure: true over predicted, or true minus predicted.
-
-    `count` is the number of sections.
-    """
-
-    low: float
-    high: float
-    kind: str
-    count: int
-
-    def around(self, value: float) -> tuple[float, float]:
-        """Return the interval of what was predicted to be `value`."""
-        if self.kind == RATIO:
-            return value * self.low, value * self.high
-        return value + self.low, value + self.high
 
 
 @dataclass(frozen=True)
@@ -138,7 +116,7 @@ class Intervals:
         try:
             widths = Widths.from_json(values)
             measures = {
-                str(name): _measure_interval(each)
+                str(name): MeasureInterval.from_json(each)
                 for name, each in dict(values.get("measures", {})).items()
             }
             samples = {
@@ -161,42 +139,6 @@ class Intervals:
             ) from None
 
 
-def fit_measure(
-    true: ArrayLike, predicted: ArrayLike, kind: str, level: float = LEVEL
-) -> MeasureInterval | None:
-    """Return the interval of a measure from sections whose truth is known; None of too few.
-
-    Split conformal: of n sections the ceil((n + 1) 0.95)-th largest, and the same from below; the
-    predicted value itself is always inside. At another `level` than 90 % it is wider or narrower.
-    """
-    t, p = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
-    there = np.isfinite(t) & np.isfinite(p)
-    if kind == RATIO:
-        there &= (t > 0) & (p > 0)
-    t, p = t[there], p[there]
-    if t.size < ENOUGH_TO_CONTROL:
-        return None
-    off = np.sort(t / p if kind == RATIO else t - p)
-    k = min(math.ceil((t.size + 1) * (1 + level) / 2), t.size)
-    same = 1.0 if kind == RATIO else 0.0  # what is predicted lies inside, however biased it is
-    low, high = (float(f"{edge:.5g}") for edge in (min(off[-k], same), max(off[k - 1], same)))
-    return MeasureInterval(low, high, kind, int(t.size))
-
-
-def fit_factor(off: ArrayLike) -> float | None:
-    """Return what intervals are widened by so that 90 % of sections lie within; None of too few.
-
-    `off` is how far each section's truth lies from the middle of its interval, in half widths.
-    Split conformal: of n sections the ceil((n + 1) 0.9)-th smallest.
-    """
-    found = np.asarray(off, np.float64)
-    found = np.sort(found[np.isfinite(found)])
-    if found.size < ENOUGH_TO_CONTROL:
-        return None
-    k = min(math.ceil((found.size + 1) * LEVEL), found.size)
-    return float(f"{found[k - 1]:.5g}")
-
-
 def _sample(predicted: ArrayLike, truth: ArrayLike) -> tuple[Vector, Vector]:
     """Return some predicted values, spread evenly over the map, and what they are off by."""
     p, t = (np.asarray(image, np.float64).ravel() for image in (predicted, truth))
@@ -217,11 +159,3 @@ def _least_factor(needed: Sequence[Vector], missed: float) -> float:
         shares = [1 - np.searchsorted(each, middle, side="right") / len(each) for each in needed]
         low, high = (low, middle) if float(np.mean(shares)) <= missed else (middle, high)
     return high
-
-
-def _measure_interval(values: Mapping[str, Any]) -> MeasureInterval:
-    kind = values["kind"]
-    if kind not in (RATIO, DIFFERENCE):
-        raise ValueError(f"kind must be {RATIO} or {DIFFERENCE}")
-    low, high = (within(values[name], -1e9, 1e9) for name in ("low", "high"))
-    return MeasureInterval(low, high, kind, int(values["count"]))
