@@ -177,3 +177,18 @@ def test_a_result_of_samples_says_so_and_a_factor_survives_the_card():
     assert Intervals.of_card({KEY: known.to_json()}) == known
     assert "Gini coefficient are widened" in intervals.note(known, 8)
     assert "(24 of another size); the others" in intervals.note(known, 8)
+
+
+def test_an_analysis_gives_each_the_other_measure_of_its_section():
+    signal, vessels = straight_vessel()
+    gini = float("nan")
+    lows = {}
+    for edge in (0.1, 0.9):
+        limits = MeasureInterval((0.5, 0.9), (1.5, 1.1), RATIO, 60, "gini", (edge, edge + 0.05))
+        record = {KEY: replace(KNOWN, measures={"l50": limits}).to_json()}
+        report, _ = measured({"particles": signal, "vessels": vessels}, record=record)
+        rows = {row.measure: row for row in report.rows if row.region == "tissue"}
+        gini = rows["gini"].value
+        lows[edge] = rows["l50"].low / rows["l50"].value
+    assert 0.15 < gini < 0.9
+    assert lows == {0.1: pytest.approx(0.9), 0.9: pytest.approx(0.5)}
