@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+from trusting import known
 
 from napari_damm.dataset.patches import Patch
 from napari_damm.train.card import make_card
@@ -31,7 +33,7 @@ def data(patches: int, corners: tuple[np.ndarray, ...] = ()) -> Any:
 
 
 def test_it_is_fitted_on_training_patches_that_can_be_read():
-    values = known_images(data(80))
+    values = known_images(data(80), {})
     assert values is not None
     assert values["fitted_on"] == "78 windows of 2 sections that it was trained on"
     assert Known.of_card({KEY: values}) is not None
@@ -40,13 +42,33 @@ def test_it_is_fitted_on_training_patches_that_can_be_read():
 def test_of_few_small_sections_every_place_where_a_patch_may_train_counts():
     corners = np.zeros((4, 5), bool)
     corners[:, 1:] = True  # of 16 corners 4 are in the row that cannot be read
-    values = known_images(data(8, (corners, corners)))
+    values = known_images(data(8, (corners, corners)), {})
     assert values is not None
     assert values["fitted_on"] == "24 windows of 2 sections that it was trained on"
 
 
+def test_of_few_sections_the_base_tells_how_far_others_may_differ():
+    base = {KEY: known().to_json()}
+    values = known_images(data(80), base)
+    assert values is not None
+    assert values["fitted_on"] == (
+        "78 windows of 2 sections that it was trained on; how far others may differ is taken from "
+        "its base model"
+    )
+    told, alone = (Known.of_card({KEY: each}) for each in (values, known_images(data(80), {})))
+    assert told is not None
+    assert alone is not None
+    np.testing.assert_allclose(told.sections.mean, alone.sections.mean, atol=0.01)
+    assert (told.sections.sd > alone.sections.sd).mean() > 0.9  # noise is everywhere the same
+
+
+def test_a_base_that_says_something_unreadable_is_refused():
+    with pytest.raises(ValueError, match="what the model says of images that it knows is damaged"):
+        known_images(data(80), {KEY: {"version": 2}})
+
+
 def test_of_too_few_patches_nothing_is_said():
-    assert known_images(data(12)) is None
+    assert known_images(data(12), {}) is None
 
 
 def test_the_card_of_the_base_is_not_handed_on():
@@ -59,5 +81,5 @@ def test_the_card_of_the_base_is_not_handed_on():
         "data_sha256": "", "pixel_size_um": 1.0, "patches": {},
     }  # fmt: skip
     assert KEY not in make_card(base, record, [])
-    own = known_images(data(80))
+    own = known_images(data(80), {})
     assert make_card(base, {**record, "trust": own}, [])[KEY] == own

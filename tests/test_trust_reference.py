@@ -77,6 +77,64 @@ def test_of_few_sections_windows_of_others_are_expected_further_off(count, facto
     assert found.windows.familiarity(strange) > found.sections.familiarity(strange)
 
 
+def base(between=1.0, within=0.5, count=40):
+    """What a model knows of many sections that differ so much, and their windows by so much."""
+    rng = np.random.default_rng(9)
+    means = between * rng.standard_normal((count, 1, len(NAMES)))
+    return Known.fit(list(means + within * rng.standard_normal((count, 8, len(NAMES)))), "many")
+
+
+def few(count, between=0.5, within=0.5, seed=3):
+    rng = np.random.default_rng(seed)
+    means = 5 + between * rng.standard_normal((count, 1, len(NAMES)))
+    return list(means + within * rng.standard_normal((count, 30, len(NAMES))))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_of_few_sections_the_base_says_how_far_others_lie_off(count):
+    """Others of the same tissue are known although they lie apart; what lies elsewhere is not."""
+    learnt, others = few(count), few(60, seed=4)
+    found, alone = Known.fit(learnt, "few", base()), Known.fit(learnt, "few")
+    familiar = [found.sections.familiarity(rows.mean(axis=0)) for rows in others]
+    assert np.mean(np.array(familiar) >= 0.05) > 0.8
+    if count == 1:
+        lonely = [alone.sections.familiarity(rows.mean(axis=0)) for rows in others]
+        assert np.mean(np.array(lonely) >= 0.05) < 0.1
+    windows = [found.windows.familiarity(row) for rows in others for row in rows[:2]]
+    assert np.mean(np.array(windows) >= 0.05) > 0.75
+    of_base = np.zeros(len(NAMES))
+    assert found.sections.familiarity(of_base) < 0.005
+    assert found.sections.familiarity(np.concatenate(learnt).mean(axis=0)) > 0.9
+
+
+def test_the_more_sections_the_less_the_base_says():
+    """Sections that lie apart by a tenth: the base's spread of 1 fades."""
+    sd = [
+        float(Known.fit(few(count, between=0.1), "", base()).sections.sd.mean())
+        for count in (1, 3, 8, 19)
+    ]
+    assert sd == sorted(sd, reverse=True)
+    assert sd[0] > 0.75 > 0.5 > sd[-1] > 0.1
+
+
+def test_few_sections_that_lie_apart_say_so_themselves():
+    near, far = (
+        float(Known.fit(few(6, between=b), "", base()).sections.sd.mean()) for b in (0.1, 3.0)
+    )
+    assert far > 2.5 * near
+
+
+def test_of_many_sections_the_base_says_nothing():
+    rows = few(20)
+    assert Known.fit(rows, "", base()).to_json() == Known.fit(rows, "").to_json()
+
+
+def test_the_range_that_is_known_follows_the_spread():
+    found = Known.fit(few(2), "few", base()).sections
+    np.testing.assert_allclose(found.high - found.low, 2 * 1.96 * found.sd)
+    assert found.count == 2
+
+
 def test_of_many_they_are_as_far_off_as_they_are():
     rows = [drawn(8, k) for k in range(20)]
     one = Reference.fit(np.concatenate(rows), np.repeat(range(20), 8))

@@ -1,12 +1,13 @@
 """What the trained model will say of the images that it knows: those that it was trained on.
 
 Some training patches, spread evenly, are measured (`trust.statistics`); a few seconds for all. Of
-few small sections these are too few: then every place where a patch may train counts.
+few small sections these are too few: then every place where a patch may train counts, and how far
+other sections may differ is taken from the base model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,17 @@ from napari_damm.util.text import count
 MOST_PATCHES, FEW_PATCHES = 240, 60
 
 
-def known_images(data: Data) -> dict[str, Any] | None:
-    """Return what goes on the card; None where there are too few patches to tell."""
+def known_images(data: Data, base: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what goes on the card; None where there are too few patches to tell.
+
+    `base` is the card of the model that is trained on: of few sections it tells how far others may
+    differ from them.
+
+    Raises
+    ------
+    ValueError
+        If what the base says of its images cannot be used.
+    """
     by_field: dict[int, list[Vector]] = {}
     patches = _patches(data.split)
     for patch in evenly(patches, min(MOST_PATCHES, len(patches))):
@@ -35,7 +45,10 @@ def known_images(data: Data) -> dict[str, Any] | None:
     if windows < FEWEST:
         return None
     said = f"{count(windows, 'window')} of {count(len(by_field), 'section')} that it was trained on"
-    return Known.fit([np.stack(rows) for rows in by_field.values()], said).to_json()
+    known = Known.of_card(base)
+    if known is not None and len(by_field) < FEWEST:
+        said += "; how far others may differ is taken from its base model"
+    return Known.fit([np.stack(rows) for rows in by_field.values()], said, known).to_json()
 
 
 def _patches(split: Split) -> Sequence[Patch]:

@@ -97,7 +97,7 @@ def fine_tune(
     sources = data if isinstance(data, Sequence) else (data,)
     record["sources"] = [source_to_dict(source) for source in sources]
     record["base_file"] = base.model.file
-    record["trust"] = known_images(measured)
+    record["trust"] = known_images(measured, base.model.card)
     new = not folder.exists()
     with closing(RunFolder(folder, lock=machine.first)) as run:
         with _nothing_left(run, new and machine.first):

@@ -13,13 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from napari_damm.trust.reference import FEWEST, Reference, Vector
+from napari_damm.trust.reference import FEWEST, LEAST_SD, Reference, Vector
 
 KEY = "trust"
 VERSION = 2
 """Of the statistics: at first, when no version was said, they were of whole windows."""
 LONGEST_TEXT = 200
 MOST_ALLOWED = 3.0
+BASE_COUNTS_AS, OF_ONE_STUDY = 5, 0.75
+"""Of few sections: as so many more counts what the base model knows of how far sections differ.
+Those of one study differ by less than all that it was trained on. Of 2 and 8, 0.5 to 1 these told
+nonsense from seven real fields best, whichever one to four of them were the known ones."""
+INDEPENDENT = 4
+"""Windows of a small section that do not overlap: their mean varies by chance."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +40,21 @@ class Known:
     fitted_on: str
 
     @classmethod
-    def fit(cls, sections: Sequence[Vector], fitted_on: str) -> Known:
+    def fit(cls, sections: Sequence[Vector], fitted_on: str, base: Known | None = None) -> Known:
         """Fit both to the statistics of sections, each (windows, statistics).
 
-        Of fewer than `Reference`'s fewest sections, whole ones are taken to spread as their windows
-        do: further than they would, so that rather too little is called unusual; and windows of
-        other sections are expected further off than those of these few lie from each other.
+        Fewer than `Reference`'s fewest sections do not tell how far others may lie off. Then that
+        is taken from the `base` that the model was trained from, about the mean of these few.
+        Without one, whole sections are taken to spread as their windows do, and windows of others
+        are expected further off than those of these few lie from each other.
 
         Raises
         ------
         ValueError
             If there are too few windows.
         """
+        if base is not None and len(sections) < FEWEST:
+            return _of_few(sections, fitted_on, base)
         of = np.concatenate([np.full(len(rows), k) for k, rows in enumerate(sections)])
         windows = Reference.fit(np.concatenate(sections), of)
         if len(sections) < FEWEST:
@@ -88,6 +97,27 @@ class Known:
         raise ValueError(
             f"what the model says of images that it knows is damaged ({said}): get the model again"
         )
+
+
+def _of_few(sections: Sequence[Vector], fitted_on: str, base: Known) -> Known:
+    """Return what is known of few sections: their mean, and a spread that is the base's in part.
+
+    The variance between sections is that of an inverse chi-squared prior with `BASE_COUNTS_AS`
+    degrees of freedom, and of one more section than these (Gelman et al., Bayesian Data Analysis,
+    section 3.3); within sections it is their own.
+    """
+    count = len(sections)
+    means = np.stack([rows.mean(axis=0) for rows in sections])
+    mean = means.mean(axis=0)
+    within = np.mean([rows.var(axis=0) for rows in sections], axis=0)
+    of_base = (OF_ONE_STUDY * base.sections.sd) ** 2
+    seen = ((means - mean) ** 2).sum(axis=0)
+    between = (BASE_COUNTS_AS * of_base + seen) / (BASE_COUNTS_AS + count - 1) * (1 + 1 / count)
+    windows, whole = (
+        like.about(mean, np.maximum(np.sqrt(between + share * within), LEAST_SD), count)
+        for like, share in ((base.windows, 1.0), (base.sections, 1 / INDEPENDENT))
+    )
+    return Known(windows, whole, fitted_on)
 
 
 def _allowance(sections: int) -> float:

@@ -34,6 +34,7 @@ LEAST_SD = 0.02
 """A statistic that hardly varies in training may vary this much before it counts."""
 USUAL = 0.95
 LEVELS = np.linspace(0.0, 1.0, 101)
+TWO_SIDED_95 = 1.96
 FEWEST = 20
 """Windows, or sections, from which a distribution can be told."""
 FARTHEST = 1e6
@@ -125,6 +126,11 @@ class Reference:
     def widened(self, factor: float) -> Reference:
         """Return one for which windows must lie so many times further off to be as unusual."""
         return replace(self, quantiles=self.quantiles * factor)
+
+    def about(self, mean: Vector, sd: Vector, count: int) -> Reference:
+        """Return one of the same correlations and distances about other means, spread otherwise."""
+        low, high = mean - TWO_SIDED_95 * sd, mean + TWO_SIDED_95 * sd
+        return replace(self, mean=mean, sd=sd, low=low, high=high, count=count)
 
     def deviations(self, row: ArrayLike) -> Vector:
         """Return how many standard deviations each statistic lies above its mean."""
