@@ -6,14 +6,19 @@ mean absolute error against the noise-free field is compared with what the resul
 1. by verdict: share of the cells and mean error, and in how many sections the errors rise from
    verdict to verdict (of those that occur there);
 2. risk and coverage: the mean error of the cells that are kept, if those with the widest interval
-   are left out, or at random, or the most uncertain, or the least familiar.
+   are left out, or at random, or the most uncertain, or the least familiar;
+3. by what makes a cell doubtful: images that are unusual, or nuclei that disagree, where the
+   interval is narrow all the same, against cells of which nothing is said;
+4. by predicted intensity: how much of the noise-free field lies in the 90 % intervals.
 
-    python tests/benchmarks/trust_risk.py [--model FILE] [--sections 20] [--size 640] [--json FILE]
+    python tests/benchmarks/trust_risk.py [--model FILE] [--sections 20] [--size 640]
+        [--presets internal external] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,11 +31,12 @@ from napari_damm.engine.intervals import half_width
 from napari_damm.engine.trusted import trust_map
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.store import Result
-from napari_damm.trust.cells import CellTrust
-from napari_damm.trust.verdict import VERDICTS
+from napari_damm.trust.cells import DISAGREE, NARROW, CellTrust
+from napari_damm.trust.verdict import UNKNOWN, UNUSUAL, VERDICTS
 from napari_damm.util.tiling import CELL
 
-PRESETS = ("internal", "external")
+PRESETS = ("internal", "external", "varied")
+BRIGHTNESS = (0.0, 0.1, 0.2, 0.5, 0.7, np.inf)
 KEPT = (0.25, 0.5, 0.75, 0.9, 1.0)
 CODES = tuple(int(code) for code in CellTrust if code)
 
@@ -40,6 +46,37 @@ def cell_means(values: np.ndarray) -> np.ndarray:
     rows, cols = (n // CELL for n in values.shape)
     whole = values[: rows * CELL, : cols * CELL].astype(np.float64)
     return whole.reshape(rows, CELL, cols, CELL).mean(axis=(1, 3))
+
+
+def held_by_intensity(result: Result, truth: np.ndarray) -> np.ndarray:
+    """Return (intensities, 2) how many pixels are in the 90 % interval, and of how many."""
+    predicted, half = np.asarray(result.np), half_width(result)
+    assert half is not None
+    inside = np.abs(predicted - truth) <= np.asarray(half)
+    parts = np.digitize(predicted, BRIGHTNESS[1:-1])
+    return np.array(
+        [[inside[parts == k].sum(), (parts == k).sum()] for k in range(len(BRIGHTNESS) - 1)]
+    )
+
+
+def by_doubt(sections: Sequence[dict[str, np.ndarray]]) -> list[list[str]]:
+    """Return a row for each doubt: the share of all cells that it is said of, and their error."""
+    error, width, unfamiliar, uncertain = (
+        np.concatenate([section[name] for section in sections])
+        for name in ("error", "width of the interval", "unfamiliarity", "uncertainty")
+    )
+    familiar, narrow = 1 - unfamiliar, 2 * width <= NARROW
+    doubts = {
+        "none, narrow": (familiar >= UNUSUAL) & (uncertain <= DISAGREE) & narrow,
+        "unusual images, narrow": (familiar < UNUSUAL) & (familiar >= UNKNOWN) & narrow,
+        "unlike training images, narrow": (familiar < UNKNOWN) & narrow,
+        "vessels and nuclei disagree, narrow": (uncertain > DISAGREE) & narrow,
+        "none, or other; wider": ~narrow,
+    }
+    return [
+        [name, f"{100 * here.mean():.1f} %", f"{error[here].mean():.3f}" if here.any() else "–"]
+        for name, here in doubts.items()
+    ]
 
 
 def of_cells(result: Result, truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -92,14 +129,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--sections", type=int, default=20)
     parser.add_argument("--size", type=int, default=640)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS[:2])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     model = api.load_model(asked.model)
     found = {}
-    for preset in PRESETS:
+    for preset in asked.presets:
         seeds = range(EVALUATION_SEEDS_FROM, EVALUATION_SEEDS_FROM + asked.sections)
         drawn = (simulate_slide(asked.size, seed, preset) for seed in seeds)
-        sections = [of_cells(*predict_section(each, model)) for each in drawn]
+        made = [predict_section(each, model) for each in drawn]
+        sections = [of_cells(*each) for each in made]
         rows, rising = by_verdict(sections)
         print_table(
             f"{preset}: errors rise by verdict in {rising} of {len(sections)} sections",
@@ -114,7 +153,19 @@ def main() -> None:
             ["kept first", *(f"{100 * share:.0f} %" for share in KEPT)],
             [[name, *(f"{value:.3f}" for value in curve)] for name, curve in curves.items()],
         )
+        doubts = by_doubt(sections)
+        print_table(f"{preset}: by doubt", ["", "share of cells", "mean error"], doubts)
+        counts = np.sum([held_by_intensity(*each) for each in made], axis=0)
+        held = [f"{100 * inside / max(of, 1):.1f} %" for inside, of in counts]
+        names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(BRIGHTNESS)]
+        print_table(
+            f"{preset}: noise-free pixels in the 90 % interval, by predicted intensity",
+            names,
+            [held],
+        )
         found[preset] = {
+            "doubts": doubts,
+            "held by intensity": dict(zip(names, held, strict=True)),
             "verdicts": rows,
             "rising": rising,
             "risk": {name: list(map(float, curve)) for name, curve in curves.items()},
