@@ -152,6 +152,7 @@ def test_a_cluster_needs_a_store(dask, folder):
         next(jobs.predict(folder, None, client=dask.client))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_stops_the_job_and_says_how_to_go_on(dask, folder, out):
     running = jobs.predict(folder, out, client=dask.client, steps=200)
     while not isinstance(next(running), Step):

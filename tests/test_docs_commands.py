@@ -41,12 +41,24 @@ SMALLER = {
     "--workers": "2",
 }
 ENDS_OF_A_REGION = {"999": "640", "500": "320", "499": "320"}
-COMMANDS = [
-    pytest.param(words[1:], id=f"{block}: {' '.join(words[1:])[:70]}")
-    for block in all_blocks("sh")
-    for words in commands(block)
-    if words[0] == "napari-damm"
-]
+
+
+def in_order():
+    """Yield the commands of all pages; those with the options of an earlier one are slow tests."""
+    seen = set()
+    for block in all_blocks("sh"):
+        for words in commands(block):
+            if words[0] != "napari-damm":
+                continue
+            options = frozenset(word for word in words if word.startswith("--"))
+            again = words[1] != "models" and (words[1], options) in seen
+            seen.add((words[1], options))
+            marks = [pytest.mark.slow] if again else []
+            said = f"{block}: {' '.join(words[1:])[:70]}"
+            yield pytest.param(words[1:], id=said, marks=marks)
+
+
+COMMANDS = list(in_order())
 OWN_AUTOENCODERS = {"encode": DAMM.encode, "decode": DAMM.decode}
 TRAINED = "runs/mine/mine", "runs/first/first", "external/external", "lectin/lectin"
 

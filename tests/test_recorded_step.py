@@ -184,6 +184,7 @@ def test_only_one_process_on_a_card_records():
     assert recorder_for("cuda", 1) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_on_a_card")
 def test_a_whole_training_is_that_of_the_loop_and_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     changes = {"noise_every": 2, "epochs": 3}

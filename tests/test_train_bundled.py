@@ -114,6 +114,7 @@ def test_the_multi_modal_branch_does_not_learn_from_what_misleads(sections):
     assert model.unet.uni.output.weight.grad.any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_training_ends_in_time_and_goes_on_where_it_ended(sections, tmp_path, capsys):
     kept = tmp_path / "kept.pt"

@@ -153,6 +153,7 @@ def test_the_next_step_is_started_before_a_step_is_told(tmp_path, late):
     assert all(a < b for a, b in zip(started, told, strict=True))
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_before_a_loss_is_read_keeps_no_weights_that_are_no_numbers(
     tmp_path, monkeypatch, late
 ):

@@ -68,7 +68,7 @@ def assert_same(seen: dict[str, np.ndarray], result) -> None:
     assert seen[LAYERS[0]].std() > 0
 
 
-@pytest.mark.parametrize("region", [False, True])
+@pytest.mark.parametrize("region", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_python_and_command_give_the_bits_that_the_layers_show(driver, section, tmp_path, region):
     driver.viewer.open(section, plugin="napari-damm")
     if region:

@@ -198,6 +198,7 @@ def test_throwing_the_layers_away_ends_the_run_and_the_next_one_works(driver):
     assert driver.run().startswith("Done in")
 
 
+@pytest.mark.slow
 def test_a_second_run_hides_the_first_and_both_can_be_subtracted(driver):
     driver.run()
     driver.mode.setCurrentText("fast")

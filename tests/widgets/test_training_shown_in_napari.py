@@ -47,6 +47,7 @@ def driver(dock_widget, make_napari_viewer, own_folders):
     return driver
 
 
+@pytest.mark.slow
 def test_curves_lines_and_outlines_are_seen_and_the_training_is_lengthened(driver, own_folders):
     curves = driver.widget.findChild(LearningCurves)
     driver.click("start")
