@@ -44,6 +44,7 @@ from scipy import ndimage
 
 from napari_damm import api
 from napari_damm.dataset import SlideSource
+from napari_damm.engine.intervals import error_width
 from napari_damm.engine.trusted import trust_map
 from napari_damm.events import Finished
 from napari_damm.store import Result
@@ -153,6 +154,11 @@ def worth(result: Result, field: Field) -> str:
             here = by_pixel == code
             error = f", error {off[here].mean():.3f}" if here.any() else ""
             said.append(f"{verdict} {100 * here.mean():.0f} %{error}")
+    reach = error_width(result)
+    if reach is not None:
+        expected = np.asarray(reach)[:height, :width]
+        surest = expected <= np.median(expected)
+        said.append(f"error of the surest half {off[surest].mean():.3f}, of all {off.mean():.3f}")
     interval = api.prediction_interval(result)
     if interval is not None:
         low, high = (np.asarray(each)[:height, :width] for each in interval[:2])
