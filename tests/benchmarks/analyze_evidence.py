@@ -88,8 +88,9 @@ def with_intervals(rows: Sequence[Row], known: Intervals | None) -> list[Row]:
             given.append(row)
             continue
         numbers = {}
+        beside = {name: predicted for name, (_, predicted, *_) in row["measures"].items()}
         for name, (true, predicted, *_) in row["measures"].items():
-            low, high, _ = interval(known, Tissue(), Measured(name, predicted, 1))
+            low, high, _ = interval(known, Tissue(), Measured(name, predicted, 1), beside)
             numbers[name] = [true, predicted, low, high]
         given.append({**row, "measures": numbers})
     return given

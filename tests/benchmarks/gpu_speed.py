@@ -16,10 +16,11 @@ import torch
 from gpu_right import GREY, section
 
 from napari_damm import api
+from napari_damm.engine.compiling import torch_compiler
 from napari_damm.engine.device_sampler import DeviceSampler
 from napari_damm.engine.job import survey
 from napari_damm.engine.sampler import WindowSampler
-from napari_damm.engine.step_graph import CudaRecorder, StepGraph
+from napari_damm.engine.step_graph import CudaRecorder
 from napari_damm.engine.windows import WindowInput
 
 LONG_S = 2.0
@@ -63,12 +64,11 @@ def compiled(device: str, batch: int) -> dict[str, Any]:
     model = api.load_model(None, device)
     config = api.PredictConfig(mode="fast", device=device, batch_size=batch)
     _, setup = survey(section(320), model, config)
+    compilers = None, torch_compiler if card else partial(torch.compile, backend="aot_eager")
     samplers = [
-        DeviceSampler(model, setup.sampling, device, CudaRecorder() if card else None)
-        for _ in range(2)
+        DeviceSampler(model, setup.sampling, device, CudaRecorder() if card else None, compiler)
+        for compiler in compilers
     ]
-    made = torch.compile(samplers[1]._both_branches, backend="inductor" if card else "aot_eager")
-    samplers[1].step = StepGraph(made, CudaRecorder() if card else None)
     windows = windows_in_memory(samplers[0], batch)
     known = list(samplers[0].run(windows))[-1]
     began = time.perf_counter()
@@ -77,7 +77,7 @@ def compiled(device: str, batch: int) -> dict[str, Any]:
     off = max(float(np.abs(a.np - b.np).max()) for a, b in zip(known, found, strict=True))
     plain, fast = (per_second(batch, partial(used_up, each, windows)) for each in samplers)
     return {
-        "trouble": samplers[1].step.trouble or "none",
+        "trouble": "; ".join(each.message for each in samplers[1]._remarks()) or "none",
         "first pool, s": took,
         "grey levels off, most": GREY * off,
         "sampler in memory, windows/s": plain,

@@ -29,6 +29,8 @@ PRECISIONS = {
     "bf16": "decoders in bfloat16, for graphics cards; off by less than a grey level of 255 on "
     "99.9 % of the pixels",
 }
+COMPILED_ON, COMPILING_S = "cuda", 60.0
+"""Roughly: 40 to 60 s on an H100."""
 ORDERS = {"rows": "from the top left", "centre": "from the centre outwards"}
 LARGE_NETWORK = 50_000_000
 MAX_SAMPLES = 64
@@ -86,6 +88,11 @@ class PredictConfig:
     )
     device: str = setting("auto", "What computes.", choices=DEVICES)
     precision: str = setting(FULL, "How exactly it computes.", choices=PRECISIONS)
+    compiled: bool = setting(
+        False,
+        "Compile the network first, which takes about a minute: for large sections on an NVIDIA "
+        "card. The last bits are others then.",
+    )
     roi: tuple[float, float, float, float] | None = setting(
         None, "Only this region, in vessel pixels.", left_out="all", label="Region"
     )
@@ -164,6 +171,17 @@ class PredictConfig:
                 raise ValueError(Advice("must be left out where areas are given", parameter="roi"))
 
         _check_kinds(self)
+
+    def check_device(self, device: str) -> None:
+        """Raise ValueError for what is of no use on a device."""
+        if self.compiled and device != COMPILED_ON:
+            raise ValueError(
+                Advice(
+                    f"is for NVIDIA cards, and this is computed on {device}",
+                    "leave {compiled} out",
+                    parameter="compiled",
+                )
+            )
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from napari_damm.engine.config import pool_batches
+from napari_damm.engine.config import COMPILING_S, pool_batches
 from napari_damm.engine.pipeline import READ_AHEAD, UNTAKEN_POOLS, WRITE_AHEAD
 from napari_damm.engine.planning import Plan
 from napari_damm.store.layout import SAMPLE_PX
@@ -60,6 +60,8 @@ class Cost:
         How many samples are drawn of each window.
     workers
         How many processes compute.
+    compiling_seconds
+        Time, of all, that it takes to compile the network.
     """
 
     memory_bytes: int
@@ -69,6 +71,7 @@ class Cost:
     recomputed: float = 0.0
     samples: int = 1
     workers: int = 1
+    compiling_seconds: float = 0.0
 
 
 def expected_cost(
@@ -89,10 +92,13 @@ def expected_cost(
     if not on_disk:
         memory += disk
     seconds = None
+    compiling = COMPILING_S if setup.sampling.compiled and windows else 0.0
     if window_seconds is not None:
         seconds = windows * window_seconds / (setup.samplers * workers)
+        seconds += compiling
     extra = windows / len(planned.windows) - 1 if planned.windows else 0.0
-    return Cost(memory, disk, seconds, window_seconds, extra, setup.sampling.samples, workers)
+    samples = setup.sampling.samples
+    return Cost(memory, disk, seconds, window_seconds, extra, samples, workers, compiling)
 
 
 def refuse_what_cannot_fit(
@@ -161,6 +167,8 @@ def statement(planned: Plan, cost: Cost) -> str:
         words.append(f"{cost.recomputed:.1%} of the windows computed twice, where parts meet")
     if cost.seconds is not None:
         words.append(f"about {duration(cost.seconds)}")
+        if cost.compiling_seconds:
+            words[-1] += f", {duration(cost.compiling_seconds)} of it to compile the network"
     words += [
         f"{gigabytes(cost.memory_bytes)} of memory",
         f"up to {gigabytes(cost.disk_bytes)} for the result",

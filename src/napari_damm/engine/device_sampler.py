@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_damm.engine.compiling import Compiled, Compiler, torch_compiler
 from napari_damm.engine.denoiser import Denoiser
 from napari_damm.engine.device_noise import DeviceNoise
 from napari_damm.engine.drawn import Conditions, Drawn
@@ -46,7 +47,8 @@ gains nothing."""
 def sampler_of(model: DAMM, setup: Setup) -> WindowSampler:
     """Make the sampler of a job, in a process that has such a device."""
     if setup.device in GRAPHED:
-        return DeviceSampler(model, setup.sampling, setup.device, CudaRecorder())
+        compiler = torch_compiler if setup.sampling.compiled else None
+        return DeviceSampler(model, setup.sampling, setup.device, CudaRecorder(), compiler)
     return WindowSampler.of(model, setup)
 
 
@@ -54,14 +56,22 @@ class DeviceSampler(WindowSampler):
     """Samples pools of windows on a graphics card; several threads may call, one computes."""
 
     def __init__(
-        self, model: DAMM, sampling: Sampling, device: str, recorder: Recorder | None = None
+        self,
+        model: DAMM,
+        sampling: Sampling,
+        device: str,
+        recorder: Recorder | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         super().__init__(model, sampling, device)
-        self._recorder = recorder
+        self._recorder, self._compiler = recorder, compiler
+        self._encoders = Compiled(super()._conditions, compiler)
+        self._decoder = Compiled(super()._images, compiler)
+        self._network = Compiled(self._both_branches, compiler)
         self._turn = threading.Lock()
-        self._told = False
+        self._told: set[str] = set()
         most = max(sampling.steps, sampling.beside.steps if sampling.beside else 0)
-        self.step = StepGraph(self._both_branches, recorder if most >= WORTH_RECORDING else None)
+        self.step = StepGraph(self._network, recorder if most >= WORTH_RECORDING else None)
 
     def with_batches(self, size: int, model: DAMM, device: str) -> WindowSampler:
         """Return a sampler that differs in its batches, and in the model and device given."""
@@ -69,7 +79,7 @@ class DeviceSampler(WindowSampler):
         sampling = replace(self.sampling, batch_size=size)
         if device != self.device:
             return WindowSampler(model, sampling, device)
-        return DeviceSampler(model, sampling, device, self._recorder)
+        return DeviceSampler(model, sampling, device, self._recorder, self._compiler)
 
     def _seen(
         self, windows: Sequence[WindowInput], plain: Sampling, beside: Sampling | None
@@ -124,13 +134,19 @@ class DeviceSampler(WindowSampler):
         return self.sampling.batch_size
 
     def _remarks(self) -> Iterator[Downgraded]:
-        if self.step.trouble and not self._told:
-            self._told = True
-            yield Downgraded(
+        parts = self._network, self._encoders, self._decoder
+        uncompiled = next((part.trouble for part in parts if part.trouble), "")
+        for trouble, said in (
+            (
+                self.step.trouble,
                 "denoising steps could not be recorded on the graphics card and are started one by "
-                f"one, which is slower ({self.step.trouble})",
-                out_of_memory=False,
-            )
+                "one, which is slower",
+            ),
+            (uncompiled, "the network, or a part of it, could not be compiled and is as always"),
+        ):
+            if trouble and said not in self._told:
+                self._told.add(said)
+                yield Downgraded(f"{said} ({trouble})", out_of_memory=False)
 
     def denoiser(self, primary: Tensor, secondary: Tensor) -> Denoiser:
         """As `WindowSampler.denoiser`; with both decoders, and steps that are recorded."""
@@ -139,6 +155,14 @@ class DeviceSampler(WindowSampler):
             return Gated(*self.step(x_t, t, primary, secondary))
 
         return Denoiser(gated, primary, self.model.config.read_out == "mean")
+
+    def _conditions(self, primary: Tensor, secondary: Tensor) -> Conditions:
+        found: Conditions = self._encoders(primary, secondary)
+        return found
+
+    def _images(self, x_0: Tensor, given: Conditions, multi: Tensor) -> Tensor:
+        found: Tensor = self._decoder(x_0, given, multi)
+        return found
 
     def _both_branches(
         self, x_t: Tensor, t: Tensor, primary: Tensor, secondary: Tensor

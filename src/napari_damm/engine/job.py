@@ -128,6 +128,7 @@ def survey(
         raise ValueError(f"a slide is predicted, got {shown(slide)}: open it with open_slide")
     elsewhere = remote and config.device != "auto"
     device = config.device if elsewhere else resolve_device(config.device).type
+    config.check_device(device)
     check_finite(slide)
     planned = plan(slide, model.card, config)
     if planned.lattice.window % model.config.token_px:

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 KEY = (
     "input", "model", "mode", "steps", "timesteps", "start", "views", "seed", "samples",
-    "spread_factor", "gamma", "batch_size", "precision", "roi", "areas",
+    "spread_factor", "gamma", "batch_size", "precision", "compiled", "roi", "areas",
     "pixel_size_um", "slide_pixel_size_um", "lattice", "normalisation", "device",
 )  # fmt: skip
 # What older records lack.
-_UNSTATED = {"samples": 1, "spread_factor": 1.0, "start": "noise", "views": 1, "precision": "full"}
+_UNSTATED = {
+    "samples": 1, "spread_factor": 1.0, "start": "noise", "views": 1, "precision": "full",
+    "compiled": False,
+}  # fmt: skip
 # A file may be moved, and a model renamed, without becoming another.
 _NOT_KEY = {
     ("input", "path"), ("input", "name"), ("model", "name"), ("model", "warning"),
@@ -74,6 +77,7 @@ def job_record(
         "gamma": sampling.gamma,
         "batch_size": sampling.batch_size,
         "precision": sampling.precision,
+        "compiled": sampling.compiled,
         "roi": None if config.roi is None else list(config.roi),
         "areas": None if config.areas is None else config.areas.to_json(),
         **({"region_name": config.region_name} if config.region_name else {}),

@@ -157,7 +157,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["mode"] != EXPECTED:
         settings["steps"] = record["steps"]
     settings["seed"] = record["seed"]
-    for name, usual in (("samples", 1), ("views", 1), ("precision", FULL)):
+    for name, usual in (("samples", 1), ("views", 1), ("precision", FULL), ("compiled", False)):
         if record.get(name, usual) != usual:
             settings[name] = record[name]
     settings |= {name: record[name] for name in ("gamma", "batch_size")}

@@ -31,6 +31,7 @@ class Sampling:
     views: int = 1
     expected_from: str = "noise"
     precision: str = FULL
+    compiled: bool = False
 
     @classmethod
     def of(cls, config: PredictConfig, model: DAMM, batch_size: int) -> Sampling:
@@ -49,6 +50,7 @@ class Sampling:
             config.views if mode == EXPECTED else 1,
             model.config.expected_from,
             config.precision,
+            config.compiled,
         )
 
     @property

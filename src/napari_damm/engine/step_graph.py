@@ -118,7 +118,7 @@ class StepGraph:
                 touched.put_back()
             replayed = recorded(given)
             touched.put_back()
-            if not all(_close(a, b) for a, b in zip(replayed, known, strict=True)):
+            if not all(is_close(a, b) for a, b in zip(replayed, known, strict=True)):
                 raise RuntimeError("what was replayed differs from what was recorded")
         except Exception as error:
             touched.put_back()
@@ -168,7 +168,8 @@ class _Kept:
             place.copy_(kept)
 
 
-def _close(a: Tensor, b: Tensor) -> bool:
+def is_close(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are the same, but for rounding and a few at a threshold."""
     far = ~torch.isclose(a.float(), b.float(), rtol=CLOSE, atol=CLOSE, equal_nan=True)
     return bool(far.float().mean() <= MOST_OFF)
 

@@ -6,6 +6,7 @@ One step of one full batch stands for all, so this takes a fraction of a second.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from napari_damm.util.devices import backend
 @torch.inference_mode()
 def window_seconds(model: DAMM, setup: Setup, side: int) -> float:
     """Time a blank window of `side` px: both encoders, all steps, decoder."""
-    sampler, sampling = sampler_of(model, setup), setup.sampling
+    sampling = replace(setup.sampling, compiled=False)  # that would take longer than all else
+    sampler = sampler_of(model, replace(setup, sampling=sampling))
     threads = torch.get_num_threads()
     if setup.device == "cpu":
         torch.set_num_threads(1)

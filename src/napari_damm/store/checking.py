@@ -237,6 +237,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "roi": _or_none(_is_region),
     "areas": _or_none(_is_areas),
     "steps": _or_none(_is_count),
+    "compiled": lambda value: isinstance(value, bool),
 }
 
 

@@ -56,9 +56,10 @@ class PredictRequest:
 
         if self.begun is None:
             return PredictConfig(**self.settings, **self._region(), focus=self.focus)
-        unstated = {"samples": 1, "views": 1, "precision": FULL}  # in older results
+        # what older results do not state, and none where it is usual
+        unstated = {"samples": 1, "views": 1, "precision": FULL, "compiled": False}
         record = {**unstated, **self.begun.record}
-        names = ("steps", "seed", "samples", "views", "gamma", "batch_size", "precision")
+        names = ("steps", "seed", "gamma", "batch_size", *unstated)
         kept = {name: record[name] for name in names}
         roi = None if record["roi"] is None else tuple(record["roi"])
         areas = None if record.get("areas") is None else Areas.from_json(record["areas"])
