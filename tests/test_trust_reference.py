@@ -117,6 +117,21 @@ def test_the_more_sections_the_less_the_base_says():
     assert sd[0] > 0.75 > 0.5 > sd[-1] > 0.1
 
 
+@pytest.mark.parametrize(("count", "usual", "furthest"), [(1, 1.312, 1.525), (4, 1.177, 1.284)])
+def test_places_of_other_sections_lie_further_off_the_strangest_by_most(count, usual, furthest):
+    """Student's t with 5 more degrees of freedom than sections - 1, over the normal distribution.
+
+    The furthest of 40 sections is the one in 80 on either side.
+    """
+    many = base()
+    found = Known.fit(few(count), "few", many)
+    ratio = found.windows.quantiles / many.windows.quantiles
+    assert (np.diff(ratio) >= 0).all()
+    assert ratio[95] == pytest.approx(usual, abs=1e-3)
+    assert ratio[100] == pytest.approx(furthest, abs=1e-3)
+    np.testing.assert_array_equal(found.sections.quantiles, many.sections.quantiles)
+
+
 def test_few_sections_that_lie_apart_say_so_themselves():
     near, far = (
         float(Known.fit(few(6, between=b), "", base()).sections.sd.mean()) for b in (0.1, 3.0)

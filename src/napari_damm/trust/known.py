@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_damm.trust.reference import FEWEST, LEAST_SD, Reference, Vector
+from napari_damm.trust.reference import FEWEST, LEAST_SD, LEVELS, Reference, Vector
 
 KEY = "trust"
 VERSION = 2
@@ -104,7 +104,9 @@ def _of_few(sections: Sequence[Vector], fitted_on: str, base: Known) -> Known:
 
     The variance between sections is that of an inverse chi-squared prior with `BASE_COUNTS_AS`
     degrees of freedom, and of one more section than these (Gelman et al., Bayesian Data Analysis,
-    section 3.3); within sections it is their own.
+    section 3.3); within sections it is their own. That variance is uncertain, so that single places
+    lie further off than normal ones would, the strangest by most; of whole sections that would miss
+    nonsense, and spare no good ones.
     """
     count = len(sections)
     means = np.stack([rows.mean(axis=0) for rows in sections])
@@ -117,7 +119,20 @@ def _of_few(sections: Sequence[Vector], fitted_on: str, base: Known) -> Known:
         like.about(mean, np.maximum(np.sqrt(between + share * within), LEAST_SD), count)
         for like, share in ((base.windows, 1.0), (base.sections, 1 / INDEPENDENT))
     )
-    return Known(windows, whole, fitted_on)
+    tails = _heavier_tails(BASE_COUNTS_AS + count - 1, base.windows.count)
+    return Known(windows.widened(tails), whole, fitted_on)
+
+
+def _heavier_tails(freedom: int, known: int) -> Vector:
+    """Return by what Student's t is wider than the normal distribution at `LEVELS`.
+
+    At the last, of the furthest of so many `known` sections.
+    """
+    from scipy import stats
+
+    upper = (1 + LEVELS.clip(LEVELS[1], 1 - 0.5 / known)) / 2
+    ratios: Vector = stats.t.ppf(upper, freedom) / stats.norm.ppf(upper)
+    return ratios
 
 
 def _allowance(sections: int) -> float:

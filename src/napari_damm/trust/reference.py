@@ -123,8 +123,11 @@ class Reference:
             return float(UNKNOWN * self.quantiles[-1] / worst * (1 - 1e-9))
         return float(np.clip(1.0 - np.interp(worst, self.quantiles, LEVELS), UNKNOWN, 1.0))
 
-    def widened(self, factor: float) -> Reference:
-        """Return one for which windows must lie so many times further off to be as unusual."""
+    def widened(self, factor: float | Vector) -> Reference:
+        """Return one for which windows must lie so many times further off to be as unusual.
+
+        There may be a factor for each of `LEVELS`.
+        """
         return replace(self, quantiles=self.quantiles * factor)
 
     def about(self, mean: Vector, sd: Vector, count: int) -> Reference:
