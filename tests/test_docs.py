@@ -188,7 +188,7 @@ def test_every_public_name_is_on_the_page_of_python():
 
 
 def test_quickstart_commands_are_in_the_order_in_which_they_are_run():
-    assert [each.language for each in blocks(DOCS / "quickstart.md")] == ["sh"] * 8
+    assert len(blocks(DOCS / "quickstart.md", "sh")) == 8
 
 
 def raw_address():
