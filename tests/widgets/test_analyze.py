@@ -9,6 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from particle_maps import straight_vessel
 
+from napari_damm.analysis.cautions import UNREAD
 from napari_damm.widgets.analyze.preview import MASK_LAYER, SHELL_LAYER
 from napari_damm.widgets.analyze.results import cautions
 
@@ -245,3 +246,21 @@ def test_intervals_are_spoken_of_where_there_are_some(analysis, low):
     rows = [replace(row, low=low) for row in found.rows]
     report = replace(found, rows=tuple(rows), notes=("Intervals are nominal ones", "look here"))
     assert cautions(report) == (["look here"] if low is None else list(report.notes))
+
+
+def test_a_predicted_map_s_intervals_stand_below_its_numbers_and_what_is_not_to_be_read(analysis):
+    analysis.run("analyze")
+    found = analysis.widget.report
+    spread = {"low": 10.0, "high": 20.0}
+    told = {"l50": spread | {"level": 0.9}, "auc_100": spread, "cv": spread | {"reason": UNREAD}}
+    rows = [replace(row, **told.get(row.measure, {})) for row in found.rows]
+    analysis.widget._form.table.show_report(replace(found, rows=tuple(rows)))
+    lines = {analysis.table.item(k, 0).text(): analysis.table.item(k, 1) for k in range(16)}
+    sure, loose = lines["half-distance L50"], lines["exposure AUC(0-100 µm)"]
+    assert sure.text().endswith(" µm\n(10.0 to 20.0)")
+    assert sure.toolTip().endswith("; 90 % interval 10.0 to 20.0 µm")
+    assert loose.text().endswith(" to 20.00)\nnot calibrated")
+    assert "; not calibrated: 10.00 to" in loose.toolTip()
+    assert lines["coefficient of variation"].text().endswith("\nnot to be read")
+    assert lines["coefficient of variation"].toolTip() == UNREAD
+    assert "\n" not in lines["vessel area"].text()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 PREVIEW_COLOUR = "#8f98a3"
 PLOT_PX = 190
+APART_PX = 4  # lines of the table, some of which are of two
 WHOSE = "Whose numbers these are; a drawn area is selected in its layer"
 
 Line = tuple[Sequence[float], Sequence[float]]
@@ -81,7 +82,7 @@ class ResultsTable(QWidget):
         self.show()
 
     def _fill(self, *_: object) -> None:
-        """Show the numbers of a region; why one is missing is its tooltip."""
+        """Show the numbers of a region; why one is missing, or not to be read, is its tooltip."""
         from napari_damm.analysis.measures import MEASURES
 
         if self._report is None:
@@ -91,7 +92,7 @@ class ResultsTable(QWidget):
         self.lines.setRowCount(len(rows))
         for k, row in enumerate(rows):
             measure = MEASURES[row.measure]
-            value = QTableWidgetItem(in_units(measure, row.value))
+            value = QTableWidgetItem(_shown(row, measure))
             value.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             for column, item in enumerate((QTableWidgetItem(_micro(measure.label)), value)):
                 item.setToolTip(row.reason or _ground(row, measure))
@@ -121,6 +122,8 @@ class _Lines(QTableWidget):
     def fit(self) -> None:
         """Take the height that the lines need at this width, where long names wrap."""
         self.resizeRowsToContents()
+        for row in range(self.rowCount()):
+            self.setRowHeight(row, self.rowHeight(row) + APART_PX)
         height = sum(self.rowHeight(row) for row in range(self.rowCount()))
         self.setFixedHeight(height + 2 * self.frameWidth())
 
@@ -136,13 +139,27 @@ def in_units(measure: Measure, value: float | None) -> str:
     return text if value is None else f"{text} {_micro(measure.unit)}".rstrip()
 
 
+def _shown(row: MeasureRow, measure: Measure) -> str:
+    """Return a value with its unit, below it its interval, or that it is not to be read."""
+    from napari_damm.analysis.measures import NOT_GIVEN
+
+    said = [in_units(measure, row.value)]
+    if row.value is not None and row.measure in NOT_GIVEN and row.reason:
+        said.append("not to be read")
+    elif row.low is not None and row.high is not None:
+        said.append(f"({measure.text(row.low)} to {measure.text(row.high)})")
+        said += [] if row.level else ["not calibrated"]
+    return "\n".join(said)
+
+
 def _ground(row: MeasureRow, measure: Measure) -> str:
     """Say what a number rests on, and between what it lies where that is known."""
     said = f"from {row.n} {row.of}"
-    if row.low is None or row.high is None or row.level is None:
+    if row.low is None or row.high is None:
         return said
     between = f"{measure.text(row.low)} to {in_units(measure, row.high)}"
-    return f"{said}; {100 * row.level:.0f} % interval {between}"
+    kind = f"{100 * row.level:.0f} % interval" if row.level else "not calibrated:"
+    return f"{said}; {kind} {between}"
 
 
 def _micro(words: str) -> str:
