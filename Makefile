@@ -27,7 +27,7 @@ help:
 	@echo "make lint   ruff, mypy, import contracts, the plugin manifest"
 	@echo "make zoo    give hostile and odd inputs to the commands, under limits of memory and time"
 	@echo "make docs      build the documentation as a site (build/docs/site), strictly"
-	@echo "make docs-run  run the commands of the README and the quickstart, as a reader would (minutes)"
+	@echo "make docs-run  run the commands of README, quickstart and analysis as a reader would, compare (minutes)"
 	@echo "make settings  write docs/settings.md anew from the settings in the code"
 	@echo "make dist      build wheel and sdist (dist/), check them, try the wheel in an environment of its own"
 	@echo "make lowest    run tests with the oldest dependencies that pyproject.toml admits"

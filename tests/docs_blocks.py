@@ -2,7 +2,8 @@
 
 1. `blocks` finds fenced blocks with their language and line.
 2. `commands` cuts a block of shell into commands, without comments and variables before them.
-3. `links` finds what a page points to inside the project.
+3. `not_printed` compares what a page shows with what a command prints.
+4. `links` finds what a page points to inside the project.
 """
 
 from __future__ import annotations
@@ -62,6 +63,13 @@ def commands(block: Block) -> Iterator[list[str]]:
             words = words[:-1]
         if words:
             yield words
+
+
+def not_printed(shown: str, printed: str) -> list[str]:
+    """Return the lines that a page shows and a command did not print, but for what time it took."""
+    there = {line.rstrip() for line in printed.splitlines()}
+    lines = (line.rstrip() for line in shown.splitlines())
+    return [line for line in lines if line not in there and not line.startswith("time ")]
 
 
 def without_code(page: Path) -> str:

@@ -12,7 +12,17 @@ import click
 import pytest
 import typer
 import yaml
-from docs_blocks import DOCS, PAGES, ROOT, all_blocks, anchors, blocks, commands, links
+from docs_blocks import (
+    DOCS,
+    PAGES,
+    ROOT,
+    all_blocks,
+    anchors,
+    blocks,
+    commands,
+    links,
+    not_printed,
+)
 
 import napari_damm
 from napari_damm.cli.commands import app
@@ -189,6 +199,12 @@ def test_every_public_name_is_on_the_page_of_python():
 
 def test_quickstart_commands_are_in_the_order_in_which_they_are_run():
     assert len(blocks(DOCS / "quickstart.md", "sh")) == 8
+
+
+def test_what_a_page_shows_is_compared_with_what_is_printed():
+    printed = "map     4 x 4 px\nwindows 1\ntime    2.0 s\n"
+    assert not_printed("map     4 x 4 px\ntime    3.1 s\n", printed) == []
+    assert not_printed("map     5 x 5 px\nwindows 1\n", printed) == ["map     5 x 5 px"]
 
 
 def raw_address():

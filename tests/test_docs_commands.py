@@ -5,7 +5,7 @@
    only the reader has is put in (`given`); everything else is as on the page.
 3. It must end with exit code 0 and leave what it names as its output.
 
-README and quickstart run with the bundled model and at full size as well: `make docs-run`.
+README, quickstart and analysis run with the bundled model, too, at full size: `make docs-run`.
 Commands of others (dask, openssl) run in `test_dask.py` and `test_dask_tls.py`.
 """
 
