@@ -89,7 +89,9 @@ def test_lack_of_memory_is_raised():
         Compiled(twice, lambda function: short)(torch.ones(2))
 
 
-@pytest.mark.parametrize(("mode", "steps"), [("expected", 1), ("fast", 2)])
+@pytest.mark.parametrize(
+    ("mode", "steps"), [("expected", 1), pytest.param("fast", 2, marks=pytest.mark.slow)]
+)
 @pytest.mark.usefixtures("one_thread")
 def test_the_maps_of_a_compiled_network_are_the_same(tiny_model, mode, steps):
     how = sampling(tiny_model, mode, steps)
@@ -121,7 +123,7 @@ def on_a_card(monkeypatch):
     """Take the CPU for a card, as far as a job is settled."""
     monkeypatch.setattr(device_sampler, "GRAPHED", ("cpu",))
     monkeypatch.setattr(device_sampler, "CudaRecorder", lambda: None)
-    monkeypatch.setattr(device_sampler, "torch_compiler", traced)
+    monkeypatch.setattr(device_sampler, "torch_compiler", counted)
     monkeypatch.setattr(config, "COMPILED_ON", "cpu")
 
 
@@ -131,8 +133,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("on_a_card", "quick_first_stages")
-def test_a_job_is_compiled_recorded_and_gone_on_with_alike(folder, out):
+def test_a_job_is_compiled_recorded_and_gone_on_with_alike(folder, out, monkeypatch):
+    made = []
+    monkeypatch.setattr(device_sampler, "torch_compiler", lambda f: made.append(f) or f)
     run(folder, out, compiled=True)
+    assert len(made) == 3
     record = api.open_result(out).record
     assert record["compiled"] is True
     with pytest.raises(ValueError, match="compiled"):
