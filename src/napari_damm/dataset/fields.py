@@ -176,6 +176,7 @@ def _limits(
             tissue_values(section.raster(role), section.slide, um, *tissue),
             f"the {called[role]} image of {section.name}",
             ADVICE,
+            section.raster(role).fill,
         )
         for role in ROLES
     }

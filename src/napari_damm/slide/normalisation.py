@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.slide.fill import REACH_PX
+from napari_damm.slide.fill import REACH_PX, Fill
 from napari_damm.slide.raster import Raster
 from napari_damm.slide.resample import covered, model_shape, read_region
 from napari_damm.slide.tissue import Mask
@@ -81,22 +81,31 @@ def measure_normalisation(slide: Slide, mask: Mask, cell_px: int, model_um: floa
             tissue_values(raster, slide, model_um, mask, cell_px),
             f"channel {raster.name!r} ({role})",
             f"choose another {{{role}_channel}}",
+            raster.fill,
         )
         for role, raster in (("vessels", slide.vessels), ("nuclei", slide.nuclei))
     )
     return Normalisation(vessels, nuclei)
 
 
-def intensity_limits(values: np.ndarray, what: str, remedy: str) -> tuple[float, float]:
+def intensity_limits(
+    values: np.ndarray, what: str, remedy: str, fill: Fill | None = None
+) -> tuple[float, float]:
     """Return the intensities that the model sees as -1 and 1, from those of tissue.
 
     Raises
     ------
     ValueError
-        If the image, called `what`, is blank: then the remedy applies, a template of `Advice`.
+        If the image, called `what`, is blank, or patches of several values of `fill` all over:
+        then the remedy applies, a template of `Advice`.
     """
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))
     if not low < high:
+        if fill is not None and len(fill.values) > 1 and len(values) == 1:  # nothing else is left
+            listed = ", ".join(f"{value:g}" for value in fill.values[:3])
+            raise ValueError(
+                Advice(f"{what} is nothing but patches of few values ({listed}), as a mask", remedy)
+            )
         raise ValueError(Advice(f"{what} is blank, nearly all its pixels are {low:g}", remedy))
     return low, high
 
