@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 
 import pytest
 
 from napari_damm.events import FailedItem, Notice
 from napari_damm.util.advice import Advice
+from napari_damm.util.errors import JobFault
 from napari_damm.widgets.run.job import QUEUE_LENGTH, Job, Outcome, readable
 
 
@@ -166,3 +168,37 @@ def test_errors_read_as_one_sentence():
     )
     assert readable(MemoryError()).startswith("Out of memory:")
     assert "tried to allocate" in readable(OutOfMemoryError("tried to allocate"))
+    lack = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    assert readable(lack).startswith("Out of memory (DefaultCPUAllocator: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("channel 'CD31' is blank: choose another"),
+        FileExistsError("out exists already: choose another name"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        JobFault("the cluster is gone: start it again"),
+        OutOfMemoryError("b"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_what_its_sentence_says_all_of_is_not_printed_as_well(error, caplog):
+    def refuse():
+        raise error
+
+    job = Job(refuse)
+    finished(job)
+    assert job.outcome == Outcome(message=readable(error))
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+def test_of_a_fault_of_our_own_the_terminal_has_where_it_happened(caplog):
+    def events():
+        yield Notice("first")
+        raise KeyError("x")
+
+    finished(Job(events))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "in events" in record.exc_text

@@ -10,7 +10,8 @@
 5. Cancelling closes the generator from its own thread at the next event. `afterwards` is then done
    in that thread, however it ended: what it returns is `Outcome.left`.
 6. Whatever is raised, be it while the generator is made, RuntimeError or MemoryError, ends as the
-   outcome's one sentence.
+   outcome's one sentence. What a sentence says all of (bad input, a full disk, no memory) is not
+   printed as well; of anything else the terminal has where it happened.
 
 superqt's `thread_worker` is not used: it swallows a RuntimeError raised in a generator, and
 torch's out-of-memory error is one, so that a widget would wait forever.
@@ -28,7 +29,7 @@ from typing import Any
 
 from napari_damm.events import Event, Notice
 from napari_damm.util.advice import advice_of
-from napari_damm.util.errors import JobFault, is_disk_full, one_line
+from napari_damm.util.errors import JobFault, is_disk_full, is_out_of_memory, one_line
 from napari_damm.widgets.control_names import control_name
 from napari_damm.widgets.run.gui_priority import Ready, no_garbage_collection, stepped_back
 
@@ -112,7 +113,7 @@ class Job:
         try:
             do()
         except BaseException as error:
-            log.exception("The job stopped")
+            _note(error, "The job stopped")
             return readable(error)
         return ""
 
@@ -142,12 +143,18 @@ class Job:
         return False
 
 
+def _note(error: BaseException, what: str) -> None:
+    """Log an error, where its sentence does not say all: then only for who asks for details."""
+    expected = isinstance(error, ValueError | OSError | JobFault) or is_out_of_memory(error)
+    log.log(logging.DEBUG if expected else logging.ERROR, what, exc_info=error)
+
+
 def readable(error: BaseException) -> str:
     """Turn an exception into one sentence for the status line."""
     advice = advice_of(error)
     said = str(error) if advice is None else advice.said_with(control_name)
     text = " ".join(said.split("\n")[0].split())
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         detail = f" ({text})" if text else ""
         return f"Out of memory{detail}: close other programs or choose the device 'cpu'"
     if isinstance(error, OSError) and error.strerror:  # the system's own, with its number
