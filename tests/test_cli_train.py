@@ -73,6 +73,38 @@ def test_resume_needs_the_folder_only_even_where_paths_were_relative(
     assert read_training(tmp_path / "run").step == 6
 
 
+def test_with_resume_another_name_replaces_no_other_model(
+    slide, tmp_path, tiny_base_file, monkeypatch, capfd
+):
+    models, out = tmp_path / "models", tmp_path / "run"
+    monkeypatch.setenv("NAPARI_DAMM_MODELS", str(models))
+    begin = ["--base", tiny_base_file, "--out", out, "--name", "mine", *QUICK]
+    assert train(slide, *begin) == 0
+    models.mkdir()
+    shutil.copy(tiny_base_file, models / "other.safetensors")
+    before = (models / "other.safetensors").read_bytes()
+    assert train("--out", out, "--resume", "--name", "other", "--install") == 0
+    told = capfd.readouterr()
+    assert "goes on being called 'mine'" in told.err
+    assert "installed as 'mine'" in told.out
+    assert (models / "other.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--pixel-size", "3"], ["--vessels-channel", "CD31"], ["--roi", "0", "0", "9", "9"],
+        ["--first-seed", "4"], ["--folders", "A,B,C"], ["--coarse-pixels"],
+        ["--simulated-size", "512"],
+    ],
+)  # fmt: skip
+def test_options_of_data_that_are_not_given_here_are_refused(option, slide, tmp_path, capfd):
+    (tmp_path / "job.toml").write_text(f'[[data]]\nkind = "slide"\npath = "{slide.name}"\n')
+    rest = ["--config", tmp_path / "job.toml", "--out", tmp_path / "run"]
+    assert f"{option[0]} goes with the sections" in refusal(capfd, *option, *rest)
+    assert not (tmp_path / "run").exists()
+
+
 def test_epochs_on_the_command_line_go_before_minutes_in_the_file(slide, tmp_path, tiny_base_file):
     (tmp_path / "job.toml").write_text(f'minutes = 90\nbase = "{tiny_base_file}"')
     arguments = [slide, "--config", tmp_path / "job.toml", "--out", tmp_path / "run", *QUICK]

@@ -13,7 +13,7 @@ from training_data import layers, write_slide
 from trainings import LEVELS, base_model, config, of, run, weights
 
 from napari_damm.dataset import SlideSource
-from napari_damm.events import Finished, TrainStep, Validated
+from napari_damm.events import Finished, Notice, TrainStep, Validated
 from napari_damm.model_file import read_card
 from napari_damm.train import fine_tune
 from napari_damm.train.run_folder import _difference, read_training
@@ -97,6 +97,35 @@ def test_a_finished_training_is_not_run_again(finished_training):
     events = run(out, resume=True)
     assert not of(events, TrainStep)
     assert events[-1].result.path == out / "mine.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"changes": {"learning_rate": 0.5}}, "learning_rate is None there and 0.5 here"),
+        ({"model": base_model(seed=7)}, "base model is another"),
+    ],
+)
+def test_a_finished_training_is_not_called_finished_for_another(finished_training, options, words):
+    _, out = finished_training
+    with pytest.raises(ValueError, match=words):
+        run(out, resume=True, **options)
+
+
+def test_another_name_is_told_not_to_count(finished_training):
+    _, out = finished_training
+    (told,) = [
+        event.message
+        for event in run(out, resume=True, changes={"name": "other"})
+        if isinstance(event, Notice) and event.level == "warning"
+    ]
+    assert told.startswith("the model goes on being called 'mine', as the training was begun, and ")
+    assert told.endswith("not 'other': a copy of its file can have another name")
+    said = [e.message for e in run(out, resume=True) if isinstance(e, Notice)]
+    assert said == [
+        f"{out} is finished, mine.safetensors is there: to go on from it, give more epochs or "
+        "minutes"
+    ]
 
 
 def test_a_training_whose_checkpoint_is_gone_does_not_begin_anew(finished_training, tmp_path):

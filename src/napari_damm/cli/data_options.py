@@ -126,6 +126,30 @@ class DataOptions:
             found.append(self._simulated(first_seed))
         return found
 
+    def check_heeded(self) -> None:
+        """Refuse options of data where none are given, but those of a file, or as begun.
+
+        Raises
+        ------
+        ValueError
+            Naming the first of them.
+        """
+        left = {
+            **dict(self._of_files()),
+            "--folders": self.folders,
+            "--pixel-size": self.pixel_size,
+            "--coarse-pixels": self.coarse_pixels or None,
+            "--simulated-preset": self.simulated_preset,
+            "--simulated-size": self.simulated_size,
+            "--first-seed": self.first_seed,
+        }
+        option = next((name for name, value in left.items() if value is not None), None)
+        if option is not None and not self.given:
+            raise ValueError(
+                f"{option} goes with the sections that it is of, and none are given: give these, "
+                "too, or leave it out"
+            )
+
     def _source(self, path: Path) -> SlideSource | FolderSource:
         from napari_damm.dataset import FolderSource, SlideSource
 

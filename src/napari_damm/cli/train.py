@@ -79,8 +79,9 @@ def train(
     sources = data.sources(0) if data.given else list(written.sources)
     if not sources and not resume:
         raise ValueError("give sections to train on: files, folders, --simulated N or --config")
+    data.check_heeded()
     if install:
-        _check_name(chosen.name, resume)
+        _check_name(_name(chosen, folder, resume), resume)
     return _run(sources or None, base or written.base, chosen, folder, resume, install)
 
 
@@ -114,7 +115,8 @@ def _run(
     if install:
         from napari_damm.model_file import import_model
 
-        info = import_model(finished.result.path, config.name, replace=True)
+        trained = finished.result
+        info = import_model(trained.path, trained.name, replace=True)
         echo(f"installed as {info.name!r}: napari's Predict offers it now")
     if finished.failed:
         failed = count(len(finished.failed), "patch", "patches")
@@ -183,6 +185,13 @@ def _config(given: Mapping[str, Any], folder: Path, resume: bool) -> TrainConfig
     if "name" not in given and re.fullmatch(r"\w[\w. -]*", folder.name):
         given = {**given, "name": folder.name}
     return TrainConfig.from_dict(given)
+
+
+def _name(config: TrainConfig, folder: Path, resume: bool) -> str:
+    """Return what the model will be called; one that is gone on with keeps its name."""
+    from napari_damm.train.run_folder import begun_training
+
+    return begun_training(folder).name if resume else config.name
 
 
 def _check_name(name: str, resume: bool) -> None:

@@ -35,15 +35,19 @@ from napari_damm.train.run_folder import (
     STATE_FILE,
     RunFolder,
     TrainedModel,
+    TrainingState,
     begun_training,
     check_checkpoint,
     check_new,
     check_same,
+    check_same_base,
+    check_same_settings,
     default_folder,
 )
 from napari_damm.train.setup import describe, find_base, measure, open_data, settle_pixel_size
 from napari_damm.train.start import TrainingStart
 from napari_damm.train.state import check_state
+from napari_damm.util.advice import Advice
 
 
 def fine_tune(
@@ -58,24 +62,19 @@ def fine_tune(
     folder = Path(out) if out is not None else default_folder((config or TrainConfig()).name)
     if resume:
         begun = begun_training(folder)
+        asked = (config or begun.config).name
         # the model goes where it was begun, whatever is said now
         config = replace(config or begun.config, name=begun.name)
-        if begun.finished and begun.model is not None and _nothing_more(begun.config, config):
-            yield Notice(f"{folder} is finished: {begun.model.name} is there")
-            card = read_card(begun.model)
-            yield Finished(
-                TrainedModel(
-                    begun.model, begun.name, card, begun.scores, begun.base_scores, folder
-                ),
-                0.0,
-            )
+        check_same_settings(begun, config)
+        yield from _said_of_name(asked, begun.name)
+        if _nothing_more(begun, config):
+            yield from _as_it_finished(begun, model, config)
             return
-        else:
-            check_checkpoint(begun)
-            if (last := folder / LAST).exists():
-                TrainerState.read(last)
-                check_state(last)
-            data, model = _as_begun(begun.record, data, model, folder)
+        check_checkpoint(begun)
+        if (last := folder / LAST).exists():
+            TrainerState.read(last)
+            check_state(last)
+        data, model = _as_begun(begun.record, data, model, folder)
     else:
         config = config or TrainConfig()
         if not started_by_fabric():
@@ -128,13 +127,36 @@ def _nothing_left(run: RunFolder, new: bool) -> Iterator[None]:
         raise
 
 
-def _nothing_more(before: TrainConfig, now: TrainConfig) -> bool:
-    """Tell whether a finished training has nothing more to do."""
-    return (before.epochs, before.minutes, before.patience) == (
-        now.epochs,
-        now.minutes,
-        now.patience,
+def _nothing_more(begun: TrainingState, now: TrainConfig) -> bool:
+    """Tell whether a training has finished and has nothing more to do."""
+    before, lengths = begun.config, ("epochs", "minutes", "patience")
+    same = all(getattr(before, name) == getattr(now, name) for name in lengths)
+    return begun.finished and begun.model is not None and same
+
+
+def _as_it_finished(
+    begun: TrainingState, model: DAMM | str | Path | None, config: TrainConfig
+) -> Iterator[Event]:
+    """Say that a training has finished, and what it ended with."""
+    assert begun.model is not None  # since _nothing_more
+    if model is not None:
+        check_same_base(begun, find_base(model, config).sha256)
+    done = f"{begun.folder} is finished, {begun.model.name} is there"
+    yield Notice(Advice(done, "to go on from it, give more {epochs} or {minutes}"))
+    card = read_card(begun.model)
+    trained = TrainedModel(
+        begun.model, begun.name, card, begun.scores, begun.base_scores, begun.folder
     )
+    yield Finished(trained, 0.0)
+
+
+def _said_of_name(asked: str, begun: str) -> Iterator[Notice]:
+    if asked not in (begun, TrainConfig().name):
+        yield Notice(
+            f"the model goes on being called {begun!r}, as the training was begun, and not "
+            f"{asked!r}: a copy of its file can have another name",
+            "warning",
+        )
 
 
 def _as_begun(

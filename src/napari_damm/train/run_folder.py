@@ -53,6 +53,8 @@ LEFTOVERS = ("writer.lock", "writer.json")
 FREE = {"epochs", "minutes", "patience", "checkpoint_minutes", "name", "device", "devices",
         "strategy", "validation_tiles"}  # fmt: skip
 
+OTHER_BASE = "base model is another than the one"
+
 
 @dataclass(frozen=True)
 class TrainingState:
@@ -194,7 +196,7 @@ def check_new(path: Path) -> None:
 
 
 def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Refuse to resume a training with other data, another base or other settings.
+    """Refuse to resume a training with other data or another base.
 
     Raises
     ------
@@ -206,23 +208,45 @@ def check_same(path: Path, wanted: Mapping[str, Any]) -> None:
     there = state.record
     older = {"targets_sha256": wanted["targets_sha256"]}  # which trainings of before lack
     for key, what in (
-        ("base_sha256", "base model is another than the one"),
+        ("base_sha256", OTHER_BASE),
         ("data_sha256", "images or their intensities differ from those"),
         ("targets_sha256", "images of the target differ from those"),
     ):
         if there.get(key, older.get(key)) != wanted[key]:
             known = _difference(there, wanted) if key == "data_sha256" else ""
-            raise ValueError(
-                f"{path} cannot be resumed: the {what} that it was begun with{known}; "
-                "give the same, or train into another folder"
-            )
-    before, now = state.config.to_dict(), wanted["config"]
+            raise _other(path, f"the {what} that it was begun with{known}")
+
+
+def check_same_base(begun: TrainingState, sha256: str | None) -> None:
+    """Refuse to resume a training from another base model.
+
+    Raises
+    ------
+    ValueError
+        Saying so.
+    """
+    if begun.record.get("base_sha256") != sha256:
+        raise _other(begun.folder, f"the {OTHER_BASE} that it was begun with")
+
+
+def check_same_settings(begun: TrainingState, config: TrainConfig) -> None:
+    """Refuse to resume a training with other settings, save those of `FREE`.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs.
+    """
+    before, now = begun.config.to_dict(), config.to_dict()
     for key in now:
         if key not in FREE and before.get(key) != now[key]:
-            raise ValueError(
-                f"{path} cannot be resumed: {key} is {before.get(key)!r} there and {now[key]!r} "
-                "here; give the same, or train into another folder"
-            )
+            raise _other(begun.folder, f"{key} is {before.get(key)!r} there and {now[key]!r} here")
+
+
+def _other(path: Path, how: str) -> ValueError:
+    return ValueError(
+        f"{path} cannot be resumed: {how}; give the same, or train into another folder"
+    )
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
