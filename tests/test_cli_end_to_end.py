@@ -243,7 +243,13 @@ def test_a_model_is_exported_imported_and_removed(tmp_path, own_models, capfd):
     assert cli.main(["models", "export", "small", str(copy)]) == 0
     assert cli.main(["models", "import", str(copy)]) == 0
     assert cli.main(["models", "list"]) == 0
-    assert "mine" in capfd.readouterr().out
+    listed = capfd.readouterr().out.splitlines()[-1]
+    assert listed.startswith("mine ")
+    assert "small" not in listed
+    assert cli.main(["models", "show", "mine"]) == 0
+    assert "name: mine (its card was written as 'small')\n" in capfd.readouterr().out
+    assert cli.main(["models", "show", "small"]) == 0
+    assert "name: small\n" in capfd.readouterr().out
     assert cli.main(["models", "remove", "mine"]) == 0
     assert cli.main(["models", "show", "mine"]) == 2
     assert copy.exists()

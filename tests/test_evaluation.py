@@ -224,6 +224,9 @@ def test_models_of_one_name_are_told_apart(models, tmp_path):
     data = SimulatedSource(1, 256, first_seed=10_000)
     report = evaluate(data, models[0], compare=twin)[-1].result
     assert {row.model for row in report.rows} == {"a", "a (compared)", NO_MODEL}
+    renamed = twin.rename(tmp_path / "b.safetensors")
+    report = evaluate(data, models[0], compare=renamed)[-1].result
+    assert {row.model for row in report.rows} == {"a", "b", NO_MODEL}
 
 
 def test_a_huge_section_is_said_to_take_memory(model, monkeypatch):

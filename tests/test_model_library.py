@@ -199,3 +199,16 @@ def test_listing_models_loads_no_torch(folders, tiny_model_file):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_renamed_model_goes_by_its_file_and_not_by_its_card(folders, tiny_model_file, tmp_path):
+    listed = model_file.import_model(tiny_model_file, "liver")
+    assert listed.card["name"] == "tiny"
+    assert listed.summary.startswith("liver · ")
+    loaded = model_file.load_model("liver", "cpu")
+    assert model_file.model_name(loaded) == "liver"
+    copy = tmp_path / "kidney v1.5.safetensors"
+    copy.write_bytes(tiny_model_file.read_bytes())
+    assert model_file.model_name(model_file.load_model(copy, "cpu")) == "kidney v1.5"
+    loaded.file = None  # one that was made, and not loaded
+    assert model_file.model_name(loaded) == "tiny"

@@ -12,6 +12,7 @@ from models import random_model
 from napari_damm.engine.config import PredictConfig
 from napari_damm.engine.job import survey
 from napari_damm.engine.provenance import KEY, differences, job_record, version_changes
+from napari_damm.model_file import load_model, save_model
 from napari_damm.slide import slide_from_arrays
 
 
@@ -51,6 +52,19 @@ def test_a_moved_file_a_renamed_model_and_other_workers_are_the_same_job(record)
     moved["input"]["vessels"] |= {"path": "elsewhere", "name": "other"}
     moved |= {"started": "long ago", "finished": "yesterday", "windows": 7, "seconds": 1.0}
     assert differences(moved, record) == []
+
+
+def test_a_record_calls_a_model_as_its_file_is_called(tmp_path):
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 4000, (90, 70), np.uint16) for name in ("vessels", "nuclei")}
+    slide, made = slide_from_arrays(images, pixel_size_um=1.0), random_model()
+    made.card.update(name="first", pixel_size_um=1.0)
+    save_model(made, tmp_path / "renamed.safetensors")
+    model = load_model(tmp_path / "renamed.safetensors", "cpu")
+    config = PredictConfig(steps=2, device="cpu")
+    planned, setup = survey(slide, model, config)
+    record = job_record(slide, model, config, planned, setup.sampling, setup.device)
+    assert record["model"]["name"] == "renamed"
 
 
 def test_a_record_says_on_what_the_model_was_trained(record):

@@ -56,6 +56,9 @@ def show(
 
     path = find_model(model)
     card, checksum = card_and_sum(path)
+    written = str(card.get("name", "unnamed"))
+    was = "" if written == path.stem else f" (its card was written as {written!r})"
+    card = {**card, "name": f"{path.stem}{was}"}
     for line in [*card_lines(card), f"file: {path}", f"sha256: {checksum}"]:
         echo(line)
 

@@ -53,14 +53,14 @@ def job_record(
     """Return the record of a job that is about to start, as plain JSON values."""
     import torch
 
-    from napari_damm.model_file import content_hash, trained_on, warning_of
+    from napari_damm.model_file import content_hash, model_name, trained_on, warning_of
     from napari_damm.util.version import __version__
 
     lattice = planned.lattice
     return {
         "input": dict(slide.identity),
         "model": {
-            "name": model.card.get("name", "unnamed"),
+            "name": model_name(model),
             "sha256": model.card.get("sha256") or content_hash(model),
             "modalities": list(model.card["modalities"]),
             "training_data": trained_on(model.card),

@@ -47,7 +47,7 @@ from napari_damm.evaluation.summary import paired_differences, summarise
 from napari_damm.evaluation.trivial import trivial_maps
 from napari_damm.evaluation.writing import write
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
-from napari_damm.model_file import load_model, summary
+from napari_damm.model_file import load_model, model_name, summary
 from napari_damm.store import Result
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.files import check_new
@@ -153,9 +153,9 @@ class _Judged:
         for sentence in self.placed.said_of(surveyed, next(iter(self.models.values())).card):
             yield from self._caution(sentence)
         rows, example = [], None
-        for model_name, model in self.models.items():
+        for called, model in self.models.items():
             for branch in BRANCHES:
-                compared = [model_name] if len(self.models) > 1 else []
+                compared = [called] if len(self.models) > 1 else []
                 what = ", ".join([place, *compared, branch])
                 gamma = GATES.get(branch, self.config.gamma)
                 config = on_ground(self.config.prediction(gamma=gamma), surveyed, ground)
@@ -167,14 +167,14 @@ class _Judged:
                 if half is not None:
                     scores |= score_interval(ground, prediction, np.asarray(half))
                 signal = () if found is None else tuple(found.signal.tolist())
-                rows.append(Row(name, model_name, branch, scores, signal))
+                rows.append(Row(name, called, branch, scores, signal))
                 if branch == BRANCHES[-1]:
                     for said in self.placed.said_beside(surveyed, ground, prediction, model.card):
                         yield from self._caution(said)
                 if branch == "uni-modal" and scores["multi_modal_share"]:
                     secondary = model.card["modalities"][1]
                     yield Notice(
-                        f"{model_name} is so sure of {name} that its gate cannot be kept shut: "
+                        f"{called} is so sure of {name} that its gate cannot be kept shut: "
                         f"the numbers without {secondary} are in part with {secondary}",
                         "warning",
                     )
@@ -226,7 +226,7 @@ class _Judged:
 def _load(model: DAMM | str | Path | None, config: EvaluateConfig) -> dict[str, DAMM]:
     """Load the model, and the one it is compared with, by names that differ."""
     loaded = load_model(model, config.device)
-    name = str(loaded.card.get("name") or "model")
+    name = model_name(loaded)
     if config.compare is None:
         return {name: loaded}
     other = load_model(config.compare, config.device)
@@ -237,7 +237,7 @@ def _load(model: DAMM | str | Path | None, config: EvaluateConfig) -> dict[str, 
                 f"models that are compared must have the same {entry.replace('_', ' ')}, "
                 f"got {mine} and {theirs}"
             )
-    other_name = str(other.card.get("name") or "model")
+    other_name = model_name(other)
     return {name: loaded, other_name if other_name != name else f"{name} (compared)": other}
 
 

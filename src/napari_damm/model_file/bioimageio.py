@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.model_file.library import model_name
 from napari_damm.simulate import EVALUATION_SEEDS_FROM, simulate_slide
 from napari_damm.util.files import check_new, written_whole
 from napari_damm.util.version import __version__
@@ -113,16 +114,17 @@ def export_bioimageio(model: DAMM, out: str | Path, choice: PackageChoice) -> Pa
     network = WindowNetwork(arguments["architecture"], SIDE, choice.steps).eval()
     network.damm.load_state_dict(model.state_dict())
     network.x_T.copy_(torch.from_numpy(choice.start)[None])
+    card = {**model.card, "name": model_name(model)}
     files = _tensors(network)
     state = io.BytesIO()
     torch.save(network.state_dict(), state)
     files |= {
         "weights.pt": state.getvalue(),
         "environment.yaml": _environment(torch.__version__),
-        "README.md": _documentation(model.card, choice).encode(),
+        "README.md": _documentation(card, choice).encode(),
         "cover.png": _cover(files),
     }
-    described = _description(model.card, arguments, choice, files, torch.__version__)
+    described = _description(card, arguments, choice, files, torch.__version__)
     files["rdf.yaml"] = json.dumps(described, indent=1).encode()
     with written_whole(target) as stream, zipfile.ZipFile(stream, "w") as package:
         for name, content in files.items():

@@ -1,6 +1,7 @@
 """The models there are: find one, load it, and keep the user's own.
 
-1. A model is given by path, else by name: in the user's folder, else among the bundled ones.
+1. A model is given by path, else by name: in the user's folder, else among the bundled ones. It is
+   called as its file is, whatever the card in it was written with.
 2. Listing reads headers only. A file that is no use is listed with its problem.
 3. Importing, exporting and removing act on whole files, whose bytes never change.
 """
@@ -45,7 +46,7 @@ class ModelInfo:
     @property
     def summary(self) -> str:
         """One line for people: what the card says, or the problem."""
-        return self.problem or summary(self.card)
+        return self.problem or summary({**self.card, "name": self.name})
 
 
 def bundled_folder() -> Path:
@@ -141,6 +142,14 @@ def load_model(name_or_path: str | Path | DAMM | None = None, device: str = "aut
     model = read_model(path)
     model.file = str(path.absolute())
     return model.to(target)
+
+
+def model_name(model: DAMM) -> str:
+    """Return what a loaded model is called: as its file is, else as its card says.
+
+    Whoever copies or renames a file goes by its new name, which the lists show.
+    """
+    return Path(model.file).stem if model.file else str(model.card.get("name") or "unnamed")
 
 
 def resolve_device(device: str = "auto") -> torch.device:

@@ -28,7 +28,12 @@ from napari_damm.evaluation.registration import said_of_moved
 from napari_damm.evaluation.saturated import said_of_saturated
 from napari_damm.events import Notice, Preparing
 from napari_damm.model.damm import DAMM, DAMMConfig
-from napari_damm.model_file import content_hash, load_model, take_trained_autoencoders
+from napari_damm.model_file import (
+    content_hash,
+    load_model,
+    model_name,
+    take_trained_autoencoders,
+)
 from napari_damm.slide.identity import file_identity
 from napari_damm.slide.slide import covered_share
 from napari_damm.train.config import TrainConfig
@@ -140,10 +145,9 @@ def find_base(model: DAMM | str | Path | None, config: TrainConfig) -> Base:
         )
     _check_crops(loaded, config)
     checksum = loaded.card.get("sha256") or content_hash(loaded)
-    start = loaded.config.expected_from
+    start, name = loaded.config.expected_from, model_name(loaded)
     if _learns_map(config) and can_have_detail(loaded.config):
         loaded = learning_from_zero(with_detail(loaded, config.seed))
-    name = str(loaded.card.get("name", "unnamed"))
     return Base(loaded, name, checksum, expected_from=start)
 
 

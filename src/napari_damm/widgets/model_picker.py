@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QHBoxLayout, QWidget
@@ -73,6 +76,15 @@ class ModelPicker(QWidget):
             self.box.setCurrentIndex(max(self.box.findText(wanted), 0))
         self.changed.emit()
 
+    def pick(self, record: Mapping[str, Any]) -> None:
+        """Pick the model that a job record names, or, where it was renamed, that very file."""
+        named = self.box.findText(str(record.get("name")))
+        rows = sorted(range(len(self._cards)), key=lambda row: row != named)
+        same = (row for row in rows if _checksum(self._cards[row].path) == record.get("sha256"))
+        found = next(same, named)
+        if found >= 0:
+            self.box.setCurrentIndex(found)
+
     @property
     def names(self) -> list[str]:
         """The names in the list."""
@@ -123,6 +135,15 @@ class ModelPicker(QWidget):
     def _card(self) -> Card | None:
         row = self.box.currentIndex()
         return self._cards[row] if 0 <= row < len(self._cards) else None
+
+
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file; "" where it cannot be read."""
+    from napari_damm.model_file import sha256
+
+    with suppress(OSError):
+        return sha256(path)
+    return ""
 
 
 def list_cards() -> list[Card]:

@@ -125,7 +125,8 @@ class PredictWidget(RunWidget):
         self._region.begin_from(record)
         self._form.show_settings_of(record)
         if record is not None:
-            self._model.box.setCurrentText(str((record.get("model") or {}).get("name")))
+            model = record.get("model")
+            self._model.pick(model if isinstance(model, dict) else {})
         self._update()
 
     def _update(self) -> None:
