@@ -107,6 +107,31 @@ def test_a_resumed_training_goes_on_with_its_curves(curves, tmp_path):
     assert curves.uni.x == []
 
 
+def test_resumed_in_the_same_session_it_goes_on_with_every_step_that_is_shown(curves, tmp_path):
+    curves.begin(planned(tmp_path), "mine")
+    curves.validated(Validated(0, 0.0, {"r": 0.4}, {"r": 0.4}, False))
+    for step in range(1, 15):
+        phase = "joint" if step < 13 else "detail"
+        curves.step(TrainStep(step, 0, phase, 0.1, 0.5, 0.6, 0.4))
+    curves.begin(planned(tmp_path, steps_done=12), "mine")  # the last two are made again
+    assert (curves.uni.x, curves.scores.x) == ([*range(1, 13)], [0])
+    assert (curves.detail.x, curves.detail_from) == ([], None)
+    curves.step(TrainStep(13, 0, "joint", 0.1, 0.5, 0.6, 0.4))
+    assert curves.uni.x[-2:] == [12, 13]
+    curves.begin(planned(tmp_path / "another", steps_done=12), "another")
+    assert curves.uni.x == []
+
+
+def test_means_of_ten_steps_are_smoothed_as_ten_steps(curves, tmp_path):
+    rows = [f"{10 * k},{0.6 if k < 2 else 0.4},," for k in range(1, 21)]
+    (tmp_path / "curves.csv").write_text("\n".join(["step,loss_uni,loss_multi,r", *rows]) + "\n")
+    curves.begin(planned(tmp_path, steps_done=200), "mine")
+    steps = Curve(0.95)
+    for step in range(1, 201):
+        steps.add(step, 0.6 if step <= 10 else 0.4)
+    assert curves.uni.y == pytest.approx(steps.y[9::10])
+
+
 def test_from_where_on_the_detail_alone_learns_is_marked_and_its_loss_goes_on(curves):
     curves.begin(planned(), "mine")
     curves.step(TrainStep(1, 0, "gated", 0.3, 0.5, 0.6, 0.4))

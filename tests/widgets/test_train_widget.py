@@ -155,10 +155,14 @@ def test_stopping_keeps_the_best_and_resume_continues(open_trainer, fake_train, 
     assert predict.findChild(QComboBox, "model").currentText() == "my model"
     assert "Resume continues it" in driver.reason.text()
     assert not driver.start.isEnabled()
+    curves, drawn = driver.widget._form.curves, []
+    curves.begun.connect(lambda: drawn.append((list(curves.uni.x), list(curves.scores.x))))
     driver.batch_size.setValue(5)  # what is resumed keeps its settings
     fake_train.pause_after = None
     assert "Done in" in driver.run("resume")
     assert fake_train.options[-1] == {"resume": True}
+    assert drawn == [([*range(1, 31)], [0, 20])]  # not begun anew
+    assert curves.uni.x == [*range(1, 41)]
     _, model, config, _ = fake_train.calls[-1]
     assert (model, config.batch_size) == (None, 3)
     assert results(driver) == TABLE

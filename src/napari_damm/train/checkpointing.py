@@ -23,7 +23,7 @@ from napari_damm.events import Event, Notice, Saved
 from napari_damm.model.damm import DAMM
 from napari_damm.model_file import load_model, read_card, save_model
 from napari_damm.train.card import OF_ERRORS, finite, make_card
-from napari_damm.train.curves import append_row, cut_rows, read_rows
+from napari_damm.train.curves import CURVE_STEPS, append_row, cut_rows, read_rows
 from napari_damm.train.run_folder import RunFolder, TrainedModel, read_training
 from napari_damm.train.setup import Base
 from napari_damm.train.state import TrainState, read_extra
@@ -31,7 +31,6 @@ from napari_damm.train.step import StepLosses
 from napari_damm.util.bounded_json import parse_json
 from napari_damm.util.errors import JobFault, is_disk_full, one_line
 
-CURVE_STEPS = 10
 TRAINER = "standing"
 """Name of the `TrainerState` in a checkpoint's header: of the file format."""
 LONGEST_TRAINER = 4096

@@ -16,6 +16,8 @@ COLUMNS = (
     "step", "epoch", "phase", "loss", "loss_uni", "loss_multi", "confidence", "learning_rate",
     "ssim", "psnr", "mse", "r2", "std_ratio", "r",
 )  # fmt: skip
+CURVE_STEPS = 10
+"""Steps whose mean is a line."""
 MOST_BYTES = 64 * 2**20
 _STEP = re.compile("[0-9]{1,15}")
 

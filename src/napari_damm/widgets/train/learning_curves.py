@@ -1,6 +1,7 @@
 """The plot of a running training: losses above, the correlation with the truth below.
 
-1. `Curve`s are plain lists that grow; a resumed training begins with those in its folder.
+1. `Curve`s are plain lists that grow; a resumed training goes on with those that are shown, or,
+   begun in another session, with those in its folder.
 2. Captions in words and colours stand above the axes, where no line runs through them.
 3. From a dotted line on, the detail alone learns: its loss goes on, the others stand still.
 4. pyqtgraph is loaded when the first training begins, so that the widget opens quickly.
@@ -8,6 +9,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import os
 from contextlib import suppress
@@ -20,7 +22,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.events import Branch, TrainPlanned, TrainStep, Validated
-from napari_damm.train.curves import read_rows
+from napari_damm.train.curves import CURVE_STEPS, read_rows
 from napari_damm.widgets.notes import Note
 
 SMOOTHING = 0.95
@@ -47,16 +49,22 @@ class Curve:
     _mean: float = 0.0
     _weight: float = 0.0
 
-    def add(self, x: float, y: float) -> None:
-        """Add a point, smoothed with those before it; what is no number is left out."""
+    def add(self, x: float, y: float, of: int = 1) -> None:
+        """Add a point, the mean of some, smoothed with those before; no number is left out."""
         if not math.isfinite(y) or (self.x and x <= self.x[-1]):
             return
-        self._mean = self.smoothing * self._mean + (1 - self.smoothing) * y
-        self._weight = self.smoothing * self._weight + 1 - self.smoothing
+        old = self.smoothing**of
+        self._mean = old * self._mean + (1 - old) * y
+        self._weight = old * self._weight + 1 - old
         self.x.append(x)
         self.y.append(self._mean / self._weight)
         if len(self.x) > MOST_POINTS:
             del self.x[1:-1:2], self.y[1:-1:2]
+
+    def cut(self, last: float) -> None:
+        """Drop what comes after a place: a resumed training makes it again."""
+        kept = bisect.bisect_right(self.x, last)
+        del self.x[kept:], self.y[kept:]
 
 
 class LearningCurves(QWidget):
@@ -67,7 +75,7 @@ class LearningCurves(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("curves")
-        self._phase = ""
+        self._phase, self._folder = "", Path()
         self._clear()
         self._lines: list[tuple[Curve, Any]] = []
         self.losses_caption, self.scores_caption = Note("losses_caption"), Note("scores_caption")
@@ -82,10 +90,14 @@ class LearningCurves(QWidget):
 
     def begin(self, planned: TrainPlanned, name: str) -> None:
         """Show the axes for a training, with what an earlier run of it had reached."""
-        self._clear()
+        if planned.steps_done and planned.folder == self._folder:
+            self._go_back(planned.steps_done)
+        else:
+            self._clear()
+            if planned.steps_done:
+                self._read(planned.folder, planned.steps_done)
+        self._folder = planned.folder
         self._levels[1] = planned.record.get("linear_scores", {}).get(SCORE, math.nan)
-        if planned.steps_done:
-            self._read(planned.folder, planned.steps_done)
         if not self._plots:
             self._plots = [self._axes(1), self._axes(3)]
         losses, scores = self._plots
@@ -161,14 +173,21 @@ class LearningCurves(QWidget):
         self._levels, self._phase = [math.nan, math.nan], ""
         self.detail_from: float | None = None
 
-    def _count(self, step: int, phase: str, loss: float) -> None:
+    def _go_back(self, last: int) -> None:
+        """Keep what is shown, up to a step."""
+        for curve in (self.uni, self.multi, self.detail, self.scores):
+            curve.cut(last)
+        if self.detail_from is not None and self.detail_from > last:
+            self.detail_from = None
+
+    def _count(self, step: int, phase: str, loss: float, of: int = 1) -> None:
         """Take note of whether the detail alone learns; a training that goes back ends that."""
         if phase != DETAIL:
             self.detail_from = None
             return
         if self.detail_from is None:
             self.detail_from = step
-        self.detail.add(step, loss)
+        self.detail.add(step, loss, of)
 
     def _read(self, folder: Path, last: int) -> None:
         """Read what the engine wrote, as far as the run that is resumed had come."""
@@ -176,14 +195,16 @@ class LearningCurves(QWidget):
             for row in read_rows(folder):
                 if int(row["step"]) > last:
                     return
+                step = int(row["step"])
                 if row.get("phase"):
-                    self._count(int(row["step"]), row["phase"], float(row.get("loss") or math.nan))
-                for curve, column in (
-                    (self.uni, "loss_uni"),
-                    (self.multi, "loss_multi"),
-                    (self.scores, SCORE),
+                    loss = float(row.get("loss") or math.nan)
+                    self._count(step, row["phase"], loss, CURVE_STEPS)
+                for curve, column, of in (
+                    (self.uni, "loss_uni", CURVE_STEPS),
+                    (self.multi, "loss_multi", CURVE_STEPS),
+                    (self.scores, SCORE, 1),
                 ):
-                    curve.add(int(row["step"]), float(row.get(column) or math.nan))
+                    curve.add(step, float(row.get(column) or math.nan), of)
 
     def _axes(self, place: int) -> Any:
         os.environ.setdefault("PYQTGRAPH_QT_LIB", qtpy.API_NAME)
