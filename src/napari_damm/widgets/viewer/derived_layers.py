@@ -23,6 +23,7 @@ from napari_damm.widgets.viewer.result_tools import (
     RunLayers,
     difference,
     place_of,
+    place_of_cells,
     run_of,
 )
 from napari_damm.widgets.viewer.roles import RESULT_KEY
@@ -50,23 +51,24 @@ def show_cover(viewer: Any, run: RunLayers, hidden: Hidden | None) -> None:
             viewer.layers.remove(cover)
         return
     cells = hidden.cells.astype("uint8")
+    place, source = place_of_cells(run), run.maps[UNCERTAINTY]
     if cover is not None:
         cover.data = cells
         cover.name = hidden.cover
+        cover.scale, cover.translate = place["scale"], place["translate"]
         return
-    place = run.maps[UNCERTAINTY]
     colours = {None: "transparent", 0: "transparent", 1: COVER_COLOUR}
     layer = Labels(
         cells,
         name=hidden.cover,
         colormap=DirectLabelColormap(color_dict=colours),
         opacity=1.0,
-        **place_of(place),
+        **place,
         metadata={
             RESULT_KEY: {"shows": COVER},
             COVERED: run.key,
-            UM_PER_UNIT: place.metadata.get(UM_PER_UNIT),
-            NOTES: place.metadata.get(NOTES),  # so that the panel stays with its run
+            UM_PER_UNIT: source.metadata.get(UM_PER_UNIT),
+            NOTES: source.metadata.get(NOTES),  # so that the panel stays with its run
         },
     )
     layer.editable = False

@@ -20,8 +20,8 @@ from napari_damm.trust.cells import CellTrust
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
 from napari_damm.util.areas import areas_on_map
 from napari_damm.util.tiling import Box
-from napari_damm.widgets.viewer.result_maps import BRANCH, CELL_PX, NP, UNCERTAINTY
-from napari_damm.widgets.viewer.result_tools import RunLayers
+from napari_damm.widgets.viewer.result_maps import BRANCH, CELL_PX
+from napari_damm.widgets.viewer.result_tools import RunLayers, first_pixel
 from napari_damm.widgets.viewer.run_notes import record_of
 
 
@@ -131,7 +131,7 @@ def _cells_of(
     """Return in which rows and columns of cells pixels lie that are `factor` of the finest wide."""
     return [
         np.minimum((np.arange(n) * factor + first) // CELL_PX, count - 1)
-        for n, first, count in zip(shape, _first_pixel(run), cells, strict=True)
+        for n, first, count in zip(shape, first_pixel(run), cells, strict=True)
     ]
 
 
@@ -139,12 +139,3 @@ def _lazy(array: NDArray[Any]) -> Any:
     import dask.array as da
 
     return da.from_array(array)  # type: ignore[no-untyped-call]
-
-
-def _first_pixel(run: RunLayers) -> tuple[int, int]:
-    """Return where the map's first pixel lies in its first cell."""
-    fine, coarse = run.maps[NP], run.maps[UNCERTAINTY]
-    corner = np.asarray(fine.translate) - np.asarray(fine.scale) / 2
-    cells = np.asarray(coarse.translate) - np.asarray(coarse.scale) / 2
-    y, x = np.round((corner - cells) / fine.scale).astype(int)
-    return int(y), int(x)

@@ -44,6 +44,8 @@ PARTIAL = re.compile(r" \(partial, \d+ %\)")
 MAP = "napari_damm_map"  # which of the maps a layer shows, whatever it is called
 UM_PER_UNIT = "napari_damm_um_per_unit"
 """In a layer's metadata: how many um one of its units is, though that may be no length (pixel)."""
+FIRST_PIXEL = "napari_damm_first_pixel"
+"""In a layer's metadata: where (y, x) the map's first pixel lies in its first cell."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
     looks = {NP: np_map, STD: std, UNCERTAINTY: uncertainty, BRANCH: branch}
     looks[FAMILIARITY] = familiarity
     record = dict(maps.record)
+    corners = zip(maps.corner_um, maps.cells_corner_um, strict=True)
+    first = tuple(round((pixel - cell) / maps.pixel_size_um) for pixel, cell in corners)
     return [
         (
             array,
@@ -188,6 +192,7 @@ def layer_tuples(maps: Maps, world: World) -> list[LayerDataTuple]:
                     MAP: name,
                     VERDICT: verdict_in_words(record),
                     UM_PER_UNIT: world.um_per_unit,
+                    FIRST_PIXEL: first,
                 },
             },
             "labels" if name == BRANCH else "image",

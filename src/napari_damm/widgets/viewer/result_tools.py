@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from napari_damm.events import Branch
 from napari_damm.widgets.viewer.result_maps import (
     BRANCH,
+    CELL_PX,
     FAMILIARITY,
+    FIRST_PIXEL,
     MAP,
     MASKED,
     NP,
@@ -131,6 +133,29 @@ class RunLayers:
 def place_of(layer: Layer) -> dict[str, Any]:
     """Return where a layer lies, for another that is to lie there too."""
     return {"scale": layer.scale, "translate": layer.translate, "units": layer.units}
+
+
+def first_pixel(run: RunLayers) -> tuple[int, int]:
+    """Return where (y, x) the map's first pixel lies in its first cell, wherever layers are now."""
+    fine, coarse = run.maps[NP], run.maps[UNCERTAINTY]
+    known = fine.metadata.get(FIRST_PIXEL)
+    if known is not None:
+        return known[0], known[1]
+    corner = np.asarray(fine.translate) - np.asarray(fine.scale) / 2
+    cells = np.asarray(coarse.translate) - np.asarray(coarse.scale) / 2
+    y, x = np.round((corner - cells) / fine.scale).astype(int)
+    return int(y), int(x)
+
+
+def place_of_cells(run: RunLayers) -> dict[str, Any]:
+    """Return where cells lie that are drawn about the map: with it, if it alone was moved."""
+    np_map = run.np
+    if np_map is None or np_map.metadata.get(FIRST_PIXEL) is None:
+        return place_of(run.maps[UNCERTAINTY])
+    pixel = np.asarray(np_map.scale)
+    corner = np.asarray(np_map.translate) - pixel / 2 - pixel * first_pixel(run)
+    scale = pixel * CELL_PX
+    return {"scale": scale, "translate": corner + scale / 2, "units": np_map.units}
 
 
 def runs_in(layers: Iterable[Layer]) -> list[RunLayers]:

@@ -8,6 +8,7 @@ drawn finer for the stripes, and end where the map does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from napari_damm.trust.cells import CellTrust
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE
 from napari_damm.widgets.viewer.result_maps import MAP, NP, UM_PER_UNIT, UNCERTAINTY
-from napari_damm.widgets.viewer.result_tools import TRUST, RunLayers
+from napari_damm.widgets.viewer.result_tools import TRUST, RunLayers, place_of_cells
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES, notes_of
 
@@ -58,7 +59,7 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
         if layer.metadata.get(MAP) == TRUST and notes_of(layer).key is notes_of(place).key:
             layer.visible = True
             return layer
-    parts, scale, corner = _drawn(run.worth, place, np_map)
+    parts, scale, corner = _drawn(run.worth, place_of_cells(run), np_map)
     colours: dict[int | None, str] = {None: "transparent"}
     colours |= dict.fromkeys((CellTrust.NOT_PREDICTED, CellTrust.USE, BETWEEN), "transparent")
     colours |= {int(code): colour for code, colour in COLOURS.items()}
@@ -88,7 +89,7 @@ def add_trust_map(viewer: Any, run: RunLayers) -> Layer:
 
 
 def _drawn(
-    worth: NDArray[np.uint8], place: Layer, np_map: Layer
+    worth: NDArray[np.uint8], place: Mapping[str, Any], np_map: Layer
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
     """Return cells in parts, striped, without what lies beyond the map; their size and corner."""
     side = next((n for n in (STRIPES, 4, 1) if worth.size * n * n <= MOST_PARTS), 1)
@@ -97,9 +98,9 @@ def _drawn(
         y, x = np.ogrid[: parts.shape[0], : parts.shape[1]]
         between = (y + x) % side >= side // 4
         parts[between & (parts == CellTrust.WITH_CARE)] = BETWEEN
-    cell, pixel = np.asarray(place.scale), np.asarray(np_map.scale)
+    cell, pixel = np.asarray(place["scale"]), np.asarray(np_map.scale)
     scale = cell / side
-    corner = np.asarray(place.translate) - cell / 2
+    corner = np.asarray(place["translate"]) - cell / 2
     map_corner = np.asarray(np_map.translate) - pixel / 2
     shape = (np_map.data[0] if np_map.multiscale else np_map.data).shape
     first = np.maximum(0, np.round((map_corner - corner) / scale)).astype(int)
