@@ -17,8 +17,12 @@ from xml.etree import ElementTree
 
 from tifffile import TiffFile, TiffPageSeries
 
+from napari_damm.util.version import OWN_CREATOR
+
 MOST_PLANES = 100_000
 """Planes that one image may claim: a year of minutes, by channels, is fewer than that."""
+FARTHEST_UM = 1e9
+"""A kilometre: no picture lies further off."""
 
 
 class TooMuchClaimedError(ValueError):
@@ -30,7 +34,8 @@ class Pixels:
     """One image as the XML has it.
 
     `channels` are the channels' names, `sizes` the pixel size (y, x) as (text, unit), `files` the
-    names of the files that hold its planes, with "" for the file itself.
+    names of the files that hold its planes, with "" for the file itself. `corner` is where it lies
+    (y, x) in um, only of files of our own: of others it is where a stage was, by axes of its own.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Pixels:
     sizes: tuple[tuple[str | None, str], tuple[str | None, str]]
     files: tuple[str, ...]
     element: ElementTree.Element
+    corner: tuple[float, float] | None = None
 
 
 def check_claims(path: Path, text: str | None) -> None:
@@ -133,7 +139,19 @@ def _pixels(element: ElementTree.Element, root: ElementTree.Element, own_uuid: s
         sizes=(y, x),
         files=tuple(dict.fromkeys(files)),
         element=element,
+        corner=_corner(element, root),
     )
+
+
+def _corner(element: ElementTree.Element, root: ElementTree.Element) -> tuple[float, float] | None:
+    plane = element.find("{*}Plane")
+    if plane is None or (root.get("Creator") or "").split()[:1] != [OWN_CREATOR]:
+        return None
+    try:
+        y, x = (float(plane.attrib[f"Position{axis}"]) for axis in "YX")
+    except (KeyError, ValueError):
+        return None
+    return (y, x) if all(abs(value) < FARTHEST_UM for value in (y, x)) else None
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -98,15 +98,18 @@ def _image_file(
     stack_size = StackSize(layout.length("Z"), layout.length("T"))
     # By now none is absent: the other files of a set that hold planes of this image.
     beside = tuple(path.parent / name for name in (pixels.files if pixels else ()) if name)
+    corner = None if pixels is None or size is None else pixels.corner
     return ImageFile(
         path,
         names,
         planes,
         size,
+        corner or (0.0, 0.0),
         no_size=no_size,
         stack=stack_size,
         image=choice,
         beside=beside,
+        placed=corner is not None,
     )
 
 

@@ -1,20 +1,21 @@
 """Saving result layers: as OME-TIFF for other programs, as OME-Zarr with everything of the run.
 
 1. `write_tiff` writes one layer as it is: maps as float32, the branch as whole numbers, with pixel
-   size in um, band by band, so that memory does not grow with the section. Whoever saves any other
-   picture under such a name gets it, too.
+   size and place in um, band by band, so that memory does not grow with the section. Whoever saves
+   any other picture under such a name gets it, too.
 2. `write_store` writes the result that a layer belongs to, with all its maps and its record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_damm.util.version import OWN_CREATOR, __version__
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UM_PER_UNIT
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
@@ -103,15 +104,35 @@ def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
     for axis, side in zip("YX", sides, strict=True):
         if side is not None:
             physical |= {f"PhysicalSize{axis}": side, f"PhysicalSize{axis}Unit": "µm"}
+    if None not in sides:
+        physical["Plane"] = _plane(attributes, [side or 0.0 for side in sides])
     record = metadata.get(RESULT_KEY) or {}
     model = (record.get("model") or {}).get("name", "")
     return {
         "axes": "YX",
+        "Creator": f"{OWN_CREATOR} {__version__}",
         "Name": str(attributes["name"]),
         "Channel": {"Name": [str(attributes["name"])]},
         "Description": f"model {model}, mode {record['mode']}" if "mode" in record else "",
         **physical,
     }
+
+
+def _plane(attributes: Mapping[str, Any], sides: Sequence[float]) -> dict[str, list[Any]]:
+    """Return where the upper left corner of a layer of such pixels (um) lies; {} where turned."""
+    turned = [
+        matrix
+        for name in ("rotate", "affine")
+        if (matrix := attributes.get(name)) is not None and np.ndim(matrix) == 2
+    ]
+    if any(not np.allclose(matrix, np.eye(len(matrix))) for matrix in turned):
+        return {}
+    places = zip("YX", attributes.get("translate", (0, 0))[-2:], sides, strict=True)
+    plane: dict[str, list[Any]] = {}
+    for (axis, centre, side), size in zip(places, attributes["scale"][-2:], strict=True):
+        corner = (float(centre) / float(size) - 0.5) * side
+        plane |= {f"Position{axis}": [round(corner, 6)], f"Position{axis}Unit": ["µm"]}
+    return plane
 
 
 def um_of(value: float, unit: Any, metadata: Mapping[str, Any]) -> float | None:
