@@ -11,6 +11,7 @@ from napari_damm.util.text import (
     gigabytes,
     name_or_index,
     printable,
+    with_micro,
     without_long_words,
 )
 
@@ -59,3 +60,23 @@ def test_long_words_lose_their_middle_and_others_nothing():
 def test_digits_are_a_number_and_anything_else_is_a_name():
     entered = ["2", "CD31", "-1", "", None, "9" * 5000]
     assert [name_or_index(each) for each in entered] == [2, "CD31", "-1", "", None, "9" * 5000]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("pixels of 0.5 um, 2 um2 and 3 mm2", "pixels of 0.5 µm, 2 µm² and 3 mm²"),
+        ("AUC(0-100 um) in a.u. um: 2um", "AUC(0-100 µm) in a.u. µm: 2µm"),
+        ("a length in um. Or (um): um", "a length in µm. Or (µm): µm"),
+        ("1 um/px, 1/mm2", "1 µm/px, 1/mm²"),
+        ("the maximum of the vacuum: ummed", "the maximum of the vacuum: ummed"),
+        ('type layer.units = ("um", "um")', 'type layer.units = ("um", "um")'),
+        (
+            "/data/um/a_um.tif, 2 um.tif and um-scale.tif",
+            "/data/um/a_um.tif, 2 um.tif and um-scale.tif",
+        ),
+        ("distance_um", "distance_um"),
+    ],
+)
+def test_units_are_written_as_a_screen_can_show_them(said, shown):
+    assert with_micro(said) == shown

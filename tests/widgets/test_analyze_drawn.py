@@ -91,10 +91,15 @@ def test_bands_from_the_edge_are_regions(open_analysis):
     analysis.bands.setText("0-50, 50\u2013200")
     analysis.run("analyze")
     names = [analysis.shown_region.itemText(k) for k in range(analysis.shown_region.count())]
-    assert names == ["tissue", "0-50 um from the edge", "50-200 um from the edge"]
+    assert names == ["tissue", "0-50 µm from the edge", "50-200 µm from the edge"]
+    analysis.shown_region.setCurrentIndex(2)
+    shown = analysis.widget._form.table.shown
+    assert shown == "50-200 um from the edge"
+    rows = [row for row in analysis.widget.report.rows if row.region == shown]
+    assert analysis.table.rowCount() == len(rows)
     analysis.bands.setText("0-")
     assert not analysis.analyze.isEnabled()
-    assert analysis.reason.text() == "a band must be two distances in um such as 0-200, got '0-'"
+    assert analysis.reason.text() == "a band must be two distances in µm such as 0-200, got '0-'"
 
 
 def test_warnings_are_sentences(open_analysis):

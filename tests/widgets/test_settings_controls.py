@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QLineEdit
 from napari_damm.api import PredictConfig
 from napari_damm.train.config import TrainConfig
 from napari_damm.util.settings import check_settings, setting, settings_of
+from napari_damm.util.text import with_micro
 from napari_damm.widgets import settings_controls
 from napari_damm.widgets.settings_controls import SettingsControls
 
@@ -49,7 +50,7 @@ def test_every_plain_setting_of_ours_can_have_a_control(qtbot, config):
     assert config(**made.values()) == config()
     for name in made:
         assert made.qt(name).objectName() == name
-        assert made.qt(name).toolTip().startswith(settings_of(config)[name].help)
+        assert made.qt(name).toolTip().startswith(with_micro(settings_of(config)[name].help))
 
 
 def test_of_some_numbers_one_is_chosen(controls):

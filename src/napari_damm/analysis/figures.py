@@ -18,6 +18,7 @@ from napari_damm.analysis.measures import MEASURES
 from napari_damm.analysis.regions import TISSUE
 from napari_damm.analysis.report import AnalysisReport, SectionFacts
 from napari_damm.util.panels import finish_panel, show_image
+from napari_damm.util.text import with_micro
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +127,7 @@ def draw_groups(report: AnalysisReport, measure: str) -> Figure | None:
     labels = [f"{group}\nn = {len(values[group])}" for group in groups]
     ax.set_xticks(range(len(groups)), labels)
     ax.set_xlim(-0.6, len(groups) - 0.4)
-    ax.set_ylabel(MEASURES[measure].title.replace("um", "µm").replace("mm2", "mm²"))
+    ax.set_ylabel(with_micro(MEASURES[measure].title))
     ax.grid(axis="y", alpha=0.3)
     of_it = [c for c in report.comparisons if (c.region, c.measure) == (TISSUE, measure)]
     compared = [c for c in of_it if c.p is not None]

@@ -9,6 +9,9 @@ from collections.abc import Callable
 # of surrogate pairs, which no encoding writes.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_UM = re.compile(r"""(?<![^\s\d(])um(2?)(?![\w"'-]|\.\w)""")
+_MM2 = re.compile(r"""(?<![^\s\d(/])mm2(?![\w"'-]|\.\w)""")
+
 
 def count(number: int, what: str, several: str = "") -> str:
     """Count things: "1 section", "3 sections"; `several` where that is no "s" more."""
@@ -42,6 +45,14 @@ def name_or_index(entered: str | None) -> str | int | None:
     """
     is_number = entered is not None and entered.isdecimal() and len(entered) < 9
     return int(entered) if entered is not None and is_number else entered
+
+
+def with_micro(text: str) -> str:
+    """Write units as a screen can show them: "2 µm", "µm/px", "1/mm²"; terminals have "um".
+
+    Names of files and what is to be typed ("um" in quotes) are left alone.
+    """
+    return _MM2.sub("mm²", _UM.sub(lambda found: "µm²" if found[1] else "µm", text))
 
 
 def without_long_words(text: str, longest: int = 300) -> str:

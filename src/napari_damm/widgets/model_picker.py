@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import button, choice, stack
 from napari_damm.widgets.model_words import model_in_a_line, model_in_words
 from napari_damm.widgets.notes import Note
@@ -121,7 +122,7 @@ class ModelPicker(QWidget):
         card = self._card or NO_MODEL
         self.box.setEnabled(not instead)
         self.details.setEnabled(not instead)
-        self.box.setToolTip(card.tooltip or "The model that predicts")
+        self.box.setToolTip(with_micro(card.tooltip) or "The model that predicts")
         self._lines = (instead or card.summary, instead or card.tooltip or card.summary)
         self._say()
 
@@ -129,7 +130,7 @@ class ModelPicker(QWidget):
         """Show one line on the model, or all that is known of it."""
         short, long = self._lines
         self.note.say(long if self.details.isChecked() else short)
-        self.note.setToolTip(long)
+        self.note.setToolTip(with_micro(long))
 
     @property
     def _card(self) -> Card | None:

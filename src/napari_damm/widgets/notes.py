@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel
 
+from napari_damm.util.text import with_micro
+
 RED = "#d64545"
 
 
@@ -22,7 +24,7 @@ class Note(QLabel):
 
     def say(self, text: str) -> None:
         """Show `text`, or nothing at all."""
-        self.setText(text)
+        self.setText(with_micro(text))
         self.setVisible(bool(text))
         self._fit()
 

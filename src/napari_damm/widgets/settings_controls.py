@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QFormLay
 
 from napari_damm.util.devices import devices_here
 from napari_damm.util.settings import DEVICES, Setting, settings_of
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import set_up
 from napari_damm.widgets.number_boxes import read_commas
 
@@ -104,7 +105,8 @@ class SettingsControls:
             control.value = _default(each)
         native: QWidget = control.native
         native.setObjectName(each.name)
-        native.setToolTip(f"{each.help} Left out: {each.left_out}." if each.left_out else each.help)
+        left_out = f" Left out: {each.left_out}." if each.left_out else ""
+        native.setToolTip(with_micro(f"{each.help}{left_out}"))
         if isinstance(native, QAbstractSpinBox):
             read_commas(native)
             if _may_be_automatic(each):
@@ -139,7 +141,7 @@ class SettingsControls:
         set_up(box, each.name)
         for row in range(box.count()):
             meaning = offered.get(box.itemText(row), each.left_out)
-            box.setItemData(row, meaning, Qt.ItemDataRole.ToolTipRole)
+            box.setItemData(row, with_micro(meaning), Qt.ItemDataRole.ToolTipRole)
         return control
 
 

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import choice
 
 if TYPE_CHECKING:
@@ -59,9 +60,14 @@ class ResultsTable(QWidget):
         layout.addWidget(self.regions)
         layout.addWidget(self.lines)
         self.regions.currentTextChanged.connect(self._fill)
-        self.regions.textActivated.connect(self.picked)
-        self.lines.cellClicked.connect(lambda *_: self.picked.emit(self.regions.currentText()))
+        self.regions.textActivated.connect(self._on_region)
+        self.lines.cellClicked.connect(lambda *_: self.picked.emit(self.shown))
         self.hide()
+
+    @property
+    def shown(self) -> str:
+        """The region whose numbers are shown, as the report calls it."""
+        return str(self.regions.currentData() or "")
 
     def show_report(self, report: AnalysisReport) -> None:
         """List the regions, and show the numbers of the one that was looked at, or the first."""
@@ -69,17 +75,21 @@ class ResultsTable(QWidget):
         from napari_damm.analysis.regions import TRUSTED
 
         self._report = report
-        before = self.regions.currentText()
+        before = self.shown
         names = list(dict.fromkeys(row.region for row in report.rows))
         with QSignalBlocker(self.regions):
             self.regions.clear()
-            self.regions.addItems(names)
-            self.regions.setCurrentText(before if before in names else names[0])
+            for name in names:
+                self.regions.addItem(with_micro(name), name)
+            self.regions.setCurrentIndex(names.index(before) if before in names else 0)
         trusted = TRUSTED in names
-        self.regions.setToolTip(f"{WHOSE}\n{TRUSTED_IS}" if trusted else WHOSE)
+        self.regions.setToolTip(with_micro(f"{WHOSE}\n{TRUSTED_IS}") if trusted else WHOSE)
         self.regions.setVisible(len(names) > 1)
         self._fill()
         self.show()
+
+    def _on_region(self, text: str) -> None:
+        self.picked.emit(str(self.regions.itemData(self.regions.findText(text))))
 
     def _fill(self, *_: object) -> None:
         """Show the numbers of a region; why one is missing, or not to be read, is its tooltip."""
@@ -87,15 +97,14 @@ class ResultsTable(QWidget):
 
         if self._report is None:
             return
-        shown = self.regions.currentText()
-        rows = [row for row in self._report.rows if row.region == shown]
+        rows = [row for row in self._report.rows if row.region == self.shown]
         self.lines.setRowCount(len(rows))
         for k, row in enumerate(rows):
             measure = MEASURES[row.measure]
             value = QTableWidgetItem(_shown(row, measure))
             value.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            for column, item in enumerate((QTableWidgetItem(_micro(measure.label)), value)):
-                item.setToolTip(row.reason or _ground(row, measure))
+            for column, item in enumerate((QTableWidgetItem(with_micro(measure.label)), value)):
+                item.setToolTip(with_micro(row.reason or _ground(row, measure)))
                 self.lines.setItem(k, column, item)
         self.lines.fit()
 
@@ -136,7 +145,7 @@ class _Lines(QTableWidget):
 def in_units(measure: Measure, value: float | None) -> str:
     """Return a value with its unit, as people write it."""
     text = measure.text(value)
-    return text if value is None else f"{text} {_micro(measure.unit)}".rstrip()
+    return text if value is None else f"{text} {with_micro(measure.unit)}".rstrip()
 
 
 def _shown(row: MeasureRow, measure: Measure) -> str:
@@ -160,10 +169,6 @@ def _ground(row: MeasureRow, measure: Measure) -> str:
     between = f"{measure.text(row.low)} to {in_units(measure, row.high)}"
     kind = f"{100 * row.level:.0f} % interval" if row.level else "not calibrated:"
     return f"{said}; {kind} {between}"
-
-
-def _micro(words: str) -> str:
-    return words.replace("um", "µm").replace("mm2", "mm²")
 
 
 class ProfilePlot(QWidget):
@@ -194,8 +199,8 @@ class ProfilePlot(QWidget):
             colour = PREVIEW_COLOUR if name.startswith("preview") else next(colours)
             pen = pyqtgraph.mkPen(colour, width=2)
             self._axes.plot(
-                list(x), list(y), pen=pen, name=name, symbol="o", symbolSize=4, symbolBrush=colour,
-                symbolPen=None,
+                list(x), list(y), pen=pen, name=with_micro(name), symbol="o", symbolSize=4,
+                symbolBrush=colour, symbolPen=None,
             )  # fmt: skip
         self.show()
 

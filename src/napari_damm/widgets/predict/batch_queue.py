@@ -28,6 +28,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import button, rows
 from napari_damm.widgets.model_hub import model_hub
 from napari_damm.widgets.notes import Note
@@ -176,8 +177,8 @@ class BatchQueue(RunWidget):
         for row, section in enumerate(self._sections):
             item = self.list.item(row)
             if section.name == name and item is not None:
-                item.setText(f"{words_of(section)}: {state}")
-                item.setToolTip(f"{section}\n{state}")
+                item.setText(f"{words_of(section)}: {with_micro(state)}")
+                item.setToolTip(f"{section}\n{with_micro(state)}")
 
     def _update(self) -> None:
         problem = self._problem or ("" if self._sections else NOTHING)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.notes import Note
 
 MOST_LINES = 5
@@ -34,7 +35,7 @@ class Progress(QProgressBar):
     def show_progress(self, fraction: float, text: str) -> None:
         """Move the bar."""
         self.setValue(round(min(max(fraction, 0.0), 1.0) * self.maximum()))
-        self.setFormat(text)
+        self.setFormat(with_micro(text))
 
 
 class Capped(QScrollArea):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.run.activity import Activity
 
@@ -106,4 +107,4 @@ def _notify(message: str) -> None:
     """Have napari say something, wherever its window is."""
     from napari.utils.notifications import show_warning
 
-    show_warning(message)
+    show_warning(with_micro(message))

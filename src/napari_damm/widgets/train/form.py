@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import align, button, capital, choice, guard_wheel, rows
 from napari_damm.widgets.help import help_button
 from napari_damm.widgets.model_picker import ModelPicker
@@ -106,7 +107,7 @@ class TrainForm(QWidget):
         self.run.show_ready(running, reason)
         self._choices.setEnabled(not running)
         self.resume.setEnabled(not running and not resume_reason)
-        self.resume.setToolTip(resume_reason or RESUME)
+        self.resume.setToolTip(with_micro(resume_reason or RESUME))
 
     def _on_data(self) -> None:
         self.section.setVisible(not self.from_folders)

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_damm.trust.cells import shares_in_words
 from napari_damm.trust.verdict import DO_NOT_USE, USE, WITH_CARE, in_a_line, said_of_model
-from napari_damm.util.text import printable
+from napari_damm.util.text import printable, with_micro
 
 VERDICT = "napari_damm_verdict"
 """Where a layer's metadata keep it."""
@@ -48,4 +48,4 @@ def tell_verdict(name: str, record: Mapping[str, Any]) -> None:
     said = verdict_in_words(record)
     if said:
         doubtful = verdict_colour(record) in map(VERDICT_COLOURS.get, (WITH_CARE, DO_NOT_USE))
-        (show_warning if doubtful else show_info)(f"{name}: {said}")
+        (show_warning if doubtful else show_info)(f"{name}: {with_micro(said)}")
