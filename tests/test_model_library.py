@@ -210,5 +210,7 @@ def test_a_renamed_model_goes_by_its_file_and_not_by_its_card(folders, tiny_mode
     copy = tmp_path / "kidney v1.5.safetensors"
     copy.write_bytes(tiny_model_file.read_bytes())
     assert model_file.model_name(model_file.load_model(copy, "cpu")) == "kidney v1.5"
+    bare = copy.rename(tmp_path / "kidney.v2")
+    assert model_file.model_name(model_file.load_model(bare, "cpu")) == "kidney.v2"
     loaded.file = None  # one that was made, and not loaded
     assert model_file.model_name(loaded) == "tiny"

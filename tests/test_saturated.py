@@ -156,6 +156,30 @@ def test_an_image_of_one_value_or_without_windows_is_no_matter_of_exposure():
     assert said_of_saturated([], "dots") == ""
 
 
+class Unreadable:
+    """A plane whose decoder fails in its own way."""
+
+    shape, dtype = (544, 544), np.dtype(np.uint8)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getitem__(self, key: object) -> np.ndarray:
+        raise self.error
+
+
+def test_an_image_that_cannot_be_read_is_for_others_to_tell():
+    (field,) = survey(list(open_sections(source())), 1.0)
+    for error in (RuntimeError("codec broke"), KeyError("x"), MemoryError()):
+        target = Raster("dots", (Unreadable(error),), 1.0)
+        broken = replace(field, section=replace(field.section, target=target))
+        if isinstance(error, MemoryError):
+            with pytest.raises(MemoryError):
+                said_of_saturated([broken], "dots")
+        else:
+            assert said_of_saturated([broken], "dots") == ""
+
+
 def warnings_of(events) -> list[str]:
     return [e.message for e in events if isinstance(e, Notice) and "is saturated on" in e.message]
 

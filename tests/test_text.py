@@ -72,8 +72,8 @@ def test_digits_are_a_number_and_anything_else_is_a_name():
         ("the maximum of the vacuum: ummed", "the maximum of the vacuum: ummed"),
         ('type layer.units = ("um", "um")', 'type layer.units = ("um", "um")'),
         (
-            "/data/um/a_um.tif, 2 um.tif and um-scale.tif",
-            "/data/um/a_um.tif, 2 um.tif and um-scale.tif",
+            "/data/0.5 um/a_um.tif, 2 um.tif and um-scale.tif",
+            "/data/0.5 um/a_um.tif, 2 um.tif and um-scale.tif",
         ),
         ("distance_um", "distance_um"),
     ],

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_damm.dataset import Field
 from napari_damm.evaluation.some_windows import some_windows
+from napari_damm.util.errors import is_out_of_memory
 from napari_damm.util.tiling import Box
 
 LEAST_SHARE = 0.005
@@ -36,7 +37,9 @@ def said_of_saturated(fields: Sequence[Field], name: str) -> str:
     """
     try:
         windows = [_own_pixels(field, box) for field, box in some_windows(fields)]
-    except (OSError, ValueError):  # whoever needs this place will say so
+    except Exception as error:  # decoders' own: whoever needs this place will say so
+        if is_out_of_memory(error):
+            raise
         return ""
     values = np.concatenate([window.ravel() for window in windows]) if windows else np.empty(0)
     levels, counts = np.unique(values[np.isfinite(values)], return_counts=True)

@@ -149,7 +149,9 @@ def model_name(model: DAMM) -> str:
 
     Whoever copies or renames a file goes by its new name, which the lists show.
     """
-    return Path(model.file).stem if model.file else str(model.card.get("name") or "unnamed")
+    if model.file:
+        return Path(model.file).name.removesuffix(SUFFIX)
+    return str(model.card.get("name") or "unnamed")
 
 
 def resolve_device(device: str = "auto") -> torch.device:

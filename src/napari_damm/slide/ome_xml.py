@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from tifffile import TiffFile, TiffPageSeries
 
-from napari_damm.util.version import OWN_CREATOR
+from napari_damm.util.version import OWN_CREATOR, PREDICTED
 
 MOST_PLANES = 100_000
 """Planes that one image may claim: a year of minutes, by channels, is fewer than that."""
@@ -36,6 +36,7 @@ class Pixels:
     `channels` are the channels' names, `sizes` the pixel size (y, x) as (text, unit), `files` the
     names of the files that hold its planes, with "" for the file itself. `corner` is where it lies
     (y, x) in um, only of files of our own: of others it is where a stage was, by axes of its own.
+    `predicted` describes a map that we predicted, "" for a picture.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Pixels:
     files: tuple[str, ...]
     element: ElementTree.Element
     corner: tuple[float, float] | None = None
+    predicted: str = ""
 
 
 def check_claims(path: Path, text: str | None) -> None:
@@ -133,19 +135,25 @@ def _pixels(element: ElementTree.Element, root: ElementTree.Element, own_uuid: s
         (element.get(f"PhysicalSize{axis}"), element.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "YX"
     )
+    described = parent.findtext("{*}Description") or ""
     return Pixels(
         name=(parent.get("Name") or "").strip(),
         channels=tuple(c.get("Name", "") for c in element.findall("{*}Channel")),
         sizes=(y, x),
         files=tuple(dict.fromkeys(files)),
         element=element,
-        corner=_corner(element, root),
+        corner=_corner(element) if _is_own(root) else None,
+        predicted=described if _is_own(root) and described.startswith(PREDICTED) else "",
     )
 
 
-def _corner(element: ElementTree.Element, root: ElementTree.Element) -> tuple[float, float] | None:
+def _is_own(root: ElementTree.Element) -> bool:
+    return (root.get("Creator") or "").split()[:1] == [OWN_CREATOR]
+
+
+def _corner(element: ElementTree.Element) -> tuple[float, float] | None:
     plane = element.find("{*}Plane")
-    if plane is None or (root.get("Creator") or "").split()[:1] != [OWN_CREATOR]:
+    if plane is None:
         return None
     try:
         y, x = (float(plane.attrib[f"Position{axis}"]) for axis in "YX")

@@ -87,6 +87,8 @@ def open_slide(  # noqa: PLR0913 - one argument for everything that may have to 
     check_path(nuclei, "nuclei")
     main = open_image(path, z, t, image)
     other = main if nuclei is None else open_further(nuclei, z, t, image)
+    for file in (main, other):
+        _check_is_picture(file)
     if main.placed != other.placed:  # what states no place lies where the other does
         main, other = (
             (main, other.at(main.origin)) if main.placed else (main.at(other.origin), other)
@@ -151,6 +153,7 @@ def open_beside(
     """
     image = slide.identity.get("vessels", {}).get("image")
     other = open_further(path, slide.index.get("z"), slide.index.get("t"), image)
+    _check_is_picture(other)
     if channel is None and len(other.channels) == 1:
         index: int | None = 0
     elif channel is None:
@@ -164,6 +167,15 @@ def open_beside(
     raster = _raster(other, index, _pixel_size_beside(slide.vessels, other, pixel_size_um))
     _check_same_field(slide.vessels, raster, slide.name, str(other.path))
     return raster
+
+
+def _check_is_picture(file: ImageFile) -> None:
+    """Refuse a map of our own as what it was predicted from, or is to be compared with."""
+    if file.predicted:
+        raise ValueError(
+            f"{file.path} is a predicted map, no picture of a section: give the image that was "
+            "taken"
+        )
 
 
 def _image_number(file: ImageFile) -> dict[str, int]:

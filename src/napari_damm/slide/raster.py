@@ -173,7 +173,8 @@ class ImageFile:
     `planes[channel][level]`; `pixel_size_um` and `origin` are (y, x); where the file states no
     usable pixel size it is None and `no_size` says why. `stack` says among how many z planes
     and time points these were chosen, `image` which image of the file they are, `beside` in which
-    other files planes of that image lie, `placed` whether the file states where it lies.
+    other files planes of that image lie, `placed` whether the file states where it lies,
+    `predicted` describes a map that was saved from a prediction, "" for a picture.
     """
 
     path: Path
@@ -186,6 +187,7 @@ class ImageFile:
     image: ImageChoice = ONLY_IMAGE
     beside: tuple[Path, ...] = ()
     placed: bool = False
+    predicted: str = ""
 
     def at(self, origin: Scale) -> ImageFile:
         """Return the same image, elsewhere."""

@@ -110,6 +110,7 @@ def _image_file(
         image=choice,
         beside=beside,
         placed=corner is not None,
+        predicted="" if pixels is None else pixels.predicted,
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 # of surrogate pairs, which no encoding writes.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_UM = re.compile(r"""(?<![^\s\d(])um(2?)(?![\w"'-]|\.\w)""")
-_MM2 = re.compile(r"""(?<![^\s\d(/])mm2(?![\w"'-]|\.\w)""")
+_UM = re.compile(r"""(?<![^\s\d(])um(2?)(?![\w"'-]|\.\w|/(?!px))""")
+_MM2 = re.compile(r"""(?<![^\s\d(/])mm2(?![\w"'-]|\.\w|/)""")
 
 
 def count(number: int, what: str, several: str = "") -> str:

@@ -6,6 +6,7 @@
    um: what the pickers need to find vessels and nuclei. Of several images of similar size each
    gets layers of its own. Stacks and the like are left to napari's own reader: of OME-TIFFs
    napari asks nobody who is to read them, so they are handed on to it.
+3. An OME-TIFF of a map that was predicted stays one: nobody predicts from it, or learns from it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_damm.util.bounded_json import read_json
 from napari_damm.util.text import printable
+from napari_damm.util.version import PREDICTED
 from napari_damm.widgets.preferences import HANDED_ON, NAPARI, open_results_unasked
 from napari_damm.widgets.viewer.layer_slides import World
-from napari_damm.widgets.viewer.roles import RGB_NAMES, UNKNOWN, stain_colour
+from napari_damm.widgets.viewer.result_maps import PARTIAL
+from napari_damm.widgets.viewer.roles import RESULT_KEY, RGB_NAMES, UNKNOWN, stain_colour
 from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
 
 if TYPE_CHECKING:
@@ -140,9 +143,18 @@ def _channel(file: ImageFile, index: int, visible: bool) -> LayerDataTuple:
         arguments["scale"] = file.pixel_size_um
         arguments["translate"] = tuple(corner + size / 2 for corner, size in corner_and_size)
         arguments["units"] = ("um", "um")
+    if file.predicted:
+        arguments["metadata"] = {RESULT_KEY: _record_of(file.predicted, name)}
     several = len(levels) > 1
     arguments["multiscale"] = several
     return (levels if several else levels[0], arguments, "image")
+
+
+def _record_of(described: str, name: str) -> dict[str, Any]:
+    """Return what is left of the record of a map that was saved as a picture, called `name`."""
+    model, _, mode = described.removeprefix(f"{PREDICTED}model ").rpartition(", mode ")
+    finished = None if PARTIAL.search(name) else "when it was saved"
+    return {"mode": printable(mode), "model": {"name": printable(model)}, "finished": finished}
 
 
 def colour_of(name: str) -> str:

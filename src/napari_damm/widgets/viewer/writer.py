@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_damm.util.version import OWN_CREATOR, __version__
+from napari_damm.util.version import OWN_CREATOR, PREDICTED, __version__
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UM_PER_UNIT
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
@@ -107,13 +107,13 @@ def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
     if None not in sides:
         physical["Plane"] = _plane(attributes, [side or 0.0 for side in sides])
     record = metadata.get(RESULT_KEY) or {}
-    model = (record.get("model") or {}).get("name", "")
+    model, mode = (record.get("model") or {}).get("name", ""), record.get("mode")
     return {
         "axes": "YX",
         "Creator": f"{OWN_CREATOR} {__version__}",
         "Name": str(attributes["name"]),
         "Channel": {"Name": [str(attributes["name"])]},
-        "Description": f"model {model}, mode {record['mode']}" if "mode" in record else "",
+        "Description": f"{PREDICTED}model {model}, mode {mode}" if mode else "",
         **physical,
     }
 
