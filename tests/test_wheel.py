@@ -1,4 +1,7 @@
-"""The wheel as a user gets it: what is inside, and whether it works where only it is installed."""
+"""The wheel as a user gets it: what is inside, and whether it works where only it is installed.
+
+And the source distribution, from which others test and build it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from light_venv import create
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +76,17 @@ def test_it_never_demands_a_qt_binding(wheel):
     assert wanted
     assert not [r for r in wanted if "qt5" in r.lower() or "qt6" in r.lower() or "side" in r]
     assert "Framework :: napari" in message.get_all("Classifier")
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout tells what is tracked")
+def test_the_source_distribution_carries_all_that_is_tracked():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True)
+    carried = {each.distribution_path for each in SdistBuilder(ROOT).recurse_included_files()}
+    tracked = {name for name in listed.stdout.decode().splitlines() if (ROOT / name).exists()}
+    assert len(tracked) > 500
+    assert tracked - carried == {".gitignore", "LICENSE", "README.md", "pyproject.toml"}, (
+        "all but what hatchling adds of itself"
+    )
 
 
 def test_installed_it_is_imported_from_its_own_environment(python):
