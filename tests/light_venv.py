@@ -31,7 +31,9 @@ def create(directory: Path, wheel: Path) -> Path:
     borrowed = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     Path(own, "borrowed.pth").write_text("\n".join(borrowed) + "\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", str(wheel)], check=True)
+    # Where the borrowed packages have an installed wheel of ours, it would be held to suffice.
+    own_copy = ["--ignore-installed", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([*pip, "install", "-q", *own_copy], check=True)
     return python
 
 
