@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ REAL_PAGE = preferences._page
 REAL_SETTINGS = preferences._napari_plugins
 TITLE = "DAMM-Diffusion nanoparticles"
 SIDE = 320
+ROOT = Path(__file__).parents[2]
+# QuPath has a menu File too, from which objects are exported
+WAY = r"\*\*((?:File|Plugins) > (?!Export)[^*]+)\*\*"
 
 
 @pytest.fixture
@@ -57,6 +61,17 @@ def test_the_widgets_are_opened_from_the_menus(viewer, menu, path, opens):
     viewer.add_image(np.zeros((8, 8)))
     entry(getattr(viewer.window, menu), *path).trigger()
     assert docked(viewer) == [opens]
+
+
+def test_the_menus_that_the_pages_name_are_there(viewer):
+    viewer.add_image(np.zeros((8, 8)))  # without any nothing can be saved
+    menus = {"File": viewer.window.file_menu, "Plugins": viewer.window.plugins_menu}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {way for page in pages for way in re.findall(WAY, page.read_text("utf-8"))}
+    ways = [way.rstrip(".").split(" > ") for way in named]
+    assert {way[0] for way in ways} == set(menus)
+    for way in ways:
+        entry(menus[way[0]], *way[1:])
 
 
 @pytest.mark.parametrize(

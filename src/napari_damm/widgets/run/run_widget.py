@@ -1,21 +1,25 @@
 """What is common to the widgets that run something: one run at a time, and its end is said.
 
 A run whose widget is closed is stopped. Nobody sees the widget's own status line any more, so
-napari says how it ended.
+napari says how it ended. What is opened beside another of them becomes a tab (`dock_tabs`), once:
+where somebody moves it then, it stays.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Signal  # type: ignore[attr-defined,unused-ignore]
+from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined,unused-ignore]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_damm.util.text import with_micro
 from napari_damm.widgets.controls import Scrolled
 from napari_damm.widgets.run.activity import Activity
+from napari_damm.widgets.run.dock_tabs import show_as_tab
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
     from napari_damm.widgets.run.live_run import LiveRun
     from napari_damm.widgets.run.run_controls import RunControls
 
@@ -36,6 +40,10 @@ class RunWidget(QWidget):
         self._activity: Activity | None = None
         self._controls = controls
         controls.stop.clicked.connect(self._stop)
+        self._shown = False
+        self._docked = QTimer(self)  # once napari is done with placing it
+        self._docked.setSingleShot(True)
+        self._docked.timeout.connect(lambda: show_as_tab(self, RunWidget))
 
     def _add_form(self, form: QWidget) -> Scrolled:
         """Have a form scroll, above the controls of the run, which are always seen."""
@@ -90,6 +98,13 @@ class RunWidget(QWidget):
     def _after_run(self, run: LiveRun) -> None:
         """Become ready for the next run."""
         raise NotImplementedError
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Share the place of another widget of ours that is open."""
+        super().showEvent(event)
+        if not self._shown:
+            self._shown = True
+            self._docked.start(0)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Stop a run whose widget is taken out of its dock: napari does so to close it."""
