@@ -10,6 +10,7 @@ from typing import Any
 
 from models import header_of, with_header
 
+from napari_damm.trust.known import VERSION
 from zoo.case import Group
 from zoo.goods import MODEL, SECTION, good
 
@@ -269,7 +270,7 @@ WIDTHS = {name: INTERVALS[name] for name in INTERVALS if name != "weights"} | {
     "intensities": [0.1, 0.5], "half_widths": [0.1, 0.2]}  # fmt: skip
 SAID: dict[str, dict[str, Any]] = {
     "trust that is a list": {"trust": [1]},
-    "trust of no statistics": {"trust": {"windows": {}, "sections": {}}},
+    "trust of no statistics": {"trust": {"version": VERSION, "windows": {}, "sections": {}}},
     "intervals that are a number": {"intervals": 1},
     "intervals of four weights": {"intervals": INTERVALS | {"weights": [0.0] * 4}},
     "intervals of infinite weights": {"intervals": INTERVALS | {"weights": [1e400, 0, 0]}},
