@@ -25,6 +25,7 @@ from napari_damm.widgets.viewer.layer_slides import World
 from napari_damm.widgets.viewer.result_maps import PARTIAL
 from napari_damm.widgets.viewer.roles import RESULT_KEY, RGB_NAMES, UNKNOWN, stain_colour
 from napari_damm.widgets.viewer.run_notes import NOTES, RunNotes
+from napari_damm.widgets.viewer.saved_layer import LABELS, saved_layer
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -107,11 +108,14 @@ def _called(store: Path) -> str:
 
 def _read_section(images: list[ImageFile], path: str | Sequence[str]) -> list[LayerDataTuple]:
     # Images lie on each other here: the first is shown, the others are at hand.
-    return [
+    layers = [
         layer
         for number, file in enumerate(images)
         for layer in _layers(file, "" if len(images) == 1 else _title(file), number == 0)
     ]
+    assert isinstance(path, str)
+    saved = saved_layer(path) if len(layers) == 1 else None
+    return layers if saved is None else [saved.restored(layer) for layer in layers]
 
 
 def _title(file: ImageFile) -> str:
@@ -152,7 +156,8 @@ def _channel(file: ImageFile, index: int, visible: bool) -> LayerDataTuple:
 
 def _record_of(described: str, name: str) -> dict[str, Any]:
     """Return what is left of the record of a map that was saved as a picture, called `name`."""
-    model, _, mode = described.removeprefix(f"{PREDICTED}model ").rpartition(", mode ")
+    said = described.removeprefix(f"{PREDICTED}model ").removesuffix(f"; {LABELS}")
+    model, _, mode = said.rpartition(", mode ")
     finished = None if PARTIAL.search(name) else "when it was saved"
     return {"mode": printable(mode), "model": {"name": printable(model)}, "finished": finished}
 

@@ -19,6 +19,7 @@ from napari_damm.util.version import OWN_CREATOR, PREDICTED, __version__
 from napari_damm.widgets.viewer.result_maps import MAP, MASKED, UM_PER_UNIT
 from napari_damm.widgets.viewer.roles import RESULT_KEY
 from napari_damm.widgets.viewer.run_notes import NOTES
+from napari_damm.widgets.viewer.saved_layer import LABELS
 
 TILE = 512
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff")
@@ -108,12 +109,14 @@ def _ome(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
         physical["Plane"] = _plane(attributes, [side or 0.0 for side in sides])
     record = metadata.get(RESULT_KEY) or {}
     model, mode = (record.get("model") or {}).get("name", ""), record.get("mode")
+    said = [f"{PREDICTED}model {model}, mode {mode}"] if mode else []
+    said += [LABELS] if "contrast_limits" not in attributes else []  # which images have
     return {
         "axes": "YX",
         "Creator": f"{OWN_CREATOR} {__version__}",
         "Name": str(attributes["name"]),
         "Channel": {"Name": [str(attributes["name"])]},
-        "Description": f"{PREDICTED}model {model}, mode {mode}" if mode else "",
+        "Description": "; ".join(said),
         **physical,
     }
 
