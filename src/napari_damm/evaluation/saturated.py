@@ -68,8 +68,8 @@ def said_of_saturated(fields: Sequence[Field], name: str) -> str:
 def _mask(image: str, only: str, values: Sequence[float]) -> str:
     listed = ", ".join(f"{value:g}" for value in values)
     return (
-        f"{image} has {only} {len(values)} values ({listed}), as a mask: how many particles are "
-        "where cannot be learnt or judged; give the image that the microscope took"
+        f"{image} has {only} {len(values)} values ({listed}), as a mask: it shows where particles "
+        "are, and not how many; give the image that the microscope took"
     )
 
 
