@@ -105,3 +105,33 @@ def test_it_runs_as_a_module_where_its_script_is_on_no_path():
     command = [sys.executable, "-m", "napari_damm", "--version"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout.startswith("napari-damm ")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Failed to import Qt bindings. We found pyqt6=6.11.0.\npyqt6: Traceback (most recent "
+            'call last):\n  File "a.py", line 51, in <module>\n'
+            "ImportError: libEGL.so.1: cannot open shared object file\n",
+            "--gui needs napari with Qt (the one that is installed cannot be loaded: ImportError: "
+            "libEGL.so.1: cannot open shared object file): install what that names, or run "
+            "without --gui",
+        ),
+        (
+            "No Qt bindings could be found for napari==0.9.2.\n\nnapari requires either PyQt5 ...",
+            "--gui needs napari with Qt (No Qt bindings could be found for napari==0.9.2.): pip "
+            'install "napari-damm[all]"',
+        ),
+        ("", '--gui needs napari with Qt (RuntimeError): pip install "napari-damm[all]"'),
+    ],
+)
+def test_a_qt_that_cannot_be_loaded_is_told_in_a_sentence(capfd, tmp_path, monkeypatch, said, told):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "napari.qt":
+                raise RuntimeError(said) if not said else ImportError(said)
+
+    monkeypatch.delitem(sys.modules, "napari.qt", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert refused(capfd, ["demo", "--gui", "--out", str(tmp_path / "demo")]) == told

@@ -199,15 +199,25 @@ def _check_gui() -> None:
     try:
         import napari.qt  # noqa: F401
     except (ImportError, RuntimeError) as error:  # no napari, or no Qt binding
-        raise ValueError(
-            f'--gui needs napari with Qt ({one_line(error)}): pip install "napari-damm[all]"'
-        ) from error
+        raise ValueError(f"--gui needs napari with Qt ({_without_qt(error)}") from error
     # In a process of its own: without a display Qt ends the process that asks.
     tried = subprocess.run(
         [sys.executable, "-P", "-c", _OPEN_DISPLAY], capture_output=True, check=False
     )
     if tried.returncode != 0:
         raise ValueError("--gui needs a display, and Qt finds none: run it without --gui")
+
+
+def _without_qt(error: Exception) -> str:
+    """Say why napari has no Qt, and what to do; its own words can hold a whole traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
+    if "Traceback" in str(error):  # a binding that is installed, with what Python said last of it
+        return (
+            f"the one that is installed cannot be loaded: {printable(lines[-1])}): install what "
+            "that names, or run without --gui"
+        )
+    return f'{printable(lines[0])}): pip install "napari-damm[all]"'
 
 
 def _open_in_napari(section: Path, result: Path) -> None:
