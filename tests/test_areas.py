@@ -15,6 +15,7 @@ from napari_damm.events import Planned
 from napari_damm.store import ShardStatus
 from napari_damm.util import areas
 from napari_damm.util.areas import (
+    MOST_POINTS,
     Areas,
     areas_of_geojson,
     areas_of_mask,
@@ -88,6 +89,21 @@ def test_what_is_no_geojson_of_polygons_is_refused(tmp_path, text):
     path = tmp_path / "odd.geojson"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"odd\.geojson (is no GeoJSON|holds no polygon)"):
+        areas_of_geojson(path)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([[0, 0], [9, 0]], "three points or more"),
+        ([[0, 0], [9, 0], [9, 1e308]], "must be points"),
+        ([[k % 90, k % 70] for k in range(MOST_POINTS + 1)], "simpler outlines"),
+    ],
+)
+def test_what_is_wrong_with_points_of_geojson_is_said(tmp_path, points, said):
+    path = tmp_path / "odd.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [points]}))
+    with pytest.raises(ValueError, match=said):
         areas_of_geojson(path)
 
 

@@ -222,21 +222,17 @@ def named_areas_of_geojson(path: Path) -> dict[str, Areas]:
         If it is no GeoJSON, or holds no polygon.
     """
     found = read_json(path)
-    named: dict[str, Areas] = {}
     try:
-        for name, feature in _features(found):
-            areas = tuple(
-                tuple(_ring(ring) for ring in polygon)
-                for shape in _geometries(feature)
-                for polygon in _polygons(shape)
-            )
-            if areas:
-                free = _free_name(name, named)
-                named[free] = Areas(areas, free)
+        features = [(name, _outlines(feature)) for name, feature in _features(found)]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(
             f"{path} is no GeoJSON of polygons with points (x, y): export it anew"
         ) from None
+    named: dict[str, Areas] = {}
+    for name, areas in features:
+        if areas:  # what is wrong with its points is said by Areas
+            free = _free_name(name, named)
+            named[free] = Areas(areas, free)
     if not named:
         raise ValueError(f"{path} holds no polygon: draw areas, and export them anew")
     return named
@@ -250,6 +246,14 @@ def _features(found: Any) -> Iterator[tuple[str, Any]]:
         yield from _features(found["features"])
     else:
         yield _name_of(found), found
+
+
+def _outlines(feature: Any) -> tuple[Area, ...]:
+    return tuple(
+        tuple(_ring(ring) for ring in polygon)
+        for shape in _geometries(feature)
+        for polygon in _polygons(shape)
+    )
 
 
 def _name_of(feature: Mapping[str, Any]) -> str:
