@@ -64,7 +64,7 @@ def test_all_that_determines_a_result_is_in_its_crate(section, read):
     assert {"precision", "timesteps", "start", "spread_factor", "lattice"} <= set(stated)
     assert list(said) == stated
     for name in stated:
-        plain = said[name] if isinstance(record[name], str) else json.loads(str(said[name]))
+        plain = said[name] if isinstance(record[name], str | bool) else json.loads(str(said[name]))
         assert plain == record[name]
 
 

@@ -8,8 +8,8 @@ most of a minute, so that only large jobs gain: somebody has to ask for it.
    itself is called, now and later; `trouble` says why. Lack of memory is raised: whoever calls has
    smaller batches.
 
-One thread at a time may call. Tests compile without generating code; `tests/benchmarks/gpu.py
---compiled` measures it on a card.
+One thread at a time may call. Tests compile without generating code; `tests/benchmarks/gpu.py`
+measures it on a card, where that is asked for.
 """
 
 from __future__ import annotations
