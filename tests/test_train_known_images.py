@@ -71,6 +71,22 @@ def test_of_too_few_patches_nothing_is_said():
     assert known_images(data(12), {}) is None
 
 
+def test_beside_a_base_few_windows_are_enough():
+    """Of one small section that a model was fine-tuned on, say."""
+
+    def said(windows: int, base: dict[str, Any]) -> str | None:
+        corners = np.ones((1, windows), bool), np.zeros((1, windows), bool)
+        values = known_images(data(2, corners), base)
+        return None if values is None else values["fitted_on"]
+
+    base = {KEY: known().to_json()}
+    few = said(4, base)
+    assert few is not None
+    assert few.startswith("4 windows of 1 section that it was trained on; ")
+    assert said(3, base) is None
+    assert said(19, {}) is None
+
+
 def test_the_card_of_the_base_is_not_handed_on():
     base = SimpleNamespace(model=SimpleNamespace(card={KEY: "of the base"}), name=None)
     config = {"name": "mine", "lpips": 0, "discriminator_from": None}

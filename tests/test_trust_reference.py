@@ -144,6 +144,47 @@ def test_of_many_sections_the_base_says_nothing():
     assert Known.fit(rows, "", base()).to_json() == Known.fit(rows, "").to_json()
 
 
+def told(found: Known, base_of: Known) -> Known:
+    """A model of the same few sections that was made from another, by way of their cards."""
+    handed = Known.of_card({KEY: base_of.to_json()})
+    assert handed is not None
+    return Known.fit(few(found.sections.count), "again", handed)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_trained_again_and_again_on_few_sections_it_knows_the_same(count):
+    """What a model of few took from its base is handed on, and does not drift."""
+    once = Known.fit(few(count), "few", base())
+    again = told(once, told(once, once))
+    for part in ("windows", "sections"):
+        first, third = getattr(once, part), getattr(again, part)
+        np.testing.assert_allclose(third.sd, first.sd, atol=1e-4)
+        np.testing.assert_allclose(third.quantiles, first.quantiles, atol=1e-4)
+
+
+def test_a_base_that_knows_few_and_had_no_base_does_not_tell_how_far_others_lie_off():
+    alone = Known.fit(few(4), "four")
+    assert Known.fit(few(1), "", alone).to_json() == Known.fit(few(1), "").to_json()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"sd": [0.0] * len(NAMES)}, {"sd": [1.0]}, {"count": 3}, {"quantiles": [-1.0] * 101}],
+)
+def test_what_was_handed_on_must_be_numbers_of_many(damage):
+    card = Known.fit(few(2), "few", base()).to_json()
+    card["of_many"] |= damage
+    with pytest.raises(ValueError, match="is damaged"):
+        Known.of_card({KEY: card})
+
+
+def test_a_section_of_one_window_tells_nothing_of_how_windows_differ():
+    large = few(2)
+    small = [large[0], large[1][:1]]
+    sd = [float(Known.fit(each, "", base()).windows.sd.mean()) for each in (large, small)]
+    assert sd[1] == pytest.approx(sd[0], rel=0.03)
+
+
 def test_the_range_that_is_known_follows_the_spread():
     found = Known.fit(few(2), "few", base()).sections
     np.testing.assert_allclose(found.high - found.low, 2 * 1.96 * found.sd)

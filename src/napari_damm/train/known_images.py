@@ -22,6 +22,9 @@ from napari_damm.trust.statistics import window_statistics
 from napari_damm.util.text import count
 
 MOST_PATCHES, FEW_PATCHES = 240, 60
+FEWEST_BESIDE_BASE = 4
+"""Windows that are enough where the base tells how far others may differ: of real fields, 1 to 48
+windows gave the same verdicts on the others."""
 
 
 def known_images(data: Data, base: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -42,11 +45,12 @@ def known_images(data: Data, base: Mapping[str, Any]) -> dict[str, Any] | None:
         if row is not None:
             by_field.setdefault(patch.field, []).append(row)
     windows = sum(map(len, by_field.values()))
-    if windows < FEWEST:
+    known = Known.of_card(base)
+    of_base = known is not None and known.tells_of_others and len(by_field) < FEWEST
+    if windows < (FEWEST_BESIDE_BASE if of_base else FEWEST):
         return None
     said = f"{count(windows, 'window')} of {count(len(by_field), 'section')} that it was trained on"
-    known = Known.of_card(base)
-    if known is not None and len(by_field) < FEWEST:
+    if of_base:
         said += "; how far others may differ is taken from its base model"
     return Known.fit([np.stack(rows) for rows in by_field.values()], said, known).to_json()
 

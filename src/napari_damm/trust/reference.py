@@ -163,10 +163,10 @@ class Reference:
             if list(values["statistics"]) != list(NAMES):
                 raise ValueError("it is of other statistics")
             sizes = {name: len(NAMES) for name in _VECTORS} | {"quantiles": len(LEVELS)}
-            vectors = {name: _vector(values[name], size) for name, size in sizes.items()}
+            vectors = {name: vector_of(values[name], size) for name, size in sizes.items()}
             upper = np.triu_indices(len(NAMES), 1)
             correlation = np.eye(len(NAMES))
-            correlation[upper] = _vector(values["correlation"], len(upper[0]))
+            correlation[upper] = vector_of(values["correlation"], len(upper[0]))
             correlation = correlation + np.triu(correlation, 1).T
             usual = {part: float(values["usual"][part]) for part in PARTS}
             count = int(values["count"])
@@ -174,8 +174,7 @@ class Reference:
             raise ValueError("it is incomplete, or holds no numbers") from None
         if not (vectors["sd"] > 0).all() or not all(0 < u < FARTHEST for u in usual.values()):
             raise ValueError("its spreads must be above 0")
-        if (np.diff(vectors["quantiles"]) < 0).any() or vectors["quantiles"][-1] <= 0:
-            raise ValueError("its quantiles must rise")
+        rising(vectors["quantiles"])
         if np.linalg.eigvalsh(correlation)[0] <= 0:
             raise ValueError("its correlations are none")
         return cls(correlation=correlation, usual=usual, count=count, **vectors)
@@ -184,11 +183,19 @@ class Reference:
 _VECTORS = ("mean", "sd", "low", "high", "quantiles")
 
 
-def _vector(values: Any, size: int) -> Vector:
+def vector_of(values: Any, size: int) -> Vector:
+    """Return so many finite numbers; ValueError where they are none."""
     found = np.asarray(values, np.float64)
     if found.shape != (size,) or not np.isfinite(found).all():
         raise ValueError(f"it must have {size} finite numbers")
     return found
+
+
+def rising(quantiles: Vector) -> Vector:
+    """Return quantiles of distances; ValueError where they are none."""
+    if (np.diff(quantiles) < 0).any() or quantiles[-1] <= 0:
+        raise ValueError("its quantiles must rise")
+    return quantiles
 
 
 @dataclass(frozen=True)
