@@ -65,6 +65,8 @@ def test_a_share_stays_within_0_and_100_percent():
         ("l50", 20.0, {"predicted": False}),
         ("l50", 20.0, {"record": {}}),
         ("l50", 20.0, {"region": Band(0.0, 50.0)}),
+        ("l50", 0.0, {}),  # a factor tells nothing of what is not above 0
+        ("l50", -2.0, {}),
     ],
 )
 def test_there_is_none_where_nobody_has_measured_it(measure, value, more):
@@ -84,7 +86,40 @@ def test_a_model_that_is_calibrated_for_the_map_alone_says_so():
     said = intervals.note(replace(KNOWN, measures={}))
     assert "calibrated for the map" in said
     assert "(not calibrated)" not in said
-    assert intervals.note(replace(KNOWN, measures={}), part=True) == intervals.PART
+    assert intervals.note(replace(KNOWN, measures={}), left_out=intervals.PART) == intervals.PART
+
+
+def unlike(known=KNOWN):
+    return {KEY: known.to_json(), "trust": {"verdict": "do not use", "reasons": ["unusual"]}}
+
+
+def test_of_images_unlike_all_that_the_model_knows_there_is_none():
+    """On a real field the 90 % interval was 23 to 32 % of the tissue, and the truth 0.6 %."""
+    assert found("l50", 20.0, record=unlike()) == (None, None, None)
+    careful = unlike() | {"trust": {"verdict": "with care"}}
+    assert found("l50", 20.0, record=careful)[2] == 0.9
+
+
+def test_each_section_says_for_itself_why_it_has_none():
+    signal, vessels = straight_vessel()
+    report, _ = measured({"particles": signal, "vessels": vessels}, record=unlike())
+    assert {(row.low, row.high) for row in report.rows} == {(None, None)}
+    (said,) = [note for note in report.notes if "intervals" in note]
+    assert said == f"{report.sections[0].name}: {intervals.UNLIKE}"
+
+
+def test_a_section_says_which_intervals_are_the_widest_or_cannot_be_given():
+    here = SimpleNamespace(name="a", samples=(), record={})
+    values = {"l50": 0.0, "extravasated_area": 3.0, "cell_dose": 2.0, "gini": None}
+    _, widest, none = intervals.notes_of(here, KNOWN, values)
+    assert widest == (
+        "a: the intervals of dose per cell are the widest that were fitted: how wide they must "
+        "be, Gini coefficient would tell, and there is none"
+    )
+    assert none == (
+        "a: no interval of half-distance L50: what is not above 0 cannot be off by a factor"
+    )
+    assert len([*intervals.notes_of(here, KNOWN, values | {"gini": 0.3, "l50": 9.0})]) == 1
 
 
 def test_a_damaged_record_is_refused():
@@ -133,6 +168,13 @@ def test_the_card_s_factor_widens_the_spread_and_gives_a_level(monkeypatch):
     assert (wide.value, wide.level) == (plain.value, 0.9)
     assert row_of(report, "auc_100").level is None
     assert "Those of half-distance L50" in report.notes[0]
+
+
+def test_of_images_unlike_all_that_the_model_knows_samples_are_not_calibrated(monkeypatch):
+    monkeypatch.setattr(intervals, "FITTED_SAMPLES", 3)
+    report = of_three_samples(record=unlike(replace(KNOWN, samples={"l50": 2.0})))
+    row, plain = row_of(report, "l50"), row_of(of_three_samples(), "l50")
+    assert (row.low, row.high, row.level) == (plain.low, plain.high, None)
 
 
 def test_fewer_samples_than_the_factor_was_fitted_with_give_no_level():

@@ -97,6 +97,11 @@ def test_cards_of_models_made_earlier_have_one_limit():
     assert MeasureInterval.from_json(values) == MeasureInterval((0.8,), (1.3,), RATIO, 40)
 
 
+def test_limits_the_wrong_way_round_are_refused():
+    with pytest.raises(ValueError, match="low must be at most high"):
+        MeasureInterval.from_json({"low": 1.3, "high": 0.8, "kind": RATIO, "count": 40})
+
+
 def test_the_spread_of_samples_is_widened_until_nine_tenths_of_sections_lie_within():
     off = np.arange(1.0, 21.0)  # of 20 sections the ceil(21 * 0.9) = 19th smallest
     assert fit_factor(off[::-1]) == 19.0

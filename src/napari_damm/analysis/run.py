@@ -203,7 +203,8 @@ def _measure(
     notes = []
     if section.predicted:
         notes = list(cautions_of(section.name, section.record, section.about))
-        notes.append(intervals.note(known, len(section.samples), intervals.is_part(section)))
+        values = {row.measure: row.value for row in rows if row.region == regions[0].name}
+        notes += intervals.notes_of(section, known, values)
     notes += said_of_fill(section)
     notes += said_of_wide_vessels(section, counts.regions[regions[0].name])
     if stays := confinement(counts.regions[regions[0].name].shells.profile()):

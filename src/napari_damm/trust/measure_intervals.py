@@ -83,6 +83,8 @@ class MeasureInterval:
         )
         if not 0 < len(low) == len(high) == len(at) <= MOST_PARTS or (np.diff(at) <= 0).any():
             raise ValueError("each part must have low and high, and they must rise")
+        if any(least > most for least, most in zip(low, high, strict=True)):
+            raise ValueError("low must be at most high")
         if not by and len(at) > 1:
             raise ValueError("parts must be by a measure")
         return cls(low, high, kind, int(values["count"]), by, at)
