@@ -5,6 +5,7 @@ On the CPU nothing is generated: `torch.compile` traces, and calls what it trace
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 
 import jobs
@@ -19,6 +20,7 @@ from napari_damm.engine.compiling import Compiled
 from napari_damm.engine.device_sampler import DeviceSampler
 from napari_damm.engine.recovery import Downgraded
 from napari_damm.engine.sampler import WindowSampler
+from napari_damm.engine.workers import dask
 
 traced = partial(torch.compile, backend="eager", dynamic=False)
 
@@ -157,6 +159,52 @@ def test_on_a_processor_it_is_refused(folder, out, capsys):
     assert cli.main([*asked, "--model", str(folder / "tiny.safetensors")]) == 2
     assert "leave --compiled out" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_batch_is_refused_once_and_leaves_nothing(folder, tmp_path, capsys, more):
+    section = folder / "section.ome.tif"
+    both = [str(shutil.copy(section, tmp_path / f"{name}.ome.tif")) for name in "ab"]
+    asked = ["predict", *both, "--out-dir", str(tmp_path / "out"), "--compiled", *more]
+    assert cli.main([*asked, "--model", str(folder / "tiny.safetensors")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "compiled" in line] == [
+        "napari-damm: --compiled is for NVIDIA cards, and this is computed on cpu: leave "
+        "--compiled out"
+    ]
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="compiled is for NVIDIA cards"):
+        next(
+            api.predict_batch(
+                api.find_sections(both, tmp_path / "out"),
+                folder / "tiny.safetensors",
+                api.PredictConfig(compiled=True),
+            )
+        )
+    assert not (tmp_path / "out").exists()
+
+
+class OfWorkers:
+    """As much of a dask client as says what its workers have."""
+
+    def __init__(self, *have):
+        self.have = {f"tcp://{k}": k_has for k, k_has in enumerate(have)}
+
+    def scheduler_info(self):
+        return {"workers": self.have}
+
+    def run(self, function, device):
+        assert function("cpu") is True
+        assert function("cuda") is torch.cuda.is_available()
+        return self.have
+
+
+def test_a_cluster_without_such_a_card_is_refused_before_anything_is_made(folder, out):
+    with pytest.raises(ValueError, match=r"cuda is on none of the cluster's workers \(2\)"):
+        run(folder, out, client=OfWorkers(False, False), compiled=True, device="cuda")
+    assert not out.exists()
+    for have in ([False, True], []):  # one is enough; others may join
+        dask._check_workers(OfWorkers(*have), "cuda")
 
 
 @pytest.mark.usefixtures("on_a_card", "quick_first_stages")

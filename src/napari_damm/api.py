@@ -123,7 +123,7 @@ def predict_batch(
     Raises
     ------
     ValueError, OSError
-        For a model or places that cannot be used, before the first event.
+        For a model, places or a device that cannot be used, before the first event.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def predict_batch(
     from napari_damm.engine import batch
 
     config = settings_or_default(config, PredictConfig)
-    batch.check_stores(sections, resume)
+    batch.check(sections, config, resume, remote=client is not None)
     chosen = {each.model or model for each in sections}
     loaded = {each: load_model(each, config.device if client is None else "cpu") for each in chosen}
 

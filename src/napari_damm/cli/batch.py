@@ -47,9 +47,9 @@ class Batch:
     def show_plan(self) -> int:
         """Say what is paired and what each would cost; 1 where one cannot be predicted."""
         from napari_damm import api
-        from napari_damm.engine.batch import check_stores
+        from napari_damm.engine.batch import check
 
-        check_stores(self.sections, resume=True)
+        check(self.sections, self.config, resume=True)
         chosen = {section.model or self.model for section in self.sections}
         models = {each: api.load_model(each, self.config.device) for each in chosen}
         code = 0
@@ -74,9 +74,9 @@ class Batch:
             If any section failed, or windows of one.
         """
         from napari_damm import api
-        from napari_damm.engine.batch import check_stores
+        from napari_damm.engine.batch import check
 
-        check_stores(self.sections, self.resume)
+        check(self.sections, self.config, self.resume, remote=client is not None)
         for section in self.sections:
             echo(section)
         tally = Tally()

@@ -1,6 +1,6 @@
 """Many sections one after another: one that fails does not stop the others.
 
-1. `check_stores` refuses places that no result can go to, before anything is computed.
+1. `check` refuses places that no result can go to, and a device that none can be computed on.
 2. `run` opens and predicts each section in its turn. Whatever goes wrong with one, from a damaged
    file to a full disk, is told and noted; the next one is begun.
 3. The report says what became of each; why one failed is kept beside the results, too.
@@ -20,6 +20,7 @@ from napari_damm.util.files import RESUME_OR_REMOVE, check_folder, check_new
 
 if TYPE_CHECKING:
     from napari_damm.engine.batch_sections import BatchSection
+    from napari_damm.engine.config import PredictConfig
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,25 @@ def check_stores(sections: Sequence[BatchSection], resume: bool) -> None:
             raise NotADirectoryError(f"{folder} is no folder: choose another for the results")
         elif not resume:
             check_new(section.store, RESUME_OR_REMOVE)
+
+
+def check(
+    sections: Sequence[BatchSection], config: PredictConfig, resume: bool, remote: bool = False
+) -> None:
+    """Refuse what no section could be predicted with, once and not of each.
+
+    `remote`: devices of a cluster need not be in this machine, and are not looked at.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `check_stores`; or if the device is not here, or a setting is of no use on it.
+    """
+    from napari_damm.model_file import resolve_device
+
+    check_stores(sections, resume)
+    if not remote:
+        config.check_device(resolve_device(config.device).type)
 
 
 def run(

@@ -102,6 +102,8 @@ def predict(
         # what the workers have counts, not what this machine has
         device = client.submit(best_device, pure=False).result()
         config = replace(config, device=device)
+    else:
+        _check_workers(client, config.device)
     # what `workers` means is the cluster's business, but every shard is computed on its own
     config = replace(config, workers=max(2, config.workers))
     need_disk(store)
@@ -166,6 +168,30 @@ def best_device() -> str:
     from napari_damm.model_file import resolve_device
 
     return resolve_device("auto").type
+
+
+def has_device(device: str) -> bool:
+    """Tell whether this worker has such a device."""
+    from napari_damm.model_file import resolve_device
+
+    try:
+        resolve_device(device)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_workers(client: Client, device: str) -> None:
+    """Raise ValueError where workers have joined, and none has such a device."""
+    found = client.run(has_device, device)
+    if found and not any(found.values()):
+        raise ValueError(
+            Advice(
+                f"{device} is on none of the cluster's workers ({len(found)})",
+                "leave {device} out to take what they have",
+                parameter="device",
+            )
+        )
 
 
 def compute(job_id: str, shard: Shard) -> ShardReport:
