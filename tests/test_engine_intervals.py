@@ -65,6 +65,16 @@ def test_of_an_expected_map_it_is_what_the_record_says(result):
     )
 
 
+def test_of_windows_it_says_of_how_few_sections_and_that_others_differ(result):
+    few = replace(KNOWN, unit="windows", fitted_on="12 windows of 256 px of 2 sections (a, b)")
+    record = {**result.record, KEY: few.to_json(), "trust": {"interval_width": 0.1}}
+    said = interval_in_words(record)
+    assert said.endswith(
+        "(from 12 windows of 256 px of 2 sections (a, b), against the noise-free field; of other "
+        "sections less than 90 % may lie inside)"
+    )
+
+
 def test_of_samples_it_is_their_scaled_spread(model):
     drawn = predicted(model, mode="draft", steps=1, samples=2)
     found = api.prediction_interval(drawn)

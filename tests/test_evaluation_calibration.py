@@ -233,11 +233,21 @@ def test_windows_lie_beside_each_other_and_count_what_is_inside():
     assert all((p - t == 1).all() for p, t in pairs)
 
 
+def test_the_command_says_that_windows_of_few_sections_do_not_tell_of_others(model, capfd):
+    asked = ["calibrate", "--simulated", "1", "--simulated-size", "768", "--model", str(model)]
+    assert cli.main(asked) == 0
+    assert (
+        "windows of few sections: of other sections less than 90 % may lie inside; give 8 sections "
+        "or more" in capfd.readouterr().out
+    )
+
+
 def test_the_command_says_what_it_found(model, eight, capfd):
     assert cli.main(["calibrate", str(eight), "--model", "mine"]) == 0
     said = capfd.readouterr().out
     assert "90 % intervals from 8 sections (s0.ome.tif" in said
     assert f"model {model}" in said
+    assert "few sections" not in said
     assert cli.main(["calibrate", str(eight), "--model", "mine", "--name", "mine"]) == 2
     assert "there already" in capfd.readouterr().err
     assert cli.main(["calibrate", str(eight)]) == 2

@@ -43,3 +43,13 @@ def test_where_intensities_are_off_it_says_why_a_trivial_method_is_nearer():
 def test_without_correlations_nothing_is_said():
     assert said(scores(None), scores(0.7), scores(0.6)) == []
     assert said(scores(0.7), scores(None), scores(None)) == []
+
+
+@pytest.mark.parametrize(("held", "told"), [(24.2, True), (79.0, True), (80.0, False)])
+def test_where_intervals_do_not_hold_it_says_so(held, told):
+    sentences = said(scores(0.8) | {"coverage": held}, scores(0.7), scores(0.6))
+    assert len(sentences) == 1 + told
+    if told:
+        assert sentences[1].startswith(
+            f"m's nominal 90 % intervals held only {held:.0f} % of the truth: do not use them"
+        )

@@ -39,6 +39,7 @@ def calibrate(
     """Fit the 90 % intervals of a model."""
     from napari_damm import api
     from napari_damm.simulate import EVALUATION_SEEDS_FROM
+    from napari_damm.trust.intervals import FEWEST, OF_FEW, OTHERS_DIFFER
 
     sources = data.sources(EVALUATION_SEEDS_FROM)
     finished = follow(api.calibrate(sources, model, name, device), Tally())
@@ -47,6 +48,8 @@ def calibrate(
         f"90 % intervals from {found.intervals.fitted_on}, against the {found.intervals.truth}: "
         f"{found.width:.2f} wide on average, where the map goes from 0 to 1"
     )
+    if found.intervals.unit == OF_FEW:
+        echo(f"windows of few sections: {OTHERS_DIFFER}; give {FEWEST} sections or more")
     echo("measures of a map, and the spread of several samples, are not calibrated by this")
     echo(f"model {found.path}")
     if finished.failed:

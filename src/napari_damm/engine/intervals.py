@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_damm.store import Result
 from napari_damm.trust import widths
-from napari_damm.trust.intervals import FITTED_SAMPLES, KEY, Intervals
+from napari_damm.trust.intervals import FITTED_SAMPLES, KEY, OF_FEW, OTHERS_DIFFER, Intervals
 from napari_damm.trust.verdict import DO_NOT_USE
 from napari_damm.trust.widths import NORMAL_90, Widths
 
@@ -113,6 +113,8 @@ def fitted_on(record: Mapping[str, Any]) -> str:
     known = Intervals.of_card(record)
     if known is None:
         return NOT_CALIBRATED
+    if known.unit == OF_FEW:
+        return f"{known.fitted_on}, against the {known.truth}; {OTHERS_DIFFER}"
     return (
         f"{known.count} {known.unit} that the model had not learnt from, against the {known.truth}"
     )

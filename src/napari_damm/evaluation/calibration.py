@@ -29,7 +29,7 @@ from napari_damm.evaluation.registration import Placed
 from napari_damm.evaluation.scores import Floats, Ground, ground_of
 from napari_damm.events import Event, FailedItem, Finished, Notice, Preparing
 from napari_damm.model_file import first_few, load_model
-from napari_damm.trust.intervals import FEWEST, PIXELS_EACH, Intervals
+from napari_damm.trust.intervals import FEWEST, OF_FEW, PIXELS_EACH, Intervals
 from napari_damm.util.errors import is_disk_full, one_line
 from napari_damm.util.text import count
 from napari_damm.util.tiling import WINDOW, Box
@@ -186,7 +186,7 @@ class _Calibration:
                 f"more or larger sections{self._because()}"
             )
         said = f"{windows} of {WINDOW} px of {sections} ({of})"
-        return Intervals.fit(every, "windows", truth, said)
+        return Intervals.fit(every, OF_FEW, truth, said)
 
     def width(self, intervals: Intervals) -> float:
         """Return how wide intervals are on average over the pixels that count."""

@@ -11,12 +11,17 @@ from collections.abc import Iterator, Mapping
 from napari_damm.evaluation.report import NO_MODEL, Report
 
 GATED = "gated"
+TOO_FEW = 80
+"""Per cent of the truth below which nominal 90 % intervals do not hold."""
 LIKE = {"ssim": "SSIM", "psnr": "PSNR"}
 """Scores that are about intensities too; more is better."""
 
 
 def in_words(report: Report) -> Iterator[str]:
-    """Yield a sentence for each model, where its scores and a trivial method's are there."""
+    """Yield a sentence for each model, where its scores and a trivial method's are there.
+
+    And another where its intervals do not hold.
+    """
     means = {(line.model, line.branch, line.measure): line.mean for line in report.summary}
     trivial = list(dict.fromkeys(line.branch for line in report.summary if line.model == NO_MODEL))
     for card in report.models:
@@ -36,6 +41,12 @@ def in_words(report: Report) -> Iterator[str]:
             f"{others[best]:.3f}"
         )
         yield f"{said}{_intensities(means, name, trivial)}"
+        held = means.get((name, GATED, "coverage"))
+        if held is not None and held < TOO_FEW:
+            yield (
+                f"{name}'s nominal 90 % intervals held only {held:.0f} % of the truth: do not use "
+                "them for such sections, or calibrate it on others like these"
+            )
 
 
 def _intensities(

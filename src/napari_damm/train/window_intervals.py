@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_damm.train.card import OF_ERRORS
 from napari_damm.train.validation import Validator
 from napari_damm.trust import intervals, widths
-from napari_damm.trust.intervals import FEWEST, Intervals
+from napari_damm.trust.intervals import FEWEST, OF_FEW, Intervals
 from napari_damm.trust.widths import Widths
 
 Floats = NDArray[np.float32]
@@ -41,5 +41,5 @@ def window_intervals(validator: Validator, predicted: Sequence[Floats]) -> dict[
         return said | {widths.KEY: Widths.fit(images, truths - images).to_json()}
     sections = len({patch.field for patch in validator.patches})
     words = f"{len(pairs)} validation windows of {sections} section{'s' * (sections != 1)}"
-    fitted = Intervals.fit(pairs, "windows", "image as taken", words)
+    fitted = Intervals.fit(pairs, OF_FEW, "image as taken", words)
     return said | {intervals.KEY: fitted.to_json()}
