@@ -186,7 +186,8 @@ class _Calibration:
                 f"more or larger sections{self._because()}"
             )
         said = f"{windows} of {WINDOW} px of {sections} ({of})"
-        return Intervals.fit(every, OF_FEW, truth, said)
+        section_of = [k for k, pairs in enumerate(self.windows.values()) for _ in pairs]
+        return Intervals.fit(every, OF_FEW, truth, said, section_of)
 
     def width(self, intervals: Intervals) -> float:
         """Return how wide intervals are on average over the pixels that count."""

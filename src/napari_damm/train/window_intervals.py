@@ -39,7 +39,8 @@ def window_intervals(validator: Validator, predicted: Sequence[Floats]) -> dict[
             np.ravel(np.asarray(some, np.float64)) for some in (predicted, validator.truths)
         )
         return said | {widths.KEY: Widths.fit(images, truths - images).to_json()}
-    sections = len({patch.field for patch in validator.patches})
+    of = [patch.field for patch in validator.patches]
+    sections = len(set(of))
     words = f"{len(pairs)} validation windows of {sections} section{'s' * (sections != 1)}"
-    fitted = Intervals.fit(pairs, OF_FEW, "image as taken", words)
+    fitted = Intervals.fit(pairs, OF_FEW, "image as taken", words, of)
     return said | {intervals.KEY: fitted.to_json()}

@@ -4,6 +4,7 @@
 2. One factor widens that until 90 % of the truth lies inside, on average over sections (or windows)
    that nothing was trained on: conformal risk control, whose sections and not pixels are the
    subjects (arXiv 2208.02814). From `ENOUGH_TO_CONTROL` sections on it allows for their number.
+   Windows of few sections do not tell how others differ: see `few_sections`.
 3. A measure of a section has an interval of its own (`measure_intervals`).
 
 All of it is a few numbers on the model's card. They say nothing about other tissue.
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_damm.trust.few_sections import factor_of_few
 from napari_damm.trust.measure_intervals import ENOUGH_TO_CONTROL, MeasureInterval
 from napari_damm.trust.widths import LEVEL, Floats, Vector, Widths, within
 
@@ -73,8 +75,17 @@ class Intervals:
     samples_fitted_on: str = ""
 
     @classmethod
-    def fit(cls, pairs: Sequence[Pair], unit: str, truth: str, fitted_on: str) -> Intervals:
+    def fit(
+        cls,
+        pairs: Sequence[Pair],
+        unit: str,
+        truth: str,
+        fitted_on: str,
+        of: Sequence[int] | None = None,
+    ) -> Intervals:
         """Fit them to sections (or windows) of predicted and true maps, of one shape each.
+
+        `of` says of which section each window is: where these are few (`few_sections`).
 
         Raises
         ------
@@ -85,6 +96,12 @@ class Intervals:
             raise ValueError(f"there must be at least {FEWEST} {unit}, got {len(pairs)}")
         drawn = [_sample(*pair) for pair in pairs]
         widths = Widths.fit(*(np.concatenate(each) for each in zip(*drawn, strict=True)))
+        if of is not None:
+            off: dict[int, list[Vector]] = {}
+            for section, (predicted, error) in zip(of, drawn, strict=True):
+                off.setdefault(section, []).append(np.abs(error) / widths.at(predicted))
+            factor = factor_of_few([np.concatenate(each) for each in off.values()])
+            return cls(widths, factor, len(pairs), unit, truth, fitted_on[:LONGEST_TEXT])
         # the factor that a share of a section's pixels needs, section by section
         needed = [np.sort(np.abs(error) / widths.at(predicted)) for predicted, error in drawn]
         count = len(pairs)
