@@ -124,8 +124,11 @@ def windows_of(pool):
 
 
 def test_a_shard_that_nobody_could_compute_fails_and_the_rest_is_done(folder, out, whole):
+    others = set()
+
     def one_lost(job, left):
         first, *rest = left.shards
+        others.update(window for shard in rest for window in shard.windows)
         yield lost_shard(first, RuntimeError("thrice killed"))
         yield from here(job, replace(left, shards=tuple(rest)))
 
@@ -135,9 +138,20 @@ def test_a_shard_that_nobody_could_compute_fails_and_the_rest_is_done(folder, ou
     assert result.status[0, 0] == ShardStatus.FAILED
     assert (result.status == ShardStatus.DONE).sum() == SHARDS - 1
     assert not np.asarray(result.np[:200, :200]).any()
+    assert result.record["windows"] == len(others)
     again = list(coordinate(folder, out, resume=True))
     assert digest(again) == digest(whole)
+    assert again[-1].result.record["windows"] == WINDOWS
     assert of(Finished, again)[0].failed == ()
+
+
+def test_where_no_shard_could_be_computed_no_window_is_said_to_be_predicted(folder, out):
+    def all_lost(job, left):
+        yield from (lost_shard(shard, RuntimeError("no such card")) for shard in left.shards)
+
+    (*_, finished) = coordinate(folder, out, all_lost, shard=1024)
+    assert len(finished.failed) == 1
+    assert finished.result.record["windows"] == 0
 
 
 def test_out_of_memory_in_a_worker_is_told_and_recorded(folder, out, monkeypatch):

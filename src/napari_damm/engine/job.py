@@ -299,14 +299,14 @@ def mark_background(job: Job) -> tuple[Plan, list[tuple[int, int]]]:
 
 
 def summary(
-    job: Job, seconds: float, failed: list[str], extra: Mapping[str, Any]
+    job: Job, seconds: float, failed: list[str], missing: int, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the record gains at the end of a run."""
+    """Return what the record gains at the end of a run; `missing` windows are not predicted."""
     multi_modal, with_cells = job.multi_modal_windows()
     return {
         "finished": now(),
         "seconds": round(seconds + job.store.record.get("seconds", 0.0), 3),
-        "windows": job.plan.all_windows - len(failed),
+        "windows": job.plan.all_windows - missing,
         "background_windows": job.plan.background_windows,
         "multi_modal_windows": multi_modal,
         "windows_with_cells": with_cells,

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 
 from napari_damm.engine.job import Job, mark_background, summary
@@ -69,7 +69,7 @@ def _compute_what_is_left(job: Job, compute: Compute) -> Iterator[Event]:
     for row, col in background:
         shards_done += 1
         yield ShardDone(row, col, shards_done, left.all_shards)
-    notes = _Notes()
+    notes, lost = _Notes(), set()
     for outcome in compute(job, left):
         if not isinstance(outcome, ShardReport):
             yield notes.take(outcome)
@@ -77,6 +77,8 @@ def _compute_what_is_left(job: Job, compute: Compute) -> Iterator[Event]:
         report = outcome
         job.store.commit(report.row, report.col, report.status, report.files, report.windows)
         notes.add_seconds(report.seconds)
+        if report.status is ShardStatus.FAILED and not report.files:
+            lost.add((report.row, report.col))
         met: tuple[FailedItem | Downgraded, ...] = (*report.downgrades, *report.failed)
         for each in met:
             yield notes.take(each)
@@ -84,8 +86,17 @@ def _compute_what_is_left(job: Job, compute: Compute) -> Iterator[Event]:
         yield ShardDone(report.row, report.col, shards_done, left.all_shards)
     seconds = time.monotonic() - started
     job.slide.check_unchanged(whole=True)
-    job.store.finish(summary(job, seconds, notes.failed, notes.for_record()))
+    missing = len(notes.failed) - len(lost) + _windows_of(left, lost)
+    job.store.finish(summary(job, seconds, notes.failed, missing, notes.for_record()))
     yield Finished(job.store.result(), seconds, tuple(notes.failed))
+
+
+def _windows_of(plan: Plan, lost: Set[tuple[int, int]]) -> int:
+    """Count the windows of shards that nobody computed, but for those that neighbours did."""
+    if not lost:
+        return 0
+    computed = {w for s in plan.shards if (s.row, s.col) not in lost for w in s.windows}
+    return len(set(plan.windows) - computed)
 
 
 class _Notes:
