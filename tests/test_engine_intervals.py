@@ -141,7 +141,9 @@ def test_a_training_fits_them_to_its_validation_windows():
     found = Intervals.of_card(said)
     assert found.fitted_on == "12 validation windows of 2 sections"
     assert (found.count, found.unit, found.truth) == (12, "windows", "image as taken")
-    np.testing.assert_allclose(found.half_width([0.2, 0.8]), 0.1, rtol=0.15)
+    # all are off by 0.1; of other sections one in ten by 1.38 times that (Student's t, 4 degrees)
+    factor = np.exp(0.2 * np.sqrt(3 / 4 * (1 + 1 / 2)) * 1.533)
+    np.testing.assert_allclose(found.half_width([0.2, 0.8]), 0.1 * factor, rtol=0.05)
 
 
 @pytest.mark.parametrize(

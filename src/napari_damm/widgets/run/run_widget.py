@@ -43,7 +43,7 @@ class RunWidget(QWidget):
         self._shown = False
         self._docked = QTimer(self)  # once napari is done with placing it
         self._docked.setSingleShot(True)
-        self._docked.timeout.connect(lambda: show_as_tab(self, RunWidget))
+        self._docked.timeout.connect(self._share_place)  # no cycle: Qt would be torn down late
 
     def _add_form(self, form: QWidget) -> Scrolled:
         """Have a form scroll, above the controls of the run, which are always seen."""
@@ -105,6 +105,9 @@ class RunWidget(QWidget):
         if not self._shown:
             self._shown = True
             self._docked.start(0)
+
+    def _share_place(self) -> None:
+        show_as_tab(self, RunWidget)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Stop a run whose widget is taken out of its dock: napari does so to close it."""
