@@ -3,7 +3,8 @@
 A model that learnt from none of them predicts dextran fields (`real_tracer`). Of each choice of one
 to three fields intervals are fitted to their windows, as `calibrate` does, and it is said how much
 of the truth of each other field they hold: on average, of the worst and the best field, and in how
-many fields that is 85 to 95 %. Beside it that of intervals that take windows for sections.
+many fields that is 85 to 95 %. Beside it that of intervals that take windows for sections. How the
+factors spread that single fields need is printed before (`few_sections.SPREAD`).
 
     python tests/benchmarks/calibrated_fields.py --model FILE --fields 03 06 07 [--json FILE]
 """
@@ -20,6 +21,7 @@ from real_tracer import ALL_FIELDS, DEXTRAN_UM, REAL, predicted, read_field
 from report import print_table, write_json
 
 from napari_damm.trust.intervals import FEWEST, OF_FEW, PIXELS_EACH, Intervals, Pair
+from napari_damm.trust.widths import LEVEL, Widths
 from napari_damm.util.tiling import WINDOW
 
 MOST = 3
@@ -42,6 +44,15 @@ def held(intervals: Intervals, pair: Map) -> float:
     return float(np.mean(np.abs(pair[1] - pair[0]) <= intervals.half_width(pair[0])))
 
 
+def spread(maps: dict[str, Map]) -> float:
+    """Return the standard deviation of the logarithm of the factors that fields need."""
+    every = [pair for of_field in maps.values() for pair in windows(of_field)]
+    p, t = (np.concatenate(each).astype(np.float64) for each in zip(*every, strict=True))
+    widths = Widths.fit(p, t - p)
+    needed = [np.quantile(np.abs(t - p) / widths.at(p), LEVEL) for p, t in maps.values()]
+    return float(np.std(np.log(needed), ddof=1))
+
+
 def main() -> None:
     """Predict the fields, calibrate on all choices, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -58,6 +69,7 @@ def main() -> None:
         height, width = field.truth.shape
         made = np.asarray(predicted(asked.model, field).np, np.float32)[:height, :width]
         maps[name] = made, field.truth
+    print(f"factors that fields need spread by {spread(maps):.2f}")
     rows = []
     for count in range(1, min(MOST, len(maps) - 1) + 1):
         shares: dict[str, list[float]] = {"sections": [], "windows": []}

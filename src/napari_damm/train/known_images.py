@@ -23,8 +23,8 @@ from napari_damm.util.text import count
 
 MOST_PATCHES, FEW_PATCHES = 240, 60
 FEWEST_BESIDE_BASE = 4
-"""Windows that are enough where the base tells how far others may differ: of real fields, 1 to 48
-windows gave the same verdicts on the others."""
+"""Windows that are enough where the base tells how far others may differ: of three real fields, 1
+to 48 windows gave almost the same verdicts on the others."""
 
 
 def known_images(data: Data, base: Mapping[str, Any]) -> dict[str, Any] | None:

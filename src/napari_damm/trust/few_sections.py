@@ -7,8 +7,8 @@ which, averaged over what another section may need (Student's t, the predictive 
 normal one with a scaled inverse chi-squared prior; Gelman et al., Bayesian Data Analysis, section
 3.3), 90 % of the truth lies inside.
 
-Of real fields the needed factors spread by 0.06 to 0.35 (standard deviation of their logarithm, of
-four models); see `tests/benchmarks/calibrated_fields.py`.
+Of real fields the needed factors spread by 0.06 to 0.35, the standard deviation of their logarithm
+for four models (`tests/benchmarks/calibrated_fields.py`, by which 0.2 was chosen, too).
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ LONGEST_TEXT = 200
 MOST_ALLOWED = 3.0
 BASE_COUNTS_AS, OF_ONE_STUDY = 5, 0.75
 """Of few sections: as so many more counts what the base model knows of how far sections differ.
-Those of one study differ by less than all that it was trained on. Of 2 and 8, 0.5 to 1 these told
-nonsense from seven real fields best, whichever one to four of them were the known ones."""
+Those of one study differ by less than all that it was trained on. Chosen among 2 to 8 and 0.5 to 1
+on seven real fields and nonsense made of them (`tests/benchmarks/trust_of_few.py`): with one known
+field, the largest spread of those tried with which a pixel size off twofold is always flagged."""
 INDEPENDENT = 4
 """Windows of a small section that do not overlap: their mean varies by chance."""
 
